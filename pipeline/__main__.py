@@ -1,0 +1,176 @@
+"""The command line `paleo` (= `python -m pipeline`). A stage is imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from pipeline.core.errors import InputError, PaleoError
+
+STAGES = ("collect", "curate", "validate", "train", "sample", "evaluate")
+FLOWS = ("run", "plan", "up")
+EPILOG = """examples:
+  paleo run                              everything that is stale, for every species
+  paleo run sinomacrops                  one species
+  paleo plan                             what would run, and why
+  paleo curate sinomacrops --dry-run     the resolved params of one stage
+  paleo generate sinomacrops "Sinomacrops bondei flying over the sea" --seed 7 -n 4
+  paleo up --cron "0 3 * * 1"            servers, gallery and a weekly schedule
+"""
+
+HELP = {
+    "collect": "look at the sources and store candidate pictures with their licences",
+    "curate": "decode, check and deduplicate pictures; split into train and holdout",
+    "validate": "check the curated set with Great Expectations; red stops the run",
+    "train": "fine-tune the base model; snapshots on one trajectory; resumes by itself",
+    "sample": "draw the prompt suite with the base model and every snapshot",
+    "evaluate": "measure the samples and choose the step",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 1 (a mistake to mend), 75 (interrupted, saved)."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv and argv[0] in FLOWS:  # their own parser knows Prefect; this process becomes theirs
+        os.execv(sys.executable, [sys.executable, "-m", "flows", *argv])
+    args = parser().parse_args(argv)
+    try:
+        report = args.handler(args)
+    except PaleoError as error:
+        if args.debug:
+            raise
+        print(f"paleo {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"paleo {args.command}: stopped", file=sys.stderr)
+        return 130
+    for line in report.lines if report else ():
+        print(line)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="paleo",
+        description="From the name of an extinct animal to a fine-tuned text-to-image model that can be trusted.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _flows(commands)
+    for stage in STAGES:
+        _command(commands, stage, HELP[stage], _run_stage).add_argument("species", help="its key in params.yaml")
+    _command(commands, "gallery", "build the static pages under site/", _run_gallery)
+    _effects(commands)
+    return top
+
+
+def _flows(commands: argparse._SubParsersAction) -> None:
+    commands.add_parser("run", help="refresh, reproduce what is stale, register: the whole pipeline", add_help=False)
+    commands.add_parser("plan", help="what `paleo run` would do, and why", add_help=False)
+    commands.add_parser("up", help="Prefect, MLflow, gallery and schedule on loopback until Ctrl-C", add_help=False)
+
+
+def _effects(commands: argparse._SubParsersAction) -> None:
+    register = _command(commands, "register", "register the chosen checkpoint (once per lineage)", _run_register)
+    register.add_argument("species", nargs="*", help="keys in params.yaml; none: all")
+    promote = _command(commands, "promote", "make a registered version the champion", _run_promote)
+    promote.add_argument("species")
+    promote.add_argument("--version", type=int, help="the version to promote (default: the challenger)")
+    promote.add_argument("--force", metavar="REASON", help="promote although it does not beat the champion")
+    generate = _command(commands, "generate", "draw pictures with the champion", _run_generate)
+    generate.add_argument("species")
+    generate.add_argument("prompt")
+    generate.add_argument("--seed", type=int, default=1)
+    generate.add_argument("--steps", type=int, help="sampler steps (default: sample.steps of params.yaml)")
+    generate.add_argument("--guidance", type=float, help="default: sample.guidance of params.yaml")
+    generate.add_argument("--sampler", help="default: sample.sampler of params.yaml")
+    generate.add_argument("-n", "--number", type=int, default=1, help="pictures, with seeds SEED, SEED+1, …")
+    generate.add_argument("--out", type=Path, default=Path("generated"), help="folder (default: generated/)")
+    pretrain = _command(commands, "pretrain", "build the embedded base model from its drawn world", _run_pretrain)
+    pretrain.add_argument("--out", type=Path, required=True, help="folder of the finished model")
+    pretrain.add_argument("--work", type=Path, default=Path(".work/pretrain"), help="resumable state and page")
+    pretrain.add_argument("--scale", type=float, default=1.0, help="share of the full number of steps")
+    pretrain.add_argument("--seed", type=int, default=0)
+
+
+def _command(commands, name: str, text: str, handler) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    command.add_argument("--dry-run", action="store_true", help="print the resolved params and do nothing")
+    command.set_defaults(handler=handler)
+    return command
+
+
+def _project(args: argparse.Namespace, species: str = ""):
+    """The params and paths of the project that the current folder belongs to."""
+    from pipeline.core import params as params_module
+    from pipeline.core.paths import Paths
+
+    here = Path.cwd()
+    root = next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
+    params = params_module.load(root / "params.yaml")
+    if species and species not in params.species:
+        near = difflib.get_close_matches(species, params.species, n=1, cutoff=0.3)
+        hint = f"did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"no species {species!r} in params.yaml (there are {', '.join(params.species)}); {hint}".rstrip("; "))
+    return params, Paths(root, species)
+
+
+def _run_stage(args: argparse.Namespace):
+    params, paths = _project(args, args.species)
+    if args.dry_run:
+        return _show(args.command, params, paths)
+    return getattr(importlib.import_module(f"pipeline.{args.command}"), args.command)(params, paths)
+
+
+def _run_gallery(args: argparse.Namespace):
+    params, paths = _project(args)
+    if args.dry_run:
+        return _show("gallery", params, paths)
+    return importlib.import_module("pipeline.gallery").gallery(params, paths)
+
+
+def _run_register(args: argparse.Namespace):
+    params, paths = _project(args)
+    keys = [_project(args, key)[1].species for key in args.species] or list(params.species)
+    return importlib.import_module("pipeline.register").register(params, [paths.of(key) for key in keys], dry_run=args.dry_run)
+
+
+def _run_promote(args: argparse.Namespace):
+    params, paths = _project(args, args.species)
+    module = importlib.import_module("pipeline.promote")
+    return module.promote(params, paths, version=args.version, force=args.force, dry_run=args.dry_run)
+
+
+def _run_generate(args: argparse.Namespace):
+    params, paths = _project(args, args.species)
+    module = importlib.import_module("pipeline.generate")
+    chosen = {"steps": args.steps, "guidance": args.guidance, "sampler": args.sampler}
+    sample = params.sample.model_copy(update={key: value for key, value in chosen.items() if value is not None})
+    return module.generate(params, paths, args.prompt, sample=sample, seed=args.seed, number=args.number, out=args.out)
+
+
+def _run_pretrain(args: argparse.Namespace):
+    module = importlib.import_module("pipeline.pretrain")
+    return module.pretrain(args.out, work=args.work, scale=args.scale, seed=args.seed)
+
+
+def _show(stage: str, params, paths):
+    """What a stage would use, as JSON: its own section, the species and the base."""
+    from pipeline.core.records import Report
+
+    dump = params.model_dump(mode="json", by_alias=True)
+    shown = {key: dump[key] for key in ("seed", "base", stage) if key in dump}
+    if paths.species:
+        shown["species"] = dump["species"][paths.species]
+    return Report(stage, (json.dumps(shown, indent=2, ensure_ascii=False), f"dry run: {stage} did nothing"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

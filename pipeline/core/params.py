@@ -1,0 +1,239 @@
+"""params.yaml as strict, frozen objects: an unknown key is an error that names the nearest known one.
+
+params.yaml is the only home of defaults, so no field here has one unless absence itself has a meaning.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.core.errors import ParamsError
+
+PositiveInt = Annotated[int, Field(gt=0, strict=True)]
+NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+PLACEHOLDERS = ("name", "class_noun")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyntheticSource(Section):
+    kind: Literal["synthetic"]
+    taxon: str
+    good: PositiveInt
+    clutter: NonNegativeInt
+
+
+class FolderSource(Section):
+    kind: Literal["folder"]
+    path: str
+    licence: str
+    author: str = ""
+
+
+Source = Annotated[SyntheticSource | FolderSource, Field(discriminator="kind")]
+
+
+class Species(Section):
+    name: str
+    class_noun: str
+    sources: tuple[Source, ...] = Field(min_length=1)
+    refresh_days: PositiveInt | None = None  # None: collect.refresh_days
+
+
+class Base(Section):
+    path: str
+    family: str
+    clip: str
+
+
+class Collect(Section):
+    refresh_days: PositiveInt
+    licences: tuple[str, ...]
+
+
+class Curate(Section):
+    min_side_px: PositiveInt
+    max_pixels: PositiveInt
+    image_side_px: PositiveInt
+    duplicate_phash_bits: NonNegativeInt
+    duplicate_dhash_bits: NonNegativeInt
+    min_sharpness: float
+    min_class_margin: float
+    keep_classes: tuple[str, ...]
+    classes: dict[str, tuple[str, ...]]
+    holdout_fraction: Fraction
+
+
+class Validate(Section):
+    min_train: PositiveInt
+    min_holdout: PositiveInt
+    caption_max_words: PositiveInt
+    severity: dict[str, Literal["stop", "warn"]]
+
+
+class Lora(Section):
+    rank: PositiveInt
+    alpha: PositiveInt
+    targets: tuple[str, ...]
+
+
+class Dreambooth(Section):
+    train_text_encoder: bool
+
+
+class Prior(Section):
+    weight: Annotated[float, Field(ge=0)]
+    images: NonNegativeInt
+    prompt: str
+
+
+class Train(Section):
+    method: str
+    steps: PositiveInt
+    snapshots: tuple[PositiveInt, ...] = Field(min_length=1)
+    batch_size: PositiveInt
+    resolution_px: PositiveInt
+    learning_rate: PositiveFloat
+    warmup_steps: NonNegativeInt
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_gradient_norm: PositiveFloat
+    mirror: bool
+    caption_dropout: Fraction
+    save_every_steps: PositiveInt
+    save_dtype: Literal["float16", "float32", "bfloat16"]
+    prior: Prior
+    dreambooth: Dreambooth
+    lora: Lora
+
+
+class Sample(Section):
+    prompts: tuple[str, ...] = Field(min_length=1)
+    negative: str
+    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    sampler: str
+    steps: PositiveInt
+    guidance: Annotated[float, Field(ge=1)]
+    width_px: PositiveInt
+    height_px: PositiveInt
+    batch_size: PositiveInt
+
+    @field_validator("prompts")
+    @classmethod
+    def _known_placeholders(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        for prompt in prompts:
+            fill_prompt(prompt, name="", class_noun="")
+        return prompts
+
+
+class Evaluate(Section):
+    bootstrap_resamples: PositiveInt
+    primary: Literal["species_accuracy", "clip_i", "clip_t"]
+    tie_margin: Fraction
+
+
+class Gallery(Section):
+    title: str
+    external: dict[str, str]
+
+
+class Register(Section):
+    min_gain: float
+
+
+class Versioning(Section):
+    commit: bool
+    tag: bool
+    dvc_push: bool
+    git_push: bool
+
+
+class Params(Section):
+    seed: NonNegativeInt
+    species: dict[SpeciesKey, Species] = Field(min_length=1)
+    base: Base
+    collect: Collect
+    curate: Curate
+    validate_: Validate = Field(alias="validate")
+    train: Train
+    sample: Sample
+    evaluate: Evaluate
+    gallery: Gallery
+    register_: Register = Field(alias="register")
+    versioning: Versioning
+
+
+def fill_prompt(template: str, **values: str) -> str:
+    """Put the species' words into a prompt template; ValueError names an unknown placeholder."""
+    try:
+        return template.format(**values)
+    except (KeyError, IndexError, ValueError) as error:
+        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+        raise ValueError(f"the prompt {template!r} has an unknown placeholder ({error}); known are {known}") from None
+
+
+def load(path: Path) -> Params:
+    """Read and check params.yaml.
+
+    Raises
+    ------
+    ParamsError
+        One sentence per mistake: where it is, what it is, and the nearest key that exists.
+    """
+    try:
+        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} is missing; run from the project's folder, or restore it from git") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path} must hold sections such as `species:`, not {type(raw).__name__}")
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ParamsError("; ".join(_sentences(path.name, error))) from None
+
+
+def _sentences(where: str, error: ValidationError) -> Iterator[str]:
+    for item in error.errors(include_url=False):
+        yield f"{where}: {_sentence(item)}"
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    location = [part for part in item["loc"] if part not in ("synthetic", "folder")]
+    key, parent = ".".join(map(str, location)), ".".join(map(str, location[:-1]))
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_known_keys(location[:-1]))}"
+        return f"unknown key {key!r}; {hint}"
+    if item["type"] == "missing":
+        return f"key {location[-1]!r} is missing under {parent or 'the top level'!r}"
+    return f"{key} is {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
+
+
+def _known_keys(location: list[Any]) -> list[str]:
+    """The keys that the section at `location` may have."""
+    section: Any = Params
+    for part in location:
+        fields = {(f.alias or name): f.annotation for name, f in getattr(section, "model_fields", {}).items()}
+        section = fields.get(part, section)
+        section = {"species": Species}.get(part, section)
+        if location and isinstance(part, int):
+            section = _AnySource
+    return [(f.alias or name) for name, f in getattr(section, "model_fields", {}).items()]
+
+
+_AnySource = create_model(
+    "_AnySource", **{name: (Any, None) for kind in (SyntheticSource, FolderSource) for name in kind.model_fields}
+)

@@ -1,0 +1,54 @@
+"""Where everything lies: the only place in the code where an output path is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Folders of one species below the project's root."""
+
+    root: Path
+    species: str
+
+    @property
+    def params(self) -> Path:
+        return self.root / "params.yaml"
+
+    @property
+    def raw(self) -> Path:
+        return self.root / "data/raw" / self.species
+
+    @property
+    def curated(self) -> Path:
+        return self.root / "data/curated" / self.species
+
+    @property
+    def validation(self) -> Path:
+        return self.root / "reports/validation" / self.species
+
+    @property
+    def model(self) -> Path:
+        return self.root / "models" / self.species
+
+    @property
+    def samples(self) -> Path:
+        return self.root / "samples" / self.species
+
+    @property
+    def evaluation(self) -> Path:
+        return self.root / "reports/evaluation" / self.species
+
+    @property
+    def site(self) -> Path:
+        return self.root / "site"
+
+    @property
+    def work(self) -> Path:
+        return self.root / ".work"
+
+    def of(self, species: str) -> Paths:
+        """The same project, another species."""
+        return Paths(self.root, species)

@@ -1,0 +1,112 @@
+"""The nouns of the pipeline: frozen records that stages hand to each other through tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A picture that a source offers, before a byte of it was judged."""
+
+    source: str
+    source_id: str
+    image_url: str
+    page_url: str = ""
+    title: str = ""
+    caption: str = ""
+    author: str = ""
+    licence: str = ""
+    licence_url: str = ""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why one picture was dropped: `code` is stable, `sentence` is for people."""
+
+    check: str
+    code: str
+    sentence: str
+    score: float | None = None
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """A picture whose bytes are stored under their sha256; `path` is relative to the data set."""
+
+    sha256: str
+    path: str
+    size_bytes: int
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What collect found: every candidate is in exactly one of the two tuples."""
+
+    records: tuple[ImageRecord, ...]
+    rejections: tuple[tuple[Candidate, Rejection], ...] = ()
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights after `step` optimiser steps (0 is the base model itself)."""
+
+    family: str
+    method: str
+    step: int
+    path: str
+    base: str
+    lineage_id: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"step-{self.step:06d}" if self.step else "base"
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """Everything that decides one sampled picture, apart from the weights."""
+
+    prompt: str
+    seed: int
+    sampler: str
+    steps: int
+    guidance: float
+    width_px: int
+    height_px: int
+    negative: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A measured value with its interval (95 %, clustered by prompt where there are prompts)."""
+
+    metric: str
+    value: float
+    n: int
+    better: Literal["higher", "lower"] = "higher"
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimiser step, as the training loop reports it."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a stage prints at its end: `lines` for people, `numbers` for the metrics file."""
+
+    stage: str
+    lines: tuple[str, ...] = ()
+    numbers: dict = field(default_factory=dict)
