@@ -92,6 +92,8 @@ def _effects(commands: argparse._SubParsersAction) -> None:
     generate.add_argument("--sampler", help="default: sample.sampler of params.yaml")
     generate.add_argument("-n", "--number", type=int, default=1, help="pictures, with seeds SEED, SEED+1, …")
     generate.add_argument("--out", type=Path, default=Path("generated"), help="folder (default: generated/)")
+    profile = _command(commands, "profile", "lay a profile of infra/profiles over params.yaml", _run_profile)
+    profile.add_argument("name", help="such as sd15, sd21 or sdxl")
     pretrain = _command(commands, "pretrain", "build the embedded base model from its drawn world", _run_pretrain)
     pretrain.add_argument("--out", type=Path, required=True, help="folder of the finished model")
     pretrain.add_argument("--work", type=Path, default=Path(".work/pretrain"), help="resumable state and page")
@@ -107,13 +109,18 @@ def _command(commands, name: str, text: str, handler) -> argparse.ArgumentParser
     return command
 
 
+def _root() -> Path:
+    """The folder with params.yaml: this one or the nearest above it."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
+
+
 def _project(args: argparse.Namespace, species: str = ""):
     """The params and paths of the project that the current folder belongs to."""
     from pipeline.core import params as params_module
     from pipeline.core.paths import Paths
 
-    here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
+    root = _root()
     params = params_module.load(root / "params.yaml")
     if species and species not in params.species:
         near = difflib.get_close_matches(species, params.species, n=1, cutoff=0.3)
@@ -154,6 +161,10 @@ def _run_generate(args: argparse.Namespace):
     chosen = {"steps": args.steps, "guidance": args.guidance, "sampler": args.sampler}
     sample = params.sample.model_copy(update={key: value for key, value in chosen.items() if value is not None})
     return module.generate(params, paths, args.prompt, sample=sample, seed=args.seed, number=args.number, out=args.out)
+
+
+def _run_profile(args: argparse.Namespace):
+    return importlib.import_module("pipeline.profile").profile(_root(), args.name, dry_run=args.dry_run)
 
 
 def _run_pretrain(args: argparse.Namespace):

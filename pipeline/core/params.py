@@ -192,17 +192,26 @@ def load(path: Path) -> Params:
         One sentence per mistake: where it is, what it is, and the nearest key that exists.
     """
     try:
-        raw = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; run from the project's folder, or restore it from git") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise ParamsError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+    return parse(text, path.name)
+
+
+def parse(text: str, where: str) -> Params:
+    """Check the text of a params file; `where` names it in the messages of a ParamsError."""
+    try:
+        raw = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ParamsError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
-        raise ParamsError(f"{path} must hold sections such as `species:`, not {type(raw).__name__}")
+        raise ParamsError(f"{where} must hold sections such as `species:`, not {type(raw).__name__}")
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
-        raise ParamsError("; ".join(_sentences(path.name, error))) from None
+        raise ParamsError("; ".join(_sentences(where, error))) from None
 
 
 def _sentences(where: str, error: ValidationError) -> Iterator[str]:

@@ -1,0 +1,43 @@
+# Two commands for a newcomer: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test lint bench up clean
+
+help:
+	@echo "make demo    install, run the pipeline on the embedded species, print where to look"
+	@echo "make test    install if needed, run the tests"
+	@echo "make setup   install into .venv only"
+	@echo "make lint    style and import contracts"
+	@echo "make bench   the measured claims, as a table and as JSON"
+	@echo "make up      Prefect, MLflow, gallery and schedule on loopback, until Ctrl-C"
+	@echo "make clean   remove .venv, caches and resumable state; never results"
+
+setup: .venv/installed
+
+# installed again only when what it is made from has changed
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	@$(BIN)/paleo run
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+bench: setup
+	@$(BIN)/python -m benchmarks
+
+up: setup
+	@$(BIN)/paleo up
+
+clean:
+	rm -rf .venv .work build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

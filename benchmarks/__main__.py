@@ -1,0 +1,46 @@
+"""`make bench`: every claim of the README measured in one run, as a table and as benchmarks/out/bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import curation, demo, startup
+from benchmarks.claims import Claim
+
+OUT = Path(__file__).parent / "out" / "bench.json"
+SUITES = {"startup": startup.measure, "curation": curation.measure, "demo": demo.measure}
+
+
+def main() -> int:
+    chosen = _arguments().suites or list(SUITES)
+    with tempfile.TemporaryDirectory(prefix="paleoforge-bench-") as folder:
+        claims = [claim for name in chosen for claim in SUITES[name](Path(folder))]
+    OUT.parent.mkdir(exist_ok=True)
+    OUT.write_text(json.dumps([claim.row() for claim in claims], indent=2) + "\n")
+    _print(claims)
+    return 0 if all(claim.reached for claim in claims) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help=f"default: all of {', '.join(SUITES)}")
+    return parser.parse_args()
+
+
+def _print(claims: list[Claim]) -> None:
+    table = Table("what", "measured", "aim", "reached")
+    for claim in claims:
+        table.add_row(claim.what, claim.shown(), claim.aim(), "yes" if claim.reached else "[red]no[/red]")
+    Console().print(table)
+    print(f"written to {OUT.relative_to(Path.cwd()) if OUT.is_relative_to(Path.cwd()) else OUT}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

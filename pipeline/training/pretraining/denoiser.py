@@ -1,0 +1,101 @@
+"""The denoiser and its text encoder: a UNet2DConditionModel that predicts v (Salimans and Ho 2022) in latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import DDIMScheduler, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from pipeline.training.pretraining import clip as clip_phase
+from pipeline.training.pretraining import progress
+from pipeline.training.pretraining.drawings import DrawingSet, batch_at, generator_at, pick, sentence
+from pipeline.training.pretraining.settings import DenoiserSettings, TextSettings
+
+STYLES = {"full": 0.6, "parts": 0.12, "medium": 0.08, "place": 0.12, "kind": 0.08}
+
+
+def scheduler() -> DDIMScheduler:
+    """The noise of Stable Diffusion; the weights know these betas and no others."""
+    return DDIMScheduler(num_train_timesteps=1000, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
+                         prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+                         timestep_spacing="trailing")
+
+
+def build_unet(settings: DenoiserSettings, text: TextSettings, latents_shape: torch.Size, seed: int) -> UNet2DConditionModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        levels, (_, channels, _, edge) = len(settings.channels), latents_shape
+        return UNet2DConditionModel(
+            sample_size=edge, in_channels=channels, out_channels=channels, block_out_channels=settings.channels,
+            layers_per_block=1, down_block_types=("CrossAttnDownBlock2D",) * levels,
+            up_block_types=("CrossAttnUpBlock2D",) * levels, cross_attention_dim=text.width,
+            # diffusers reads this as the number of heads.
+            attention_head_dim=settings.heads, norm_num_groups=settings.norm_groups,
+        )
+
+
+def build_text_encoder(clip: CLIPModel, text: TextSettings, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Starts as CLIP's own text tower, which already knows what the words look like."""
+    encoder = CLIPTextModel(CLIPTextConfig(**clip_phase.text_config(text, tokenizer)))
+    encoder.load_state_dict(clip.text_model.state_dict())
+    return encoder.requires_grad_(True)
+
+
+def train(latents: tuple[torch.Tensor, torch.Tensor], drawings: DrawingSet, clip: CLIPModel, tokenizer: CLIPTokenizer,
+          settings: DenoiserSettings, text: TextSettings, seed: int, state_file: Path, report: progress.Report,
+          saved: Callable[[progress.Optimisation], None] | None = None) -> progress.Optimisation:
+    """`latents` are the drawings' and their mirror images', each (n, c, h, w). Modules: "unet" and "text_encoder"."""
+    unet = build_unet(settings, text, latents[0].shape, seed)
+    encoder = build_text_encoder(clip, text, tokenizer)
+    modules = nn.ModuleDict({"unet": unet, "text_encoder": encoder})
+    work = progress.Optimisation("denoiser", modules, settings.phase, settings.ema_decay)
+    alphas = scheduler().alphas_cumprod
+
+    def losses_at(step: int) -> dict[str, torch.Tensor]:
+        generator = generator_at(seed, "denoiser", step)
+        clean, sentences = examples(latents, drawings, settings, generator)
+        return losses(unet, encoder, tokenizer, clean, sentences, alphas, generator)
+
+    return progress.run(work, losses_at, state_file, report, saved)
+
+
+def examples(latents: tuple[torch.Tensor, torch.Tensor], drawings: DrawingSet, settings: DenoiserSettings,
+             generator: torch.Generator) -> tuple[torch.Tensor, list[str]]:
+    """A batch of latents (b, c, h, w) with a sentence each; some are empty, for guidance without a classifier."""
+    rows = batch_at(len(drawings), settings.phase.batch, generator)
+    mirrored = torch.rand(len(rows), generator=generator) < 0.5
+    clean = torch.where(mirrored.view(-1, 1, 1, 1), latents[1][rows], latents[0][rows])
+    silent = (torch.rand(len(rows), generator=generator) < settings.empty_prompt_share).tolist()
+    sentences = [sentence(drawings.words[row], pick(STYLES, generator), generator) for row in rows]
+    return clean, ["" if quiet else text for quiet, text in zip(silent, sentences, strict=True)]
+
+
+def losses(unet: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, clean: torch.Tensor,
+           sentences: list[str], alphas: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """x_t = a x + s e,  v = a e - s x,  loss = |v' - v|^2."""
+    t = torch.randint(len(alphas), (len(clean),), generator=generator)
+    e = torch.randn(clean.shape, generator=generator)
+    a, s = (value.view(-1, 1, 1, 1) for value in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
+    states = encoder(tokenise(tokenizer, sentences)).last_hidden_state
+    v = unet(a * clean + s * e, t, states).sample
+    return {"loss": F.mse_loss(v, a * e - s * clean)}
+
+
+def tokenise(tokenizer: CLIPTokenizer, sentences: list[str]) -> torch.Tensor:
+    """(n, context) ids, padded like the pipeline pads them, without a mask."""
+    return tokenizer(sentences, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def held_out_loss(work: progress.Optimisation, latents: torch.Tensor, drawings: DrawingSet, tokenizer: CLIPTokenizer,
+                  seed: int) -> float:
+    """The same noise at every call, so the curve has none of its own."""
+    generator = generator_at(seed, "denoiser-held-out", 0)
+    sentences = [words.caption for words in drawings.words]
+    unet, encoder = work.modules["unet"], work.modules["text_encoder"]
+    return float(losses(unet, encoder, tokenizer, latents, sentences, scheduler().alphas_cumprod, generator)["loss"])

@@ -1,0 +1,86 @@
+"""The drawings that pre-training learns from, as arrays, and the many ways to say what is on one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is known about one drawing."""
+
+    caption: str
+    kind: str
+    parts: tuple[str, ...]
+    background: str
+    medium: str
+
+
+@dataclass(frozen=True)
+class DrawingSet:
+    """n drawings: squares (n, px, px, 3) uint8 and their words."""
+
+    squares: np.ndarray
+    words: tuple[Words, ...]
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, rows: slice) -> DrawingSet:
+        return DrawingSet(self.squares[rows], self.words[rows])
+
+    def pixels(self, rows: Sequence[int]) -> torch.Tensor:
+        """(len(rows), 3, px, px) in 0..1."""
+        return torch.from_numpy(self.squares[np.asarray(rows)]).permute(0, 3, 1, 2).float() / 255
+
+
+def generator_at(seed: int, purpose: str, step: int) -> torch.Generator:
+    """Counter-based randomness: the same at step k whether or not the run was ever interrupted."""
+    key = np.random.SeedSequence([seed, step, *purpose.encode()]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(key >> np.uint64(1)))
+
+
+def batch_at(count: int, size: int, generator: torch.Generator) -> list[int]:
+    """Which of `count` drawings a step sees."""
+    return torch.randint(count, (size,), generator=generator).tolist()
+
+
+def flip(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirror half of (n, c, h, w): no caption says left or right."""
+    mirrored = torch.rand(len(pixels), generator=generator) < 0.5
+    return torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
+
+
+def a(noun: str) -> str:
+    """The noun with its article."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def sentence(words: Words, style: str, generator: torch.Generator) -> str:
+    """One way to describe a drawing: `full`, `kind`, `medium`, `parts` or `place`."""
+    if style == "full":
+        return words.caption
+    if style == "kind":
+        return words.kind
+    if style == "medium":
+        return f"{a(words.medium)} of {a(words.kind)}"
+    if style == "parts" and words.parts:
+        return f"{a(words.kind)} with {' and '.join(some(words.parts, generator))}"
+    return f"{a(words.kind)}, {words.background}" if words.background else a(words.kind)
+
+
+def some(parts: tuple[str, ...], generator: torch.Generator) -> list[str]:
+    """A random non-empty selection, in the given order."""
+    wanted = 1 + int(torch.randint(len(parts), (1,), generator=generator))
+    chosen = torch.randperm(len(parts), generator=generator)[:wanted].tolist()
+    return [parts[index] for index in sorted(chosen)]
+
+
+def pick(styles: dict[str, float], generator: torch.Generator) -> str:
+    """One key, with its value as the probability."""
+    index = torch.multinomial(torch.tensor(list(styles.values())), 1, generator=generator)
+    return list(styles)[int(index)]

@@ -1,0 +1,60 @@
+"""Everything in one folder that `StableDiffusionPipeline` and `CLIPModel` both load."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from torch import nn
+from transformers import CLIPTokenizer
+
+from pipeline.families.clip import Clip, Preprocessing
+from pipeline.training.pretraining.denoiser import scheduler
+from pipeline.training.pretraining.progress import Optimisation, put_back, use_average
+
+
+def export(folder: Path, clip: Clip, vae: AutoencoderKL, denoiser: Optimisation) -> None:
+    """Write half-precision copies: the pipeline in its subfolders, CLIP beside `model_index.json`."""
+    trained = use_average(denoiser)
+    modules = denoiser.modules
+    save_pipeline(folder, vae, modules["unet"], modules["text_encoder"], clip.tokenizer)
+    put_back(denoiser, trained)
+    half(clip.model).save_pretrained(folder)
+    save_tokenizer(folder, clip.tokenizer)
+    write_json(folder / "preprocessor_config.json", preprocessor_config(clip.preprocessing))
+
+
+def save_pipeline(folder: Path, vae: nn.Module, unet: nn.Module, text_encoder: nn.Module, tokenizer: CLIPTokenizer) -> None:
+    pipeline = StableDiffusionPipeline(
+        vae=half(vae), text_encoder=half(text_encoder), tokenizer=tokenizer, unet=half(unet), scheduler=scheduler(),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    save_tokenizer(folder / "tokenizer", tokenizer)
+
+
+def save_tokenizer(folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """The new single file and the two classic ones, for tools that know only those."""
+    tokenizer.save_pretrained(folder)
+    tokenizer.backend_tokenizer.model.save(str(folder))
+
+
+def half(module: nn.Module) -> nn.Module:
+    """A copy for the disk; what is being trained stays in full precision."""
+    return copy.deepcopy(module).to(dtype=torch.float16, memory_format=torch.contiguous_format).eval()
+
+
+def preprocessor_config(look: Preprocessing) -> dict:
+    return {
+        "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True, "do_resize": True,
+        "size": {"shortest_edge": look.shortest_edge_px}, "resample": 3, "do_center_crop": True,
+        "crop_size": {"height": look.crop_px, "width": look.crop_px}, "do_rescale": True,
+        "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": list(look.mean), "image_std": list(look.std),
+    }
+
+
+def write_json(path: Path, value: dict) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,108 @@
+"""Everything `paleo pretrain` can be told, with the defaults that made the embedded model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class DrawingSettings:
+    """How much of the wider world is drawn; the held-out drawings follow the training ones in the same sequence."""
+
+    seed: int = 0
+    count: int = 12_000
+    held_out: int = 600
+    drawn_px: int = 256
+    image_px: int = 64
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimisation: how long, how much at a time, how fast."""
+
+    steps: int
+    batch: int
+    peak_rate: float
+    warmup_steps: int = 200
+    decay_share: float = 1.0
+    weight_decay: float = 0.01
+    save_every: int = 250
+
+    def scaled(self, scale: float) -> Phase:
+        return replace(self, steps=_scaled(self.steps, scale), warmup_steps=_scaled(self.warmup_steps, scale),
+                       save_every=_scaled(self.save_every, scale))
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    vocabulary: int = 1400
+    context: int = 32
+    width: int = 128
+    layers: int = 3
+    heads: int = 4
+    inner: int = 256
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    phase: Phase = Phase(steps=2_200, batch=128, peak_rate=1e-3, weight_decay=0.05)
+    width: int = 128
+    layers: int = 6
+    heads: int = 4
+    inner: int = 256
+    patch_px: int = 8
+    projection: int = 128
+
+
+@dataclass(frozen=True)
+class AutoencoderSettings:
+    phase: Phase = Phase(steps=5_000, batch=16, peak_rate=2e-3, weight_decay=0.0)
+    channels: tuple[int, ...] = (16, 32, 64, 64)
+    latent_channels: int = 16
+    kl_weight: float = 1e-6
+
+
+@dataclass(frozen=True)
+class DenoiserSettings:
+    phase: Phase = Phase(steps=14_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
+    channels: tuple[int, ...] = (80, 128)
+    norm_groups: int = 16
+    heads: int = 4
+    ema_decay: float = 0.999
+    empty_prompt_share: float = 0.1
+
+
+@dataclass(frozen=True)
+class Settings:
+    drawings: DrawingSettings = field(default_factory=DrawingSettings)
+    text: TextSettings = field(default_factory=TextSettings)
+    autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
+    clip: ClipSettings = field(default_factory=ClipSettings)
+    denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
+
+    @property
+    def seed(self) -> int:
+        return self.drawings.seed
+
+    def with_seed(self, seed: int) -> Settings:
+        return replace(self, drawings=replace(self.drawings, seed=seed))
+
+    def scaled(self, scale: float) -> Settings:
+        """Fewer drawings and steps for the same networks: what a test or a hurried person runs."""
+        drawings = replace(self.drawings, count=_scaled(self.drawings.count, scale),
+                           held_out=_scaled(self.drawings.held_out, scale))
+        phases = {name: replace(part, phase=part.phase.scaled(scale))
+                  for name in ("autoencoder", "clip", "denoiser") for part in [getattr(self, name)]}
+        return replace(self, drawings=drawings, **phases)
+
+
+def digest(*parts) -> str:
+    """A short name for the settings (dataclasses) that a piece of work depends on."""
+    text = json.dumps([asdict(part) for part in parts], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _scaled(number: int, scale: float) -> int:
+    return max(2, round(number * scale))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.core import params as params_module
+from pipeline.core.errors import ParamsError
+
+TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
+
+
+def _message(old: str, new: str) -> str:
+    assert old in TEXT
+    with pytest.raises(ParamsError) as caught:
+        params_module.parse(TEXT.replace(old, new, 1), "params.yaml")
+    return str(caught.value)
+
+
+def test_the_shipped_params_are_valid_and_frozen():
+    params = params_module.parse(TEXT, "params.yaml")
+    assert params.train.snapshots == (50, 250, 500)
+    with pytest.raises(ValueError, match="frozen"):
+        params.train.steps = 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("learning_rate:", "lerning_rate:", "unknown key 'train.lerning_rate'; did you mean 'learning_rate'?"),
+        ("\ntrain:", "\ntrian:", "unknown key 'trian'; did you mean 'train'?"),
+        ("good: 48", "god: 48", "unknown key 'species.sinomacrops.sources.0.god'; did you mean 'good'?"),
+        ("class_noun: flying", "class_nuon: flying", "did you mean 'class_noun'?"),
+        ("  steps: 500", "  steps: many", "train.steps is 'many'"),
+        ("  steps: 500", "  steps: -1", "train.steps is -1"),
+        ('"{name}"', '"{nmae}"', "the prompt '{nmae}' has an unknown placeholder"),
+        ("kind: synthetic", "kind: sintetic", "species.sinomacrops.sources.0"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_and_mend(old, new, expected):
+    assert expected in _message(old, new)
+
+
+def test_a_missing_key_is_named():
+    assert "key 'seed' is missing under 'the top level'" in _message("seed: 1871", "# seed")
+
+
+def test_what_is_no_mapping_or_no_yaml_is_one_sentence():
+    with pytest.raises(ParamsError, match="must hold sections"):
+        params_module.parse("- a\n", "params.yaml")
+    with pytest.raises(ParamsError, match="not valid YAML") as caught:
+        params_module.parse("a: [1\nb: 2", "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(ParamsError, match="is missing"):
+        params_module.load(tmp_path / "params.yaml")
+
+
+def test_prompts_are_filled():
+    assert params_module.fill_prompt("{name}, a {class_noun}", name="A b", class_noun="bird") == "A b, a bird"
