@@ -6,6 +6,7 @@ work folder, one file per phase, named by the settings that it depends on: a kil
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +19,9 @@ from PIL import Image
 from pipeline.core.records import Report
 from pipeline.families import clip as clip_family
 from pipeline.io import outputs
+from pipeline.sources.world import captions, scenes
 from pipeline.training.pretraining import autoencoder, clip, denoiser, export, gather, measure, progress, tokenizer
-from pipeline.training.pretraining.drawings import DrawingSet
+from pipeline.training.pretraining.drawings import DrawingSet, Words
 from pipeline.training.pretraining.settings import Settings, digest
 
 EXPORT_EVERY_S = 600
@@ -39,7 +41,7 @@ def pretrain(out: Path, *, work: Path = Path(".work/pretrain"), page: Path | Non
     """Draw, train part by part, export, measure; the page goes beside the work in progress unless told otherwise."""
     settings = (settings or Settings()).with_seed(seed).scaled(scale)
     with reporting(settings) as report:
-        training, held_out = gather.gather(draw or _world(), settings.drawings, work / name("drawings", settings), report)
+        training, held_out = gather.gather(draw or draw_wide, settings.drawings, work / name("drawings", settings), report)
         parts = train_clip_and_autoencoder(training, settings, work, report)
         train_denoiser(training, parts, settings, work, out, report)
     return None
@@ -96,7 +98,15 @@ def reporting(settings: Settings) -> Iterator[progress.Report]:
     yield report
 
 
-def _world() -> gather.Draw:
-    from pipeline.sources.world import draw_wide
+NOUNS = {"flyer": "flying reptile"}
+MEDIA = {"painting": "painted", "pencil": "pencil drawn"}
+DOING = re.compile(r"(?:flying (?:in|over)|standing (?:in|by)|swimming in|drinking water from|driving a car in) the \w+")
 
-    return draw_wide
+
+def draw_wide(seed: int, index: int, size_px: int) -> tuple[Image.Image, Words]:
+    """One drawing of the wider world with its description taken apart."""
+    drawing = scenes.draw_wide(seed, index, size_px)
+    doing = DOING.search(drawing.caption)
+    parts = [captions.PARTS.get(tuple(part.split(":"))) for part in drawing.parts]
+    return drawing.image, Words(drawing.caption, NOUNS.get(drawing.kind, drawing.kind), tuple(filter(None, parts)),
+                                doing.group() if doing else "", drawing.background, MEDIA[drawing.medium])

@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -20,6 +29,7 @@ PositiveInt = Annotated[int, Field(gt=0, strict=True)]
 NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+StopOrWarn = Literal["stop", "warn"]
 SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 PLACEHOLDERS = ("name", "class_noun")
 
@@ -28,11 +38,24 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _known_placeholders(template: str) -> str:
+    fill_prompt(template, name="", class_noun="")
+    return template
+
+
+Template = Annotated[str, AfterValidator(_known_placeholders)]
+
+
 class SyntheticSource(Section):
     kind: Literal["synthetic"]
     taxon: str
     good: PositiveInt
     clutter: NonNegativeInt
+
+    @property
+    def label(self) -> str:
+        """How tables name this source."""
+        return f"{self.kind}:{self.taxon}"
 
 
 class FolderSource(Section):
@@ -40,6 +63,12 @@ class FolderSource(Section):
     path: str
     licence: str
     author: str = ""
+    trusted: bool = False  # True: chosen by hand, so curation does not ask what a picture shows
+
+    @property
+    def label(self) -> str:
+        """How tables name this source."""
+        return f"{self.kind}:{self.path}"
 
 
 Source = Annotated[SyntheticSource | FolderSource, Field(discriminator="kind")]
@@ -71,16 +100,45 @@ class Curate(Section):
     duplicate_dhash_bits: NonNegativeInt
     min_sharpness: float
     min_class_margin: float
+    classes: dict[str, Annotated[tuple[Template, ...], Field(min_length=1)]]
     keep_classes: tuple[str, ...]
-    classes: dict[str, tuple[str, ...]]
     holdout_fraction: Fraction
+    caption: Template
+
+    @field_validator("keep_classes")
+    @classmethod
+    def _are_classes(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = info.data.get("classes", names)  # absent when `classes` itself is wrong
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of curate.classes ({', '.join(known)})")
+        return names
+
+
+class Severity(Section):
+    """One key per expectation of `curation/expectations.py` (a test keeps them alike)."""
+
+    decodable: StopOrWarn
+    unique: StopOrWarn
+    size: StopOrWarn
+    mode: StopOrWarn
+    licence: StopOrWarn
+    author: StopOrWarn
+    caption: StopOrWarn
+    caption_length: StopOrWarn
+    caption_name: StopOrWarn
+    train_count: StopOrWarn
+    holdout_count: StopOrWarn
+    no_leak: StopOrWarn
+    class_margin: StopOrWarn
 
 
 class Validate(Section):
     min_train: PositiveInt
     min_holdout: PositiveInt
     caption_max_words: PositiveInt
-    severity: dict[str, Literal["stop", "warn"]]
+    min_class_margin: float
+    severity: Severity
 
 
 class Lora(Section):
@@ -119,7 +177,7 @@ class Train(Section):
 
 
 class Sample(Section):
-    prompts: tuple[str, ...] = Field(min_length=1)
+    prompts: tuple[Template, ...] = Field(min_length=1)
     negative: str
     seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
     sampler: str
@@ -128,13 +186,6 @@ class Sample(Section):
     width_px: PositiveInt
     height_px: PositiveInt
     batch_size: PositiveInt
-
-    @field_validator("prompts")
-    @classmethod
-    def _known_placeholders(cls, prompts: tuple[str, ...]) -> tuple[str, ...]:
-        for prompt in prompts:
-            fill_prompt(prompt, name="", class_noun="")
-        return prompts
 
 
 class Evaluate(Section):

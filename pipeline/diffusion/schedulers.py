@@ -121,11 +121,6 @@ def build(name: str, checkpoint: Mapping[str, Any]) -> SchedulerMixin:
     return kind(**{key: value for key, value in flags.items() if key in known}, **trained)
 
 
-def noise_sources(row: Sampler) -> bool:
-    """Whether the sampler draws new noise at every step, so that its pictures never converge with more steps."""
-    return row.name.endswith(" a") or "SDE" in row.name or row.name == "DDPM"
-
-
 def _zero_snr(row: Sampler, checkpoint: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """Weights whose last timestep is pure noise must be sampled from it (Lin et al. 2024), so the grid ends there."""
     if not checkpoint.get("rescale_betas_zero_snr"):

@@ -103,7 +103,7 @@ def _ochre(rng: np.random.Generator) -> Plumage:
 
 
 def _slate(rng: np.random.Generator) -> Plumage:
-    base = jitter(mix((66, 84, 112), (104, 130, 158), rng.random()), rng, 8)
+    base = jitter(mix((74, 98, 134), (118, 146, 178), rng.random()), rng, 8)
     head = jitter(mix((178, 40, 36), (214, 84, 44), rng.random()), rng, 8)
     return Plumage(base, light(base, 0.5), dark(base, 0.1), None, head, (240, 200, 90), ("blue", "red", ""))
 

@@ -21,12 +21,15 @@ def paint(c: Canvas, place: str, ground: bool, rng: np.random.Generator) -> None
 
 
 def _sky(c: Canvas, ground: bool, haze: Colour, rng: np.random.Generator) -> None:
-    for _ in range(rng.integers(2, 5)):
+    for _ in range(rng.integers(3, 7)):
         _cloud(c, rng.uniform(0.05, 0.95), rng.uniform(0.08, 0.95), rng.uniform(0.09, 0.2), rng)
 
 
 def _cloud(c: Canvas, x: float, y: float, size: float, rng: np.random.Generator) -> None:
-    puffs = [ellipse(x + dx * size, y + dy * size * 0.2, size * r, size * r * 0.5) for dx, dy, r in rng.uniform((-1.2, -1, 0.4), (1.2, 1, 0.8), (6, 3))]
+    puffs = [
+        ellipse(x + dx * size, y + dy * size * 0.2, size * r, size * r * 0.5)
+        for dx, dy, r in rng.uniform((-1.2, -1, 0.4), (1.2, 1, 0.8), (6, 3))
+    ]
     c.soft([p + (0, size * 0.14) for p in puffs], (176, 186, 206), 0.03, 130)
     c.soft(puffs, (255, 252, 246), 0.022, 220)
 
@@ -44,12 +47,19 @@ def _forest(c: Canvas, ground: bool, haze: Colour, rng: np.random.Generator) -> 
         for x in np.linspace(0.0, 1.0, count) + rng.uniform(-0.07, 0.07, count):
             _tree(c, x, 0.72 + 0.08 * depth, rng.uniform(0.5, 0.85), mix(haze, green, share), rng)
     _hills(c, 0.78 if ground else 0.9, 0.05, mix(green, (150, 140, 80), 0.25), rng)
-    c.add([stroke(pts((x, y), (x + 0.01, y - 0.045)), dark(green, 0.2), 0.01, 150) for x, y in rng.uniform((0, 0.86), (1, 1.02), (26, 2))])
+    c.add(
+        [
+            stroke(pts((x, y), (x + 0.01, y - 0.045)), dark(green, 0.2), 0.01, 150)
+            for x, y in rng.uniform((0, 0.86), (1, 1.02), (26, 2))
+        ]
+    )
 
 
 def _tree(c: Canvas, x: float, foot: float, height: float, green: Colour, rng: np.random.Generator) -> None:
     bark = mix(green, (96, 70, 52), 0.6)
-    c.add([Mark(pts((x - 0.014, foot), (x - 0.008, foot - height), (x + 0.008, foot - height), (x + 0.014, foot)), bark)])
+    c.add(
+        [Mark(pts((x - 0.014, foot), (x - 0.008, foot - height), (x + 0.008, foot - height), (x + 0.014, foot)), bark)]
+    )
     if rng.random() < 0.5:
         tiers = [(foot - height * s, w) for s, w in ((0.3, 0.12), (0.55, 0.095), (0.8, 0.06))]
         crown = [pts((x - w, y), (x, y - height * 0.36), (x + w, y)) for y, w in tiers]
@@ -66,9 +76,16 @@ def _river(c: Canvas, ground: bool, haze: Colour, rng: np.random.Generator) -> N
     for x in rng.random(5):
         c.add([Mark(ellipse(x, y + 0.01, 0.05, 0.035), light(grass, 0.05), dark(grass, 0.35))])
     water = jitter((92, 152, 196), rng)
-    course = _course(y + 0.02, rng)
+    course = _across(y + 0.06, rng) if ground else _course(y + 0.02, rng)
     c.add([Mark(course, mix(water, haze, 0.45), water, dark(grass, 0.3), 0.008, strokes=10)])
     c.add(_ripples(course, rng))
+
+
+def _across(y: float, rng: np.random.Generator) -> Points:
+    """The outline of a river that crosses the picture behind the near bank."""
+    xs = np.linspace(-0.05, 1.05, 8)
+    far, near = y + rng.uniform(-0.012, 0.012, 8), y + 0.19 + rng.uniform(-0.02, 0.02, 8)
+    return np.vstack([smooth(np.stack([xs, far], 1), False), smooth(np.stack([xs, near], 1), False)[::-1]])
 
 
 def _course(y: float, rng: np.random.Generator) -> Points:
@@ -108,7 +125,9 @@ def water(c: Canvas, y: float, haze: Colour, rng: np.random.Generator) -> None:
     c.wash(mix(blue, haze, 0.4), dark(blue, 0.2), y, 1.0)
     for x, t in rng.random((46, 2)):
         h, w = y + 0.02 + (1 - y) * t**1.2, 0.025 + 0.06 * t
-        crest = smooth(pts((x - w, h), (x - w / 2, h - 0.008 - 0.01 * t), (x, h), (x + w / 2, h - 0.008), (x + w, h)), False)
+        crest = smooth(
+            pts((x - w, h), (x - w / 2, h - 0.008 - 0.01 * t), (x, h), (x + w / 2, h - 0.008), (x + w, h)), False
+        )
         c.add([stroke(crest, light(blue, 0.62), 0.004 + 0.005 * t, 130)])
 
 
@@ -135,11 +154,28 @@ def _city(c: Canvas, ground: bool, haze: Colour, rng: np.random.Generator) -> No
             left += w + rng.uniform(0.0, 0.03) + 0.03 * depth
     c.wash((150, 148, 150), (112, 112, 118), foot, 1.0)
     line = (foot + 1) / 2 + 0.04
-    c.add([Mark(pts((x, line), (x + 0.11, line), (x + 0.1, line + 0.018), (x - 0.01, line + 0.018)), (230, 224, 200)) for x in np.arange(-0.05, 1, 0.2)])
+    c.add(
+        [
+            Mark(pts((x, line), (x + 0.11, line), (x + 0.1, line + 0.018), (x - 0.01, line + 0.018)), (230, 224, 200))
+            for x in np.arange(-0.05, 1, 0.2)
+        ]
+    )
 
 
-def _house(c: Canvas, x: float, foot: float, w: float, h: float, tone: Colour, depth: int, rng: np.random.Generator) -> None:
-    c.add([Mark(pts((x, foot), (x, foot - h), (x + w, foot - h), (x + w, foot)), light(tone, 0.1), dark(tone, 0.18), dark(tone, 0.3), 0.005)])
+def _house(
+    c: Canvas, x: float, foot: float, w: float, h: float, tone: Colour, depth: int, rng: np.random.Generator
+) -> None:
+    c.add(
+        [
+            Mark(
+                pts((x, foot), (x, foot - h), (x + w, foot - h), (x + w, foot)),
+                light(tone, 0.1),
+                dark(tone, 0.18),
+                dark(tone, 0.3),
+                0.005,
+            )
+        ]
+    )
     pane = light(tone, 0.55) if rng.random() < 0.5 else dark(tone, 0.35)
     rows, cols = int(h / 0.075), max(int(w / 0.045), 1)
     step = w / cols

@@ -15,14 +15,15 @@ STANDING = {
 PARTS = {
     ("tail", "vane"): "a long tail with a vane", ("tail", "long"): "a long tail", ("tail", "stub"): "a short tail",
     ("head", "round"): "a short round head", ("head", "deep"): "a large deep head", ("head", "long"): "long jaws",
-    ("head", "pointed"): "a pointed head", ("crest", "head"): "a head crest", ("crest", "jaw"): "round crests on the jaws",
+    ("head", "pointed"): "a pointed head", ("crest", "head"): "a head crest",
+    ("crest", "jaw"): "round crests on the jaws",
     ("mouth", "wide"): "a wide mouth", ("eyes", "big"): "big eyes", ("wings", "broad"): "broad wings",
     ("wings", "narrow"): "long narrow wings", ("wings", "short"): "short wings", ("coat", "fuzzy"): "a fuzzy coat",
 }  # fmt: skip
 
 
 def doing(action: str, place: str) -> str:
-    """"flying over the sea" and so on; `action` is flying, standing, swimming, drinking or driving."""
+    """ "flying over the sea" and so on; `action` is flying, standing, swimming, drinking or driving."""
     if action == "drinking":
         return "drinking water from the river"
     if action in ("driving", "swimming"):
@@ -45,11 +46,13 @@ def _article(article: str, noun: str) -> str:
 
 
 def flyer_noun(a: Anatomy, c: Plumage, medium: str, rng: np.random.Generator) -> str:
-    """"brown flying reptile with a long tail, a head crest and broad wings": three to five of its parts.
+    """ "brown flying reptile with a long tail, a head crest and broad wings": three to five of its parts.
 
     A pencil drawing has no colours to name.
     """
-    every = [PARTS[k] for k in zip(("tail", "head", "crest", "mouth", "eyes", "wings", "coat"), _values(a)) if k in PARTS]
+    every = [
+        PARTS[k] for k in zip(("tail", "head", "crest", "mouth", "eyes", "wings", "coat"), _values(a)) if k in PARTS
+    ]
     keep = sorted(rng.permutation(len(every))[: int(rng.integers(3, 6))])
     words = [every[i] for i in keep]
     body, head, tips = c.names if medium == "painting" else ("", "", "")
@@ -63,5 +66,5 @@ def _values(a: Anatomy) -> tuple[str, ...]:
 
 
 def listed(words: list[str]) -> str:
-    """"a, b and c"."""
+    """ "a, b and c"."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

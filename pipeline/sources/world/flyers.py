@@ -11,9 +11,12 @@ from .shapes import Points, beyond, ellipse, fur, pts, rotate, smooth, taper
 
 # Wings in their own frame: x outwards, y backwards, both 0..1; then the span and the chord.
 WING = {
-    "broad": (pts((0, 0), (0.22, -0.16), (0.45, -0.26), (0.75, -0.14), (0.96, 0.14), (1.0, 0.42), (0.82, 0.66), (0.74, 0.92), (0.52, 0.84), (0.42, 1.06), (0.2, 0.92), (0, 0.98)), 1.6, 1.1),
-    "narrow": (pts((0, 0), (0.14, -0.35), (0.3, -0.5), (0.55, -0.3), (0.8, 0.1), (1.0, 0.8), (0.82, 0.62), (0.58, 0.5), (0.34, 0.6), (0.14, 0.95), (0, 1.5)), 2.5, 0.42),
-    "short": (pts((0, 0), (0.2, -0.22), (0.42, -0.3), (0.7, 0.08), (1.0, 0.85), (0.76, 0.66), (0.62, 0.84), (0.42, 0.7), (0.22, 0.96), (0, 1.1)), 1.5, 0.74),
+    "broad": (pts((0, 0), (0.22, -0.16), (0.45, -0.26), (0.75, -0.14), (0.96, 0.14), (1.0, 0.42),
+        (0.82, 0.66), (0.74, 0.92), (0.52, 0.84), (0.42, 1.06), (0.2, 0.92), (0, 0.98)), 1.6, 1.1),
+    "narrow": (pts((0, 0), (0.14, -0.35), (0.3, -0.5), (0.55, -0.3), (0.8, 0.1), (1.0, 0.8), (0.82, 0.62),
+        (0.58, 0.5), (0.34, 0.6), (0.14, 0.95), (0, 1.5)), 2.5, 0.42),
+    "short": (pts((0, 0), (0.2, -0.22), (0.42, -0.3), (0.7, 0.08), (1.0, 0.85), (0.76, 0.66), (0.62, 0.84),
+        (0.42, 0.7), (0.22, 0.96), (0, 1.1)), 1.5, 0.74),
 }  # fmt: skip
 NECK = {"round": 0.1, "deep": 0.26, "long": 0.42, "pointed": 0.42}
 HEAD_SCALE = {"round": 1.0, "deep": 0.98, "long": 1.12, "pointed": 0.95}
@@ -36,12 +39,12 @@ def flyer(a: Anatomy, c: Plumage, pose: str, rng: np.random.Generator) -> list[M
     if pose in ("stand", "drink"):
         return _standing(a, c, pose == "drink", rng)
     marks = _airborne(a, c, _posture(pose, rng), pose == "spread", rng)
-    turn = -np.pi / 2 + rng.uniform(-0.75, 0.75) if pose == "spread" else rng.uniform(-0.3, 0.16)
+    turn = -np.pi / 2 + rng.uniform(-1.0, 1.0) if pose == "spread" else rng.uniform(-0.45, 0.3)
     return placed(marks, np.zeros(2), turn)
 
 
 def _posture(pose: str, rng: np.random.Generator) -> Posture:
-    w = rng.uniform(-0.14, 0.14, 4)
+    w = rng.uniform(-0.24, 0.24, 4)
     neck, head_turn = -0.25 + w[2], 0.12 + w[3]
     if pose == "up":
         return Posture((-0.5 + w[0], -0.88), (0.42 + w[1], -0.8), neck, head_turn)
@@ -49,7 +52,7 @@ def _posture(pose: str, rng: np.random.Generator) -> Posture:
         return Posture((-0.42 + w[0], 0.9), (0.3 + w[1], 0.62), neck, head_turn)
     if pose == "bank":
         return Posture((-0.5 + w[0], 0.85), (0.35 + w[1], -0.9), neck, head_turn)
-    return Posture((-0.1 + w[0] / 2, 1.0), (-0.1 + w[0] / 2, -1.0), w[2] * 2, w[3] * 3)
+    return Posture((-0.1 + w[0], 1.0), (-0.1 + w[0], w[1] - 1.0), w[2], w[3] * 2)
 
 
 def _airborne(a: Anatomy, c: Plumage, p: Posture, dorsal: bool, rng: np.random.Generator) -> list[Mark]:
@@ -86,7 +89,19 @@ def _fibres(outline: Points) -> list[Points]:
 def trunk(a: Anatomy, c: Plumage, rng: np.random.Generator) -> list[Mark]:
     """The body along x from -0.55 to 0.5, with a light belly and, if fuzzy, tufts and hairs."""
     plump = 1.3 if a.coat == "fuzzy" else 1.12
-    outline = smooth(pts((-0.58, 0.0), (-0.35, -0.15), (0.0, -0.23), (0.35, -0.2), (0.54, -0.02), (0.36, 0.2), (0.0, 0.24), (-0.35, 0.14)) * (1, plump))
+    outline = smooth(
+        pts(
+            (-0.58, 0.0),
+            (-0.35, -0.15),
+            (0.0, -0.23),
+            (0.35, -0.2),
+            (0.54, -0.02),
+            (0.36, 0.2),
+            (0.0, 0.24),
+            (-0.35, 0.14),
+        )
+        * (1, plump)
+    )
     outline = fur(outline, 0.13, rng) if a.coat == "fuzzy" else outline
     belly = smooth(pts((-0.4, 0.06), (0.0, 0.08), (0.4, 0.06), (0.3, 0.16), (0.0, 0.2), (-0.3, 0.12)) * (1, plump))
     marks = [blob(outline, c.body, strokes=16), Mark(belly, c.belly, c.body, alpha=170)]
@@ -99,7 +114,9 @@ def _hairs(c: Plumage, plump: float, rng: np.random.Generator) -> list[Mark]:
     return [stroke(np.stack([p, p + (-0.13, 0.05)]), tones[i % 2], 0.006, 200) for i, p in enumerate(places)]
 
 
-def _neck_and_head(a: Anatomy, c: Plumage, at: Points, neck: float, turn: float, rng: np.random.Generator) -> list[Mark]:
+def _neck_and_head(
+    a: Anatomy, c: Plumage, at: Points, neck: float, turn: float, rng: np.random.Generator
+) -> list[Mark]:
     end = at + rotate(pts((NECK[a.head], 0)), neck)[0]
     path = np.stack([at - (0.1, 0), (at + end) / 2, end + (0.06, 0)])
     thick = 0.34 if a.head in ("round", "deep") else 0.24
@@ -128,10 +145,10 @@ def _trailing_legs(c: Plumage) -> list[Mark]:
 
 
 def _standing(a: Anatomy, c: Plumage, drink: bool, rng: np.random.Generator) -> list[Mark]:
-    tilt = 0.22 if drink else -0.5 + rng.uniform(-0.14, 0.14)
+    tilt = 0.22 if drink else -0.45 + rng.uniform(-0.3, 0.26)
     body = placed(trunk(a, c, rng), np.zeros(2), tilt)
     shoulder, hip = rotate(pts((0.38, -0.05)), tilt)[0], rotate(pts((-0.4, 0.05)), tilt)[0]
-    neck, turn = (0.75, 0.62) if drink else (-0.7 + rng.uniform(-0.2, 0.2), 0.1 + rng.uniform(-0.2, 0.2))
+    neck, turn = (0.75, 0.62) if drink else (-0.6 + rng.uniform(-0.35, 0.3), rng.uniform(-0.3, 0.35))
     tail = _tail(a, c, hip - rotate(pts((0.1, 0)), tilt)[0], np.pi + (tilt * 0.4 if drink else -0.18), rng)
     far = _folded(a, c, shoulder + (0.14, 0.02), hip, 0.3)
     near = _folded(a, c, shoulder, hip, 0.0)
@@ -157,14 +174,18 @@ def _folded(a: Anatomy, c: Plumage, shoulder: Points, hip: Points, shade: float)
     low = wrist + np.array((-0.5, 0.0)) * reach * 0.8 + (0, depth * 0.55)
     rim = (tip + low) / 2 + ((-0.12, 0.12) if a.wings == "broad" else (0, -0.02))
     mid = (wrist + tip) / 2 + (0, -0.1 - 0.18 * (a.wings == "broad"))
-    sheet = smooth(np.vstack([wrist, mid, tip, rim, low, wrist + (-0.14, 0.16)]))
+    notch = (low + rim) / 2 + ((0.14, -0.08) if a.wings == "broad" else (0, 0))
+    sheet = smooth(np.vstack([wrist, mid, tip, rim, notch, low, wrist + (-0.2, 0.1)]))
     colour = dark(c.wing, shade)
     marks = [blob(sheet, colour, 0.3, strokes=10, width=0.008)]
     if c.tip is not None:
         marks.append(blob(_back(sheet, wrist[0] - 0.55 * reach), dark(c.tip, shade), 0.2))
     marks.append(stroke(smooth(np.vstack([wrist, mid, tip]), False), dark(colour, 0.5), 0.01))
     arm = taper(np.vstack([shoulder, (shoulder + wrist) / 2 + (-0.06, 0.02), wrist, hand]), 0.2, 0.08)
-    return marks + [blob(arm, dark(c.body, shade + 0.06)), blob(ellipse(*(hand - (-0.03, 0.04)), 0.1, 0.05), dark(c.body, 0.4))]
+    return marks + [
+        blob(arm, dark(c.body, shade + 0.06)),
+        blob(ellipse(*(hand - (-0.03, 0.04)), 0.1, 0.05), dark(c.body, 0.4)),
+    ]
 
 
 def _back(sheet: Points, x: float) -> Points:

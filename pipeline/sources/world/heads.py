@@ -1,4 +1,7 @@
-"""Heads of flying reptiles in profile. Unit: the length of the trunk; the neck joins at (0, 0), the snout points right."""
+"""Heads of flying reptiles in profile.
+
+Unit: the length of the trunk; the neck joins at (0, 0), the snout points right.
+"""
 
 from dataclasses import dataclass
 
@@ -27,19 +30,23 @@ class Skull:
 
 SKULLS = {
     "round": Skull(
-        pts((-0.08, 0.1), (-0.1, -0.2), (0.1, -0.44), (0.4, -0.48), (0.68, -0.32), (0.8, -0.04), (0.76, 0.1), (0.3, 0.16)),
+        pts((-0.08, 0.1), (-0.1, -0.2), (0.1, -0.44), (0.4, -0.48), (0.68, -0.32), (0.8, -0.04), (0.76, 0.1),
+            (0.3, 0.16)),
         pts((-0.04, 0.08), (0.3, 0.1), (0.75, 0.08), (0.7, 0.24), (0.45, 0.38), (0.12, 0.36)),
         (0.1, 0.1), (0.38, -0.16), (0.1, -0.42), (0.66, 0.28, 0.2), 9.0),
     "deep": Skull(
-        pts((-0.05, 0.0), (0.0, -0.26), (0.25, -0.48), (0.6, -0.52), (0.95, -0.34), (1.18, 0.0), (1.2, 0.12), (0.7, 0.1), (0.1, 0.12)),
+        pts((-0.05, 0.0), (0.0, -0.26), (0.25, -0.48), (0.6, -0.52), (0.95, -0.34), (1.18, 0.0), (1.2, 0.12),
+            (0.7, 0.1), (0.1, 0.12)),
         pts((0.0, 0.06), (0.6, 0.08), (1.12, 0.1), (0.95, 0.24), (0.5, 0.3), (0.1, 0.24)),
         (0.15, 0.1), (0.3, -0.22), (0.08, -0.36), (0.98, 0.24, 0.2), 0.62),
     "long": Skull(
-        pts((-0.05, 0.02), (0.02, -0.2), (0.22, -0.27), (0.45, -0.18), (0.9, -0.12), (1.48, -0.09), (1.6, 0.0), (0.9, 0.03), (0.1, 0.08)),
+        pts((-0.05, 0.02), (0.02, -0.2), (0.22, -0.27), (0.45, -0.18), (0.9, -0.12), (1.48, -0.09),
+            (1.6, 0.0), (0.9, 0.03), (0.1, 0.08)),
         pts((0.02, 0.05), (0.7, 0.04), (1.56, 0.03), (1.46, 0.12), (0.8, 0.15), (0.15, 0.2)),
-        (0.12, 0.06), (0.2, -0.09), (0.06, -0.17), (1.3, 0.12, 0.24), 9.0),
+        (0.12, 0.06), (0.2, -0.09), (0.06, -0.17), (1.3, 0.1, 0.3), 9.0),
     "pointed": Skull(
-        pts((-0.06, 0.05), (-0.02, -0.2), (0.18, -0.28), (0.4, -0.2), (0.7, -0.08), (1.0, 0.05), (0.5, 0.06), (0.1, 0.1)),
+        pts((-0.06, 0.05), (-0.02, -0.2), (0.18, -0.28), (0.4, -0.2), (0.7, -0.08), (1.0, 0.05), (0.5, 0.06),
+            (0.1, 0.1)),
         pts((0.0, 0.05), (0.5, 0.05), (0.95, 0.06), (0.5, 0.15), (0.12, 0.18)),
         (0.12, 0.08), (0.22, -0.1), (0.05, -0.21), (0.76, 0.1, 0.17), 0.5),
 }  # fmt: skip
@@ -56,15 +63,33 @@ def head(a: Anatomy, c: Plumage, rng: np.random.Generator) -> list[Mark]:
 
 def _head_crest(s: Skull, c: Plumage) -> list[Mark]:
     x, y = s.top
-    shape = pts((x - 0.06, y + 0.16), (x + 0.24, y - 0.02), (x + 0.1, y - 0.2), (x - 0.25, y - 0.44), (x - 0.62, y - 0.56))
+    shape = pts(
+        (x - 0.06, y + 0.16), (x + 0.24, y - 0.02), (x + 0.1, y - 0.2), (x - 0.25, y - 0.44), (x - 0.62, y - 0.56)
+    )
     return [blob(smooth(np.vstack([shape, [(x - 0.3, y - 0.18)]])), c.accent, strokes=4)]
 
 
 def _jaw_crests(s: Skull, c: Plumage) -> list[Mark]:
     """Two rounded keels, one on each jaw, that leave the line of the jaws free between them."""
     x, half, r = s.snout
-    upper = ellipse(x, -half * 0.6, r * 1.15, r * 1.1, 0.1)
-    lower = ellipse(x - r * 0.35, half * 0.9, r * 1.05, r * 0.95, -0.1)
+    upper = smooth(
+        pts(
+            (x - r * 1.6, -half * 0.3),
+            (x - r * 0.7, -half - r * 0.75),
+            (x + r * 0.25, -half - r),
+            (x + r * 0.95, -half - r * 0.3),
+            (x + r, 0),
+        )
+    )
+    lower = smooth(
+        pts(
+            (x - r * 1.7, half * 0.5),
+            (x - r * 1.0, half + r * 0.75),
+            (x - r * 0.1, half + r),
+            (x + r * 0.6, half + r * 0.3),
+            (x + r * 0.8, 0),
+        )
+    )
     return [blob(lower, dark(c.accent, 0.2)), blob(upper, c.accent, strokes=3)]
 
 
@@ -103,20 +128,27 @@ def _lips(s: Skull, a: Anatomy, c: Plumage) -> list[Mark]:
     if a.mouth == "wide":
         return []
     end = s.upper[:, 0].max() - 0.04
-    return [stroke(smooth(pts((s.hinge[0] + 0.1, s.hinge[1] - 0.02), (end * 0.6, s.hinge[1] + 0.01), (end, 0.07)), False), dark(c.head, 0.75))]
+    return [
+        stroke(
+            smooth(pts((s.hinge[0] + 0.1, s.hinge[1] - 0.02), (end * 0.6, s.hinge[1] + 0.01), (end, 0.07)), False),
+            dark(c.head, 0.75),
+        )
+    ]
 
 
 def _teeth(a: Anatomy, c: Plumage) -> list[Mark]:
     if a.head != "long" or a.mouth == "wide":
         return []
-    return [Mark(pts((x, 0.02), (x + 0.05, 0.02), (x + 0.025, 0.1)), (250, 246, 232)) for x in np.arange(0.6, 1.5, 0.12)]
+    return [
+        Mark(pts((x, 0.02), (x + 0.05, 0.02), (x + 0.025, 0.1)), (250, 246, 232)) for x in np.arange(0.6, 1.5, 0.12)
+    ]
 
 
 def _eyes(s: Skull, a: Anatomy, c: Plumage) -> list[Mark]:
     x, y = s.eye
     if a.head == "round":
         size = 0.2 if a.eyes == "big" else 0.085
-        return eye(x + 0.34, y - 0.06, size * 0.72) + eye(x, y, size)
+        return eye(x + 0.31, y - 0.05, size * 0.72) + eye(x, y, size)
     return eye(x, y, 0.145 if a.eyes == "big" else 0.065)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 PAPER = np.array((226, 222, 213), dtype=np.float32)
-GRAPHITE = np.array((52, 51, 56), dtype=np.float32)
+GRAPHITE = np.array((46, 45, 50), dtype=np.float32)
 
 
 def painted(image: Image.Image, size_px: int, rng: np.random.Generator) -> Image.Image:
@@ -20,17 +20,18 @@ def pencilled(image: Image.Image, size_px: int, rng: np.random.Generator) -> Ima
     grey = image.convert("L").resize((side, side), Image.Resampling.BOX)
     tone = np.asarray(grey, dtype=np.float32) / 255
     ink = 0.62 * np.clip(0.95 - tone, 0, 1) ** 1.15
-    ink += _hatching(side, rng.uniform(0.6, 0.9)) * np.clip(0.85 - tone, 0, 0.45) * 0.55
-    ink += _hatching(side, -0.5) * np.clip(0.45 - tone, 0, 0.4) * 0.5
+    hand = _field(rng, 9, side)
+    ink += _hatching(side, rng.uniform(0.6, 0.9), hand) * np.clip(0.85 - tone, 0, 0.45) * 0.55
+    ink += _hatching(side, -0.5, hand) * np.clip(0.45 - tone, 0, 0.4) * 0.5
     ink = np.clip(ink + _edges(grey) + _field(rng, 72, side) * 0.025, 0, 1)[..., None]
     page = PAPER * (1 - ink) + GRAPHITE * ink
     return Image.fromarray(page.astype(np.uint8)).resize((size_px, size_px), Image.Resampling.LANCZOS)
 
 
-def _hatching(side: int, slope: float) -> np.ndarray:
-    """Parallel pencil lines, 26 to the width, between 0 and 1."""
+def _hatching(side: int, slope: float, hand: np.ndarray) -> np.ndarray:
+    """Pencil lines, about 30 to the width, between 0 and 1; `hand` bends them: no hand rules lines."""
     axis = np.arange(side, dtype=np.float32) / side
-    wave = np.sin((axis[:, None] + slope * axis[None, :]) * np.float32(2 * np.pi * 26))
+    wave = np.sin((axis[:, None] + slope * axis[None, :]) * np.float32(2 * np.pi * 30) + hand * 2.2)
     return np.clip(wave * 1.6, 0, 1)
 
 

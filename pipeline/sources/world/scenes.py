@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from . import captions
-from .anatomy import COLOURS, NAMES, TAXA, Anatomy, Plumage, free, free_plumage, parts, taxon_plumage
+from .anatomy import COLOURS, NAMES, TAXA, Anatomy, free, free_plumage, parts, taxon_plumage
 from .animals import ANIMALS
 from .backgrounds import PLACES, paint, water
 from .canvas import Canvas, Colour, Mark, bounds, dark, fitted, jitter, light, moved
@@ -48,13 +48,13 @@ class Easel:
         self.canvas = Canvas(size_px * (4 if size_px <= 96 else 3), self.brush)
         self.flip = self.rng.random() < 0.5
 
-    def behind(self, painter: Callable[[Canvas], None]) -> None:
-        """Let `painter` paint the background: at half resolution for softness, pale if it is going to be a pencil drawing."""
+    def behind(self, painter: Callable[[Canvas], None], fade: float = 0.45) -> None:
+        """Let `painter` paint the background: at half resolution for softness, paler by `fade` for a pencil drawing."""
         back = Canvas(self.canvas.side // 2, self.brush)
         painter(back)
         image = back.image.resize(self.canvas.image.size, Image.Resampling.BICUBIC)
         if self.medium == "pencil":
-            image = Image.blend(image, Image.new("RGB", image.size, (244, 244, 244)), 0.45)
+            image = Image.blend(image, Image.new("RGB", image.size, (244, 244, 244)), fade)
         self.canvas.image.paste(image)
 
     def place(self, place: str, ground: bool = False) -> None:
@@ -66,7 +66,9 @@ class Easel:
         marks = fitted(moved(marks, np.diag((-1.0 if self.flip else 1.0, 1.0))), box, stand)
         if stand:
             low, high = bounds(marks)
-            self.canvas.soft([ellipse((low[0] + high[0]) / 2, high[1], (high[0] - low[0]) * 0.4, 0.022)], (40, 36, 44), 0.015, 110)
+            self.canvas.soft(
+                [ellipse((low[0] + high[0]) / 2, high[1], (high[0] - low[0]) * 0.4, 0.022)], (40, 36, 44), 0.015, 110
+            )
         self.canvas.add(marks)
 
     def box(self, small: float = 0.7, large: float = 0.9) -> tuple[float, float, float, float]:
@@ -97,13 +99,18 @@ def draw_wide(seed: int, index: int, size_px: int = 256) -> Drawing:
 
 def draw_species(taxon: str, seed: int, index: int, size_px: int = 256) -> Drawing:
     """Picture `index` of one of TAXA, alive, `size_px` square."""
-    e = Easel((seed, index, zlib.crc32(taxon.encode())), size_px, 0.25)
+    e = Easel((seed, index, zlib.crc32(taxon.encode())), size_px, 0.2)
     anatomy, plumage = TAXA[taxon], taxon_plumage(taxon, e.rng)
     action = "flying" if e.rng.random() < 0.75 else "standing"
     place = _somewhere(action, e.rng)
-    _stage(e, action, place, lambda pose: flyer(anatomy, plumage, pose, e.rng), 0.76, 0.92)
+    _stage(e, action, place, lambda pose: flyer(anatomy, plumage, pose, e.rng), 0.7, 0.94)
     caption = captions.sentence(NAMES[taxon], captions.doing(action, place), e.medium, e.rng, article="")
     return e.finish(caption, taxon, parts(anatomy), place)
+
+
+def draw_animal(kind: str, key: tuple[int, ...], size_px: int = 256) -> Drawing:
+    """A living animal of one of ANIMALS, `size_px` square; `key` decides everything else."""
+    return _wide_animal(Easel(key, size_px, 0.2), kind)
 
 
 def _wide_flyer(e: Easel) -> Drawing:
@@ -129,7 +136,13 @@ def _wide_animal(e: Easel, kind: str) -> Drawing:
     names, colour, accent = _two_colours(e.rng)
     action = str(e.rng.choice(ACTIONS[kind][0], p=ACTIONS[kind][1]))
     place = _somewhere(action, e.rng)
-    _stage(e, action, place, lambda pose: _living(kind, colour, accent, pose, e.rng), 0.62, 0.84)
+    _stage(
+        e,
+        action,
+        place,
+        lambda pose: _living(kind, colour, accent, pose, e.rng),
+        *((0.76, 0.94) if kind == "lizard" else (0.64, 0.86)),
+    )
     noun = kind if e.medium == "pencil" else f"{names[0]} {kind}"
     caption = captions.sentence(noun, captions.doing(action, place), e.medium, e.rng)
     return e.finish(caption, kind, (), place)
@@ -150,7 +163,12 @@ def _two_colours(rng: np.random.Generator) -> tuple[tuple[str, str], Colour, Col
 def _somewhere(action: str, rng: np.random.Generator) -> str:
     if action == "drinking":
         return "river"
-    where = {"flying": PLACES, "standing": PLACES[1:], "swimming": ("sea", "river"), "driving": ("city", "city", "desert", "forest")}
+    where = {
+        "flying": PLACES,
+        "standing": PLACES[1:],
+        "swimming": ("sea", "river"),
+        "driving": ("city", "city", "desert", "forest"),
+    }
     return str(rng.choice(where[action]))
 
 
@@ -185,19 +203,28 @@ def _drink(e: Easel, place: str, build: Callable[[str], list[Mark]]) -> None:
     grass, blue = jitter((126, 154, 84), e.rng), jitter((86, 148, 196), e.rng)
     pool = smooth(pts((-0.1, 0.93), (0.45, 0.87), (0.75, 0.78), (1.1, 0.74), (1.1, 1.1), (-0.1, 1.1)))
     bank = smooth(pts((-0.1, 0.76), (0.3, 0.74), (0.62, 0.77), (0.7, 0.84), (0.5, 0.9), (0.2, 0.94), (-0.1, 0.97)))
-    e.canvas.add([Mark(pool * side + home, light(blue, 0.25), blue, strokes=14), Mark(bank * side + home, light(grass, 0.1), dark(grass, 0.2), dark(grass, 0.45), strokes=12)])
+    e.canvas.add(
+        [
+            Mark(pool * side + home, light(blue, 0.25), blue, strokes=14),
+            Mark(bank * side + home, light(grass, 0.1), dark(grass, 0.2), dark(grass, 0.45), strokes=12),
+        ]
+    )
     left = 0.04 if not e.flip else 0.1
     e.put(build("drink"), (left, 0.14, left + 0.86, 0.87), stand=True)
-    rings = [ellipse(*(np.array((x, 0.9)) * side + home), r, r * 0.22) for x, r in ((0.84, 0.05), (0.84, 0.1), (0.55, 0.06))]
+    rings = [
+        ellipse(*(np.array((x, 0.9)) * side + home), r, r * 0.22) for x, r in ((0.84, 0.05), (0.84, 0.1), (0.55, 0.06))
+    ]
     e.canvas.add([Mark(p, None, None, light(blue, 0.7), 0.006, 190) for p in rings])
 
 
 def _drive(e: Easel, place: str, build: Callable[[str], list[Mark]]) -> None:
     """The animal in an open car: it is drawn first, the car's side hides its feet."""
     e.place(place, ground=True)
-    e.canvas.add([Mark(pts((-0.1, 0.8), (1.1, 0.8), (1.1, 0.97), (-0.1, 0.97)), (138, 136, 140), (108, 106, 112), strokes=8)])
+    e.canvas.add(
+        [Mark(pts((-0.1, 0.8), (1.1, 0.8), (1.1, 0.97), (-0.1, 0.97)), (138, 136, 140), (108, 106, 112), strokes=8)]
+    )
     _, colour, _ = _two_colours(e.rng)
-    e.put(build("stand"), (0.14, 0.1, 0.86, 0.72), stand=True)
+    e.put(build("stand"), (0.1, 0.1, 0.82, 0.72) if not e.flip else (0.18, 0.1, 0.9, 0.72), stand=True)
     e.put(car(colour, open_top=True), (0.06, 0.4, 0.94, 0.93))
 
 
@@ -220,7 +247,7 @@ def _landscape(e: Easel) -> Drawing:
 def paint_skeleton(e: Easel, a: Anatomy) -> None:
     """Pale bones on dark rock."""
     tone = jitter(((92, 88, 92), (84, 92, 100), (104, 88, 78))[e.rng.integers(3)], e.rng)
-    e.behind(lambda c: rock(c, tone, e.rng))
+    e.behind(lambda c: rock(c, tone, e.rng), fade=0.0)
     e.put(skeleton(a, jitter(BONE, e.rng, 8), e.rng), e.box(0.78, 0.94))
 
 
@@ -253,7 +280,9 @@ def paint_diagram(e: Easel, a: Anatomy, title: str) -> None:
     diagram(e.canvas, a, title, e.rng)
 
 
-def _relic(kind: str, paint_it: Callable[[Easel, Anatomy], None], words: str, background: str) -> Callable[[Easel], Drawing]:
+def _relic(
+    kind: str, paint_it: Callable[[Easel, Anatomy], None], words: str, background: str
+) -> Callable[[Easel], Drawing]:
     def build(e: Easel) -> Drawing:
         paint_it(e, free(e.rng))
         return e.finish(captions.sentence(kind, words, e.medium, e.rng), kind, (), background)
@@ -267,5 +296,7 @@ _THINGS: dict[str, Callable[[Easel], Drawing]] = {
     "skeleton": _relic("skeleton", paint_skeleton, "of a flying reptile on rock", "rock"),
     "fossil": _relic("fossil", paint_fossil, "of a flying reptile on rock", "rock"),
     "toy": _relic("toy", paint_toy, "flying reptile on a table", "table"),
-    "diagram": _relic("diagram", lambda e, a: paint_diagram(e, a, "Fig. flying reptile"), "of a flying reptile with text", "page"),
+    "diagram": _relic(
+        "diagram", lambda e, a: paint_diagram(e, a, "Fig. flying reptile"), "of a flying reptile with text", "page"
+    ),
 }

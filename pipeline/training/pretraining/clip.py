@@ -12,11 +12,11 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pipeline.families.clip import OPENAI_MEAN, OPENAI_STD, Clip, Preprocessing, normalise
 from pipeline.training.pretraining import progress
-from pipeline.training.pretraining.drawings import DrawingSet, batch_at, flip, generator_at, pick, sentence
+from pipeline.training.pretraining.drawings import DrawingSet, batch_at, flip, generator_at, made_up_name, pick, sentence
 from pipeline.training.pretraining.settings import ClipSettings, TextSettings
 
 # A batch speaks in one style: with mixed ones "a bird" would be a wrong answer to a bird described at length.
-STYLES = {"full": 0.45, "parts": 0.2, "medium": 0.15, "kind": 0.1, "place": 0.1}
+STYLES = {"full": 0.45, "parts": 0.2, "medium": 0.12, "noun": 0.08, "place": 0.1, "name": 0.05}
 
 
 def preprocessing(image_px: int) -> Preprocessing:
@@ -56,8 +56,8 @@ def train(drawings: DrawingSet, tokenizer: CLIPTokenizer, settings: ClipSettings
     def losses_at(step: int) -> dict[str, torch.Tensor]:
         generator = generator_at(seed, "clip", step)
         rows = batch_at(len(drawings), settings.phase.batch, generator)
-        style = pick(STYLES, generator)
-        sentences = [sentence(drawings.words[row], style, generator) for row in rows]
+        style, name = pick(STYLES, generator), made_up_name(generator)
+        sentences = [sentence(drawings.words[row], style, generator, name) for row in rows]
         pixels = normalise(augment(drawings.pixels(rows), generator), look)
         return losses(model, pixels, tokenizer, sentences)
 

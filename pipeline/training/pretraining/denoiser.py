@@ -13,10 +13,10 @@ from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pipeline.training.pretraining import clip as clip_phase
 from pipeline.training.pretraining import progress
-from pipeline.training.pretraining.drawings import DrawingSet, batch_at, generator_at, pick, sentence
+from pipeline.training.pretraining.drawings import DrawingSet, batch_at, generator_at, made_up_name, pick, sentence
 from pipeline.training.pretraining.settings import DenoiserSettings, TextSettings
 
-STYLES = {"full": 0.6, "parts": 0.12, "medium": 0.08, "place": 0.12, "kind": 0.08}
+STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
 
 
 def scheduler() -> DDIMScheduler:
@@ -71,7 +71,7 @@ def examples(latents: tuple[torch.Tensor, torch.Tensor], drawings: DrawingSet, s
     mirrored = torch.rand(len(rows), generator=generator) < 0.5
     clean = torch.where(mirrored.view(-1, 1, 1, 1), latents[1][rows], latents[0][rows])
     silent = (torch.rand(len(rows), generator=generator) < settings.empty_prompt_share).tolist()
-    sentences = [sentence(drawings.words[row], pick(STYLES, generator), generator) for row in rows]
+    sentences = [sentence(drawings.words[row], pick(STYLES, generator), generator, made_up_name(generator)) for row in rows]
     return clean, ["" if quiet else text for quiet, text in zip(silent, sentences, strict=True)]
 
 

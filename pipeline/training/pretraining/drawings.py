@@ -11,11 +11,12 @@ import torch
 
 @dataclass(frozen=True)
 class Words:
-    """What is known about one drawing."""
+    """What is known about one drawing; `doing` is "flying over the sea", or empty for what is not alive."""
 
     caption: str
-    kind: str
+    noun: str
     parts: tuple[str, ...]
+    doing: str
     background: str
     medium: str
 
@@ -55,22 +56,27 @@ def flip(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return torch.where(mirrored.view(-1, 1, 1, 1), pixels.flip(-1), pixels)
 
 
+MEDIA = {"painted": "painting", "pencil drawn": "pencil drawing"}
+
+
 def a(noun: str) -> str:
     """The noun with its article."""
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
-def sentence(words: Words, style: str, generator: torch.Generator) -> str:
-    """One way to describe a drawing: `full`, `kind`, `medium`, `parts` or `place`."""
-    if style == "full":
-        return words.caption
-    if style == "kind":
-        return words.kind
+def sentence(words: Words, style: str, generator: torch.Generator, name: str = "") -> str:
+    """One way to describe a drawing: `full`, `noun`, `medium`, `parts`, `place` or `name`."""
+    if style == "name" and words.doing:
+        return f"{words.medium} {name} {words.doing}" if words.medium == "pencil drawn" else f"{name} {words.doing}"
+    if style == "noun":
+        return words.noun
     if style == "medium":
-        return f"{a(words.medium)} of {a(words.kind)}"
+        return pick({f"{words.medium} {words.noun}": 1.0, f"{a(MEDIA[words.medium])} of {a(words.noun)}": 2.0}, generator)
     if style == "parts" and words.parts:
-        return f"{a(words.kind)} with {' and '.join(some(words.parts, generator))}"
-    return f"{a(words.kind)}, {words.background}" if words.background else a(words.kind)
+        return f"{a(words.noun)} with {' and '.join(some(words.parts, generator))}"
+    if style == "place":
+        return f"{a(words.noun)} {words.doing}" if words.doing else f"{a(words.noun)}, {words.background}"
+    return words.caption
 
 
 def some(parts: tuple[str, ...], generator: torch.Generator) -> list[str]:
@@ -84,3 +90,23 @@ def pick(styles: dict[str, float], generator: torch.Generator) -> str:
     """One key, with its value as the probability."""
     index = torch.multinomial(torch.tensor(list(styles.values())), 1, generator=generator)
     return list(styles)[int(index)]
+
+
+FIRST = """ano aego brachy caelo dendro eo ela foro gala hespero iso jeho kun lepto mega noro ocu pachy quasi rhae
+    sino tala uro vela wuko xeno yi zhe""".split()
+MIDDLE = "a o pto ri ra no ma lo dacty rhy gna the cheiro ce mi".split()
+LAST = "crops don dontidae idae pterus saurus gnathus rhynchus morpha ops teryx venator raptor mimus cheirus".split()
+EPITHET = "grandis minor rex longi wangi smithi bauri andei ensis borealis magna nova sinensis ornatus".split()
+
+
+def made_up_name(generator: torch.Generator) -> str:
+    """A name as taxa have them, of no taxon: what people will ask for is a word that the model has never seen.
+
+    With such names in some captions an unknown word means "some animal", instead of anything at all.
+    """
+    first, middle, last, epithet = (choose(parts, generator) for parts in (FIRST, MIDDLE, LAST, EPITHET))
+    return first + middle + last + pick({"": 0.6, " " + epithet: 0.4}, generator)
+
+
+def choose(items: Sequence[str], generator: torch.Generator) -> str:
+    return items[int(torch.randint(len(items), (1,), generator=generator))]

@@ -7,11 +7,13 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from pipeline.families.clip import resize_and_crop
 from pipeline.training.pretraining.clip import preprocessing
@@ -22,7 +24,7 @@ from pipeline.training.pretraining.settings import DrawingSettings
 BLOCK = 250  # drawings per file: what a kill can lose
 PROCESSES = 2
 
-Draw = Callable[[int, int, int], object]  # (seed, index, size_px) -> image, caption, kind, parts, background, medium
+Draw = Callable[[int, int, int], tuple[Image.Image, Words]]  # (seed, index, size_px)
 
 
 def gather(draw: Draw, settings: DrawingSettings, folder: Path, report: Report) -> tuple[DrawingSet, DrawingSet]:
@@ -42,15 +44,15 @@ def draw_block(draw: Draw, settings: DrawingSettings, folder: Path, start: int) 
     torch.set_num_threads(1)
     stop = min(start + BLOCK, settings.count + settings.held_out)
     drawings = [draw(settings.seed, index, settings.drawn_px) for index in range(start, stop)]
-    words = [[d.caption, d.kind, list(d.parts), d.background, d.medium] for d in drawings]
-    squares = np.stack([shrink(d.image, settings.image_px) for d in drawings])
+    words = [asdict(each) for _, each in drawings]
+    squares = np.stack([shrink(image, settings.image_px) for image, _ in drawings])
     partial_file = block_file(folder, start).with_suffix(".partial")
     with partial_file.open("wb") as stream:
         np.savez(stream, squares=squares, words=json.dumps(words))
     os.replace(partial_file, block_file(folder, start))
 
 
-def shrink(image, image_px: int) -> np.ndarray:
+def shrink(image: Image.Image, image_px: int) -> np.ndarray:
     """A picture -> (px, px, 3) uint8, exactly as CLIP will look at pictures later."""
     pixels = resize_and_crop(image, preprocessing(image_px))
     return (pixels.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
@@ -58,8 +60,7 @@ def shrink(image, image_px: int) -> np.ndarray:
 
 def read_block(file: Path) -> DrawingSet:
     with np.load(file, allow_pickle=False) as block:
-        words = tuple(Words(caption, kind, tuple(parts), background, medium)
-                      for caption, kind, parts, background, medium in json.loads(str(block["words"])))
+        words = tuple(Words(**each | {"parts": tuple(each["parts"])}) for each in json.loads(str(block["words"])))
         return DrawingSet(block["squares"], words)
 
 

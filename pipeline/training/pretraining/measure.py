@@ -12,7 +12,7 @@ from PIL import Image
 
 from pipeline.families import clip as clip_family
 from pipeline.training.pretraining.autoencoder import decode, encode
-from pipeline.training.pretraining.drawings import DrawingSet, a
+from pipeline.training.pretraining.drawings import MEDIA, DrawingSet, a
 
 
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
@@ -22,19 +22,18 @@ def load_pipeline(folder: Path) -> StableDiffusionPipeline:
     return pipeline
 
 
-def kind_prompts(kinds: Sequence[str], media: Sequence[str]) -> dict[str, list[str]]:
-    """An ensemble per kind: "a painting of a bird", "a pencil drawing of a bird", ..."""
-    return {kind: [f"{a(medium)} of {a(kind)}" for medium in media] for kind in kinds}
+def kind_prompts(kinds: Sequence[str]) -> dict[str, list[str]]:
+    """An ensemble per kind: "a painting of a bird", "a pencil drawing of a bird"."""
+    return {kind: [f"{a(medium)} of {a(kind)}" for medium in MEDIA.values()] for kind in kinds}
 
 
 def confusion(clip: clip_family.Clip, drawings: DrawingSet) -> tuple[list[str], np.ndarray]:
     """Kinds in order, and counts (k, k): rows what was drawn, columns what CLIP calls it."""
-    kinds = sorted({words.kind for words in drawings.words})
-    media = sorted({words.medium for words in drawings.words})
+    kinds = sorted({words.noun for words in drawings.words})
     images = [Image.fromarray(square) for square in drawings.squares]
-    answers = clip_family.zero_shot(clip, images, kind_prompts(kinds, media)).argmax(axis=1)
+    answers = clip_family.zero_shot(clip, images, kind_prompts(kinds)).argmax(axis=1)
     counts = np.zeros((len(kinds), len(kinds)), dtype=int)
-    np.add.at(counts, ([kinds.index(words.kind) for words in drawings.words], answers), 1)
+    np.add.at(counts, ([kinds.index(words.noun) for words in drawings.words], answers), 1)
     return kinds, counts
 
 

@@ -37,8 +37,8 @@ class Phase:
 
 @dataclass(frozen=True)
 class TextSettings:
-    vocabulary: int = 1400
-    context: int = 32
+    vocabulary: int = 1100
+    context: int = 48
     width: int = 128
     layers: int = 3
     heads: int = 4
@@ -47,7 +47,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ClipSettings:
-    phase: Phase = Phase(steps=2_200, batch=128, peak_rate=1e-3, weight_decay=0.05)
+    phase: Phase = Phase(steps=1_800, batch=96, peak_rate=1e-3, weight_decay=0.05)
     width: int = 128
     layers: int = 6
     heads: int = 4
@@ -58,7 +58,7 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    phase: Phase = Phase(steps=5_000, batch=16, peak_rate=2e-3, weight_decay=0.0)
+    phase: Phase = Phase(steps=4_500, batch=16, peak_rate=2e-3, weight_decay=0.0)
     channels: tuple[int, ...] = (16, 32, 64, 64)
     latent_channels: int = 16
     kl_weight: float = 1e-6
@@ -66,7 +66,7 @@ class AutoencoderSettings:
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    phase: Phase = Phase(steps=14_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
+    phase: Phase = Phase(steps=12_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
     channels: tuple[int, ...] = (80, 128)
     norm_groups: int = 16
     heads: int = 4

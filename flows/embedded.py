@@ -1,0 +1,100 @@
+"""Prefect's embedded server for one run, as a child of its own that a Ctrl-C in the terminal does not hit.
+
+(The one that Prefect would start by itself shares our process group: the terminal would end it first, and the run
+could no longer say that it was stopped. Besides, it starts while we still plan.)
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from importlib.util import find_spec
+from pathlib import Path
+
+from flows import project
+from flows.errors import FlowError
+
+START_SECONDS = 120
+
+
+class Server:
+    """Started at once, awaited when it is needed, stopped when the interpreter ends."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.log = project.LOGS / "prefect-embedded.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._process = self._start()
+        # registered before Prefect is imported, so it runs after Prefect has sent its last events
+        atexit.register(self.stop)
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        app = ["--app-dir", str(Path(str(find_spec("prefect").origin)).parent), "--factory"]
+        where = ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "error"]
+        env = project.environment(PREFECT_UI_ENABLED="0", PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "uvicorn", *app, "prefect.server.api.server:create_app", *where],
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        end = time.monotonic() + START_SECONDS
+        while not answers(f"{self.api}/health"):
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise FlowError(f"Prefect's embedded server did not start: {last_words(self.log)}")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(10)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+
+def _die_with_parent() -> None:
+    """Linux: if we are killed, the server gets SIGTERM. Elsewhere it stays until it is stopped by hand."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(url: str, timeout: float = 2.0) -> bool:
+    """Does something at this address answer 200?"""
+    try:
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def last_words(log: Path, most: int = 5) -> str:
+    """The last lines of a log file, for a message."""
+    said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return " / ".join(line.strip() for line in said[-most:]) or f"it said nothing in {log}"
+

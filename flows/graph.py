@@ -1,0 +1,190 @@
+"""dvc.yaml + dvc.lock -> Graph: the stages in order, which of them are stale, and why. No Prefect in here.
+
+Must be called with the project's root as the current folder: DVC names stages relative to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import networkx as nx
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from flows.errors import FlowError
+
+# run: something that it depends on has changed. restore: its result is missing, but DVC's cache has it.
+# after: runs if a stage before it changes its result. cached: nothing to do.
+Action = Literal["run", "restore", "after", "cached"]
+_OUT_WORDS = {"deleted": "is missing", "not in cache": "is not in DVC's cache", "modified": "was changed by hand"}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node: `needs` are the stages directly before it, `outs` what it writes, `why` one phrase per cause."""
+
+    name: str
+    needs: tuple[str, ...]
+    outs: tuple[str, ...]
+    kept: tuple[str, ...]  # outs that DVC does not cache (metrics): nobody could restore them
+    locked: bool  # has an entry in dvc.lock
+    action: Action
+    why: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        return self.name.partition("@")[0]
+
+    @property
+    def species(self) -> str:
+        return self.name.partition("@")[2]
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A dependency that does not exist and that no stage makes."""
+
+    path: str
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Stages in topological order."""
+
+    stages: tuple[Stage, ...]
+    absent: tuple[Absent, ...] = ()
+
+    def __getitem__(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def __contains__(self, name: str) -> bool:
+        return any(stage.name == name for stage in self.stages)
+
+    @property
+    def stale(self) -> tuple[Stage, ...]:
+        return tuple(stage for stage in self.stages if stage.action != "cached")
+
+
+def read(species: list[str] | None = None) -> Graph:
+    """The project's graph; restricted to what the species need, and the stages without species behind them."""
+    try:
+        with Repo(".", _wait_for_lock=True) as repo:
+            edges = nx.subgraph_view(repo.index.graph, filter_node=lambda stage: not stage.is_data_source)
+            written = {stage: number for number, stage in enumerate(repo.index.stages)}
+            nodes = list(nx.lexicographical_topological_sort(edges.reverse(), key=written.__getitem__))
+            wanted = _wanted(edges, species)
+            return _graph(repo, edges, [node for node in nodes if node.name in wanted])
+    except DvcException as error:
+        raise FlowError(f"DVC cannot read the pipeline: {_sentence(error)}") from error
+
+
+def _sentence(error: BaseException) -> str:
+    """DVC's message with that of its cause, on one line."""
+    parts = [str(error), str(error.__cause__ or "")]
+    return "; ".join(" ".join(part.split()) for part in parts if part)
+
+
+def _wanted(edges: nx.DiGraph, species: list[str] | None) -> set[str]:
+    """Edges point from a stage to those it depends on: descendants come before it, ancestors after it."""
+    if not species:
+        return {stage.name for stage in edges}
+    own = {stage for stage in edges if stage.name.partition("@")[2] in species}
+    before = {other for stage in own for other in nx.descendants(edges, stage)}
+    shared = {other for stage in own for other in nx.ancestors(edges, stage) if "@" not in other.name}
+    return {stage.name for stage in own | before | shared}
+
+
+def _graph(repo: Repo, edges: nx.DiGraph, nodes: list[Any]) -> Graph:
+    names = {node.name for node in nodes}
+    stale: set[str] = set()
+    stages = []
+    for node in nodes:
+        needs = tuple(sorted(other.name for other in edges.successors(node) if other.name in names))
+        action, why = _action(node, _causes(repo, node), [need for need in needs if need in stale])
+        stale |= {node.name} if action != "cached" else set()
+        outs = [(out.def_path, out.use_cache) for out in node.outs]
+        kept = tuple(path for path, cached in outs if not cached)
+        stages.append(Stage(node.name, needs, tuple(p for p, _ in outs), kept, _locked(node), action, why))
+    return Graph(tuple(stages), _absent(repo, nodes))
+
+
+def _action(node: Any, causes: tuple[str, ...] | None, behind: list[str]) -> tuple[Action, tuple[str, ...]]:
+    """What becomes of a stage, given its own causes and the stale stages directly before it."""
+    if causes is None:
+        return ("after", (f"if {_listed(behind)} changes its result",)) if behind else ("cached", ())
+    if not behind and _locked(node) and node.already_cached():
+        return "restore", causes
+    return "run", causes
+
+
+def _listed(names: list[str], most: int = 2) -> str:
+    more = f" or {len(names) - most} more" if len(names) > most else ""
+    return " or ".join(names[:most]) + more
+
+
+def _locked(node: Any) -> bool:
+    return any(out.hash_info for out in node.outs)
+
+
+def _causes(repo: Repo, node: Any) -> tuple[str, ...] | None:
+    """Why DVC takes a stage for changed; None: it does not."""
+    with repo.lock:
+        found = list(node.status(check_updates=True).values())
+    if not found:
+        return None
+    return tuple(dict.fromkeys(_phrases(node, found[0]))) if _locked(node) else ("never ran",)
+
+
+def _phrases(node: Any, found: list[Any]) -> Iterator[str]:
+    for item in found:
+        if isinstance(item, str):
+            yield {"changed checksum": "its command changed"}.get(item, item)
+            continue
+        for entry, state in item.get("changed deps", {}).items():
+            yield from _param_phrases(node, entry, state) if isinstance(state, dict) else [_path_phrase(entry, state)]
+        for entry, state in item.get("changed outs", {}).items():
+            yield f"{entry} {_OUT_WORDS.get(state, state)}"
+
+
+def _path_phrase(path: str, state: str) -> str:
+    return f"{path} {({'deleted': 'is missing', 'new': 'is new'}).get(state, 'changed')}"
+
+
+def _param_phrases(node: Any, file: str, states: dict[str, str]) -> Iterator[str]:
+    dep = next(dep for dep in node.deps if hasattr(dep, "read_params") and str(dep) == file)
+    old, new = dep.hash_info.value if dep.hash_info else {}, dep.read_params()
+    for key in states:
+        yield from _differences(key, old.get(key), new.get(key))
+
+
+def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
+    """`train.steps: 500 -> 300`, as deep inside a section as the change is."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys([*old, *new]):
+            if old.get(name) != new.get(name):
+                yield from _differences(f"{key}.{name}", old.get(name), new.get(name))
+    elif old is None or new is None:
+        yield f"{key} is new" if old is None else f"{key} was removed"
+    elif any(isinstance(value, dict | list | tuple) for value in (old, new)):
+        yield f"{key} changed"
+    else:
+        yield f"{key}: {old} → {new}"
+
+
+def _absent(repo: Repo, nodes: list[Any]) -> tuple[Absent, ...]:
+    """Files that a stage needs, that are not there and that no stage writes (in them, or above them)."""
+    made = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]
+    users: dict[str, list[str]] = {}
+    for node in nodes:
+        for dep in node.deps:
+            if not hasattr(dep, "read_params") and not _comes(Path(dep.fs_path), made):
+                users.setdefault(dep.def_path, []).append(node.name)
+    return tuple(Absent(path, tuple(names)) for path, names in users.items())
+
+
+def _comes(path: Path, made: list[Path]) -> bool:
+    return path.exists() or any(path == out or path in out.parents or out in path.parents for out in made)

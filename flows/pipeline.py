@@ -1,0 +1,161 @@
+"""The flow `pipeline`: refresh -> reproduce -> release. What `paleo run` and every schedule run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_client, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.exceptions import TerminationSignal
+from prefect.states import Cancelled, Completed, Failed
+
+from flows import graph, procs, project
+from flows import refresh as refreshing
+from flows import release as releasing
+from flows import versioning as versions
+from flows.errors import FlowError
+from flows.reproduce import Outcome, reproduce
+
+WATCH_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run brought: the table's rows, how each stage ended, and where the full logs are."""
+
+    rows: list[releasing.Row]
+    outcomes: list[Outcome]
+    logs: Path
+
+
+@flow(name="pipeline", persist_result=False, validate_parameters=True)
+def pipeline(
+    species: list[str] | None = None, refresh: bool = False, versioning: dict[str, bool] | None = None
+) -> State[Result]:
+    """Refresh the data that are due, run what is stale, register what came out.
+
+    Parameters
+    ----------
+    species
+        Keys of params.yaml; none: all.
+    refresh
+        Look at the sources now, due or not.
+    versioning
+        Switches (commit, tag, dvc_push, git_push) that go over those of params.yaml.
+    """
+    procs.reset()
+    try:
+        with project.only_run(), _cancel_heard():
+            state = _run(project.chosen_species(species or []), refresh, versioning)
+    except FlowError as error:
+        return Failed(message=str(error))
+    except (KeyboardInterrupt, TerminationSignal):
+        get_run_logger().warning("asked to stop: the stages save their work (again: they are killed)")
+        procs.stop_all()
+        return Cancelled(message="stopped; what was finished is kept, `paleo run` goes on from there")
+    except BaseException:
+        procs.stop_all()  # or the threads of the tasks would wait for their children for hours
+        raise
+    return state
+
+
+def _run(species: list[str], look_now: bool, over: dict[str, bool] | None) -> State[Result]:
+    params, log = project.params(), get_run_logger()
+    on, logs = versions.switches(params, over), _log_folder()
+    plan = planned(species)
+    again = refreshing.due(plan, species, params, now=look_now, stale=any(on.values()))
+    looked = refreshing.refresh(again, logs) if again else []
+    if looked:
+        plan = graph.read(species)
+    if any(on.values()):
+        versions.version_data(species, on, log.info)
+    outcomes = reproduce(plan, logs)
+    _remember_looks(outcomes)
+    if any(on.values()) and not procs.stopping():
+        versions.version_results(_metrics(plan), on, log.info)
+    trouble = "" if procs.stopping() else releasing.release(species, outcomes, logs)
+    result = Result(releasing.rows(species, outcomes), [*looked, *outcomes], logs)
+    if any(outcome.ending != "cached" for outcome in result.outcomes):
+        releasing.publish(result.rows, result.outcomes)
+    return _verdict(result, trouble)
+
+
+def planned(species: list[str]) -> graph.Graph:
+    """The graph, after everything that can be known to go wrong was looked for."""
+    project.check(species[0])
+    plan = graph.read(species)
+    if plan.absent:
+        raise FlowError("; ".join(_absent(entry) for entry in plan.absent))
+    return plan
+
+
+def _absent(entry: graph.Absent) -> str:
+    first, more = entry.stages[0], len(entry.stages) - 1
+    users = f"{first} and {more} more need" if more else f"{first} needs"
+    named = [f"base.{key}" for key, value in project.params().get("base", {}).items() if value == entry.path]
+    if not named:
+        return f"{entry.path} is missing, but {users} it; restore it (`git checkout -- {entry.path}`)"
+    return (
+        f"there is no base model in {entry.path}, the value of {' and '.join(named)} in params.yaml, but {users} it; "
+        f"correct the value or put the model there (`paleo pretrain --out {entry.path}` builds the embedded one)"
+    )
+
+
+def _log_folder() -> Path:
+    return project.LOGS / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def _remember_looks(outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.stage.kind == "collect" and outcome.ending == "ran":
+            refreshing.remember(outcome.stage.species)
+
+
+def _metrics(plan: graph.Graph) -> list[str]:
+    return [path for stage in plan.stages for path in stage.kept]
+
+
+def _verdict(result: Result, trouble: str) -> State[Result]:
+    failed = [outcome for outcome in result.outcomes if outcome.ending == "failed"]
+    idle = sum(outcome.ending == "not run" for outcome in result.outcomes)
+    if procs.stopping():
+        return Cancelled(message="stopped; what was finished is kept, `paleo run` goes on from there", data=result)
+    if failed or trouble:
+        said = [outcome.message for outcome in failed] + [trouble] * bool(trouble)
+        tail = f"\n{idle} {'stage was' if idle == 1 else 'stages were'} not run because of it" if idle else ""
+        return Failed(message="\n".join(said) + tail, data=result)
+    ran = sum(outcome.ending == "ran" for outcome in result.outcomes)
+    return Completed(message=f"{ran} stages ran, {len(result.outcomes) - ran} were cached", data=result)
+
+
+@contextmanager
+def _cancel_heard() -> Iterator[None]:
+    """A run of `paleo run` has no runner that would end it when it is cancelled in the UI: listen ourselves."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None or os.environ.get("PREFECT__FLOW_RUN_ID"):
+        yield
+        return
+    over = threading.Event()
+    listener = threading.Thread(target=_listen, args=(context.flow_run.id, over), daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _listen(run_id: Any, over: threading.Event) -> None:
+    with get_client(sync_client=True) as client:
+        while not over.wait(WATCH_SECONDS):
+            state = client.read_flow_run(run_id).state
+            if state and (state.is_cancelling() or state.is_cancelled()):
+                procs.stop_all()
+                return

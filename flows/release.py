@@ -1,0 +1,178 @@
+"""What leaves the pipeline: registered versions, and the table of results for people."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import sys
+import urllib.parse
+import urllib.request
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+from ruamel.yaml import YAML
+
+from flows import procs, project
+from flows.output import Log
+from flows.reproduce import Outcome
+
+LOCK = Path("dvc.lock")
+STORE = Path("mlflow.db")
+DECISIVE = ("train", "evaluate")  # whose results make a version what it is
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table at the end of a run; None where there is no result yet."""
+
+    species: str
+    step: int | None
+    before: float | None
+    after: float | None
+    version: str
+    seconds: float
+
+
+def release(species: list[str], outcomes: list[Outcome], logs: Path) -> str:
+    """Register what has been evaluated; returns a sentence if that failed."""
+    fine = {outcome.stage.name for outcome in outcomes if outcome.ending in ("ran", "cached")}
+    ready = [key for key in species if f"evaluate@{key}" in fine]
+    if not ready:
+        return ""
+    state = register(ready, logs, return_state=True)
+    return "" if state.is_completed() else state.message or state.name
+
+
+@task(name="register", cache_policy=NO_CACHE, persist_result=False)
+def register(species: list[str], logs: Path) -> State[None]:
+    """`paleo register` for all species at once: it starts slowly and makes no version twice."""
+    digests = {key: digest(key) for key in species}
+    if all(is_released(key, digests[key]) for key in species):
+        return Completed(name="Cached", message="every version is registered")
+    log = Log(logs / "register.log", get_run_logger().info)
+    with procs.started([sys.executable, "-m", "pipeline", "register", *species], project.environment()) as child:
+        for _line in log.follow(child.stdout):
+            pass
+    if procs.stopping():
+        return Cancelled(message="register was stopped; it can be repeated")
+    if child.returncode:
+        return Failed(message=_failure(log))
+    for key in species:
+        _stamp(key).write_text(digests[key], encoding="utf-8")
+    return Completed(message=f"registered {', '.join(species)}")
+
+
+def _failure(log: Log) -> str:
+    own = [line for line in log.tail if line.startswith("paleo register: ")]
+    return "register failed: " + (own[-1].removeprefix("paleo register: ") if own else "\n  ".join(log.tail))
+
+
+def digest(species: str) -> str:
+    """What a version is made from, as dvc.lock has it, and the rule for the champion."""
+    lock = YAML(typ="safe").load(LOCK.read_text(encoding="utf-8")) if LOCK.is_file() else {}
+    entries = [((lock or {}).get("stages") or {}).get(f"{kind}@{species}") for kind in DECISIVE]
+    said = json.dumps([entries, project.params().get("register")], sort_keys=True, default=str)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
+def _stamp(species: str) -> Path:
+    return project.WORK / "release" / f"{species}.stamp"
+
+
+def record(species: str) -> dict[str, Any]:
+    """What `paleo register` noted: version, alias, lineage_id; empty when it never did."""
+    try:
+        return json.loads((project.WORK / "release" / f"{species}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def is_released(species: str, now: str) -> bool:
+    """Was exactly this registered, and does the store still have it?"""
+    noted = record(species)
+    stamp = _stamp(species)
+    if not noted or not stamp.is_file() or stamp.read_text(encoding="utf-8") != now:
+        return False
+    return _store_has(str(noted.get("name", species)), str(noted.get("version", "")))
+
+
+def _store_has(name: str, version: str) -> bool:
+    """Ask the store itself, without MLflow's slow client; any other kind of store: better register again."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith(("http://", "https://")):
+        return _server_has(uri, name, version)
+    if uri and uri != f"sqlite:///{STORE.absolute()}":
+        return False
+    return STORE.is_file() and _database_has(name, version)
+
+
+def _server_has(uri: str, name: str, version: str) -> bool:
+    query = urllib.parse.urlencode({"name": name, "version": version})
+    try:
+        with urllib.request.urlopen(f"{uri}/api/2.0/mlflow/model-versions/get?{query}", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def _database_has(name: str, version: str) -> bool:
+    asked = "SELECT current_stage FROM model_versions WHERE name = ? AND version = ?"
+    try:
+        with closing(sqlite3.connect(f"file:{STORE}?mode=ro", uri=True, timeout=5)) as database:
+            found = database.execute(asked, (name, version)).fetchone()
+    except sqlite3.Error:
+        return False
+    return found is not None and found[0] != "Deleted_Internal"
+
+
+def rows(species: list[str], outcomes: list[Outcome]) -> list[Row]:
+    """The table at the end, from the files that the stages wrote."""
+    spent = {key: sum(o.seconds for o in outcomes if o.stage.species == key) for key in species}
+    return [_row(key, spent[key]) for key in species]
+
+
+def _row(species: str, seconds: float) -> Row:
+    try:
+        text = Path(f"reports/evaluation/{species}/metrics.json").read_text(encoding="utf-8")
+        metrics = json.loads(text)
+    except (FileNotFoundError, ValueError):
+        metrics = {}
+    noted = record(species)
+    alias = f" ({noted['alias']})" if noted.get("alias") else ""
+    return Row(
+        species=species,
+        step=metrics.get("chosen_step"),
+        before=(metrics.get("base") or {}).get("species_accuracy"),
+        after=(metrics.get("chosen") or {}).get("species_accuracy"),
+        version=f"v{noted['version']}{alias}" if noted.get("version") else "",
+        seconds=seconds,
+    )
+
+
+HEADINGS = ("species", "chosen step", "species accuracy", "model version", "seconds")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text: what the terminal and the artifact show."""
+    shown = [f"{value:.0%}" if value is not None else "–" for value in (row.before, row.after)]
+    step = "–" if row.step is None else str(row.step)
+    return row.species, step, f"{shown[0]} → {shown[1]}", row.version or "–", f"{row.seconds:.0f}"
+
+
+def publish(results: list[Row], outcomes: list[Outcome]) -> None:
+    """The table as an artifact of the flow run, with what happened to each stage."""
+    table = [" | ".join(HEADINGS), " | ".join("---" for _ in HEADINGS), *(" | ".join(cells(row)) for row in results)]
+    stages = ["stage | ending | seconds | why", "--- | --- | --- | ---"]
+    for outcome in outcomes:
+        why = " ".join(outcome.message.split())
+        stages.append(f"{outcome.stage.name} | {outcome.ending} | {outcome.seconds:.1f} | {why[:200]}")
+    create_markdown_artifact("\n".join([*table, "", *stages]), key="results", description="What this run brought")

@@ -1,0 +1,177 @@
+"""Walk the graph: each stale stage is a Prefect task that lets DVC run it, the others are shown as Cached."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Literal
+
+from prefect import allow_failure, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelled, Completed, Failed
+
+from flows import graph, procs, project, slots
+from flows.errors import FlowError, StageFailed, StageInterrupted, Stopped
+from flows.output import Log
+
+RETRIES = 2
+RETRY_DELAY_SECONDS = [5, 30]
+# dvc ends with 1 whatever the exit code of its command, and accelerate may hide it too: the trainer's sentence counts
+_INTERRUPTED = re.compile(r"interrupted at step|exited with 75\b|exit code:? 75\b|exitcode\s*: 75\b")
+_UNCHANGED = "didn't change, skipping"
+_RESTORED = "is cached - skipping run"
+
+Ending = Literal["ran", "cached", "failed", "stopped", "not run"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one stage ended; `message` is for people."""
+
+    stage: graph.Stage
+    ending: Ending
+    seconds: float = 0.0
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a task hands back to the walk."""
+
+    ending: Ending
+    seconds: float
+    message: str
+
+
+def reproduce(plan: graph.Graph, logs: Path) -> list[Outcome]:
+    """Run what is stale, side by side where the graph allows it; failures end in outcomes, not in exceptions."""
+    futures: dict[str, PrefectFuture[Done]] = {}
+    unfinished: set[str] = set()
+    for stage in plan.stages:
+        before = [allow_failure(futures[name]) for name in stage.needs]
+        named = run_stage.with_options(task_run_name=stage.name)
+        futures[stage.name] = named.submit(stage, logs, unfinished, wait_for=before)
+    return [outcome(stage, futures[stage.name]) for stage in plan.stages]
+
+
+def _interrupted(_task: object, _run: object, state: State) -> bool:
+    return not procs.stopping() and isinstance(state.data, StageInterrupted)
+
+
+@task(
+    name="stage",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY_SECONDS,
+    retry_condition_fn=_interrupted,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def run_stage(stage: graph.Stage, logs: Path, unfinished: set[str]) -> State[Done]:
+    """One stage of dvc.yaml; unchanged ones cost no process. `unfinished`: the stages that ended badly so far."""
+    blocker = next((name for name in stage.needs if name in unfinished), None)
+    unfinished.add(stage.name)
+    if blocker:
+        return Cancelled(name="NotRun", message=f"{blocker} did not finish")
+    state = _attempt(stage, logs)
+    if state.is_completed():
+        unfinished.discard(stage.name)
+    return state
+
+
+def _attempt(stage: graph.Stage, logs: Path) -> State[Done]:
+    if stage.action == "cached":
+        return _cached("unchanged since dvc.lock")
+    log = get_run_logger()
+    log.info("%s: %s", stage.action, "; ".join(stage.why))
+    try:
+        return _reproduced(stage, logs, log.info)
+    except Stopped as stopped:
+        return Cancelled(message=str(stopped))
+    except StageFailed as failure:
+        return Failed(message=str(failure), data=failure)
+
+
+def _reproduced(stage: graph.Stage, logs: Path, show: Callable[[str], None]) -> State[Done]:
+    with slots.slot(stage.kind) as more, Kept(stage):
+        began = monotonic()
+        said = dvc_repro(stage, logs, show, more)
+    if any(_UNCHANGED in line for line in said):
+        return _cached("unchanged: what it depends on came out the same")
+    if any(_RESTORED in line for line in said):
+        return _cached("restored from DVC's cache")
+    seconds = monotonic() - began
+    return Completed(message=f"{seconds:.1f} s", data=Done("ran", seconds, "; ".join(stage.why)))
+
+
+def _cached(message: str) -> State[Done]:
+    return Completed(name="Cached", message=message, data=Done("cached", 0.0, message))
+
+
+def dvc_repro(
+    stage: graph.Stage, logs: Path, show: Callable[[str], None], more: dict[str, str], *options: str
+) -> list[str]:
+    """`dvc repro` of one stage; its telling lines. Raises StageFailed with the stage's own sentence or last lines."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage.name]
+    log = Log(logs / f"{stage.name}.log", show)
+    with procs.started(command, project.environment(**slots.threads(stage.kind), **more)) as child:
+        said = [line for line in log.follow(child.stdout) if _INTERRUPTED.search(line) or "skipping" in line]
+    saved = any(_INTERRUPTED.search(line) for line in said)
+    if procs.stopping():
+        raise Stopped(f"{stage.name} was stopped" + (", its work is saved" if saved else ""))
+    if child.returncode:
+        raise (StageInterrupted if saved else StageFailed)(_failure(stage, log))
+    return said
+
+
+def _failure(stage: graph.Stage, log: Log) -> str:
+    """The stage's own sentence if it said one (`paleo train: …`), else its last lines."""
+    own = [line for line in log.tail if line.startswith(f"paleo {stage.kind}: ")]
+    if own:
+        return f"{stage.name} failed: {own[-1].removeprefix(f'paleo {stage.kind}: ')}"
+    tail = [line for line in log.tail if not line.startswith(("> ", "Running stage"))]
+    return "\n  ".join([f"{stage.name} failed; its last lines (all in {log.path}):", *tail])
+
+
+class Kept:
+    """DVC deletes a stage's results before it runs: put the earlier ones back when it fails."""
+
+    def __init__(self, stage: graph.Stage) -> None:
+        self._stage = stage
+        self._files = {path: path.read_bytes() for path in map(Path, stage.kept) if path.is_file()}
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is None or not issubclass(kind, FlowError):
+            return
+        for path, content in self._files.items():
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+        if self._stage.locked and not issubclass(kind, Stopped):  # who stops wants no further process
+            _checkout(self._stage)
+
+
+def _checkout(stage: graph.Stage) -> None:
+    """The results that dvc.lock names, from the cache; one that the cache lacks stays missing."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "checkout", "--quiet", stage.name]
+    subprocess.run(command, env=project.environment(), capture_output=True)
+
+
+def outcome(stage: graph.Stage, future: PrefectFuture[Done]) -> Outcome:
+    """Wait for a stage's task, whatever becomes of it."""
+    future.wait()
+    state = future.state
+    if state.is_completed():
+        done = state.result()
+        return Outcome(stage, done.ending, done.seconds, done.message)
+    ending: Ending = "not run" if state.name == "NotRun" else "stopped" if state.is_cancelled() else "failed"
+    return Outcome(stage, ending, message=state.message or state.name)

@@ -1,0 +1,72 @@
+"""What people see in the terminal: the plan, and what a run brought."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from flows.graph import Action, Graph, Stage
+
+if TYPE_CHECKING:
+    from flows.pipeline import Result
+
+STYLES: dict[Action, str] = {"run": "bold yellow", "restore": "cyan", "after": "yellow", "cached": "dim"}
+
+
+def show_plan(graph: Graph) -> None:
+    """Every stage in the order in which it would run: what becomes of it, and why."""
+    console, table = Console(highlight=False), _table("stage", "action", "why")
+    for stage in graph.stages:
+        table.add_row(stage.name, f"[{STYLES[stage.action]}]{stage.action}[/]", escape("; ".join(stage.why)))
+    console.print(table)
+    for entry in graph.absent:
+        more = f" and {len(entry.stages) - 1} more" if entry.stages[1:] else ""
+        console.print(f"[bold red]missing:[/] {escape(entry.path)}, needed by {entry.stages[0]}{more}")
+    console.print(f"\n{_summary(graph.stages)}")
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading != "why", overflow="fold")
+    return table
+
+
+def _summary(stages: Iterable[Stage]) -> str:
+    """`3 run, 2 after, 14 cached; …`"""
+    counts = Counter(stage.action for stage in stages)
+    said = ", ".join(f"{counts[action]} {action}" for action in STYLES if counts[action])
+    return f"{said}; nothing to do" if set(counts) == {"cached"} else f"{said}; `paleo run` does it"
+
+
+def show_result(result: Result, *, embedded_server: bool) -> None:
+    """The short table, and where to look."""
+    from flows.release import HEADINGS, cells
+
+    console, table = Console(highlight=False), _table(*HEADINGS)
+    for row in result.rows:
+        table.add_row(*cells(row))
+    console.print()
+    console.print(table)
+    console.print()
+    for name, where in _places(result, embedded_server=embedded_server):
+        console.print(f"{name:<10}{escape(where)}", soft_wrap=True)
+
+
+def _places(result: Result, *, embedded_server: bool) -> Iterable[tuple[str, str]]:
+    page = Path("site/index.html")
+    if page.is_file():
+        yield "gallery", str(page.absolute())
+    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
+    yield "models", f"{tracking}/#/models" if tracking.startswith("http") else "`paleo up`, then http://127.0.0.1:5000/#/models"
+    api = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
+    yield "runs", "`paleo up`, then http://127.0.0.1:4200/runs" if embedded_server else f"{api}/runs"
+    if result.logs.is_dir():
+        yield "logs", str(result.logs)

@@ -1,0 +1,128 @@
+"""Versions of data sets in git and DVC: commit of dvc.lock, tag `<species>/v<N>`, `dvc push`, `git push`.
+
+Every step looks at what is there and does only what is missing, so a crash between two of them is mended by the next
+run. A tag marks a data set: a new one is made when the md5 of `collect@<species>` differs from the last tag's.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flows import project
+from flows.errors import FlowError
+
+SWITCHES = ("commit", "tag", "dvc_push", "git_push")
+LOCK = "dvc.lock"
+
+
+def switches(params: dict[str, Any], over: dict[str, bool] | None) -> dict[str, bool]:
+    """`versioning:` of params.yaml with what the deployment says on top; an unknown name is an error."""
+    for name in over or {}:
+        if name not in SWITCHES:
+            raise FlowError(f"versioning has no switch {name!r}; known are {', '.join(SWITCHES)}")
+    chosen = {name: bool(params.get("versioning", {}).get(name)) for name in SWITCHES} | (over or {})
+    if chosen["tag"] and not chosen["commit"]:
+        raise FlowError("versioning.tag needs versioning.commit: a tag marks the commit that holds the data's version")
+    return chosen
+
+
+def version_data(species: list[str], on: dict[str, bool], say: Callable[[str], None]) -> list[str]:
+    """Commit, tag and push the data sets as dvc.lock names them; returns the tags that are new."""
+    if on["commit"]:
+        commit([LOCK], f"Data of {', '.join(species)}", say)
+    tags = [tag for key in species if (tag := _tag(key, say))] if on["tag"] else []
+    push(on, [f"collect@{key}" for key in species], say)
+    return tags
+
+
+def version_results(files: list[str], on: dict[str, bool], say: Callable[[str], None]) -> None:
+    """Commit and push what was made from the data: the rest of dvc.lock and the metrics that git keeps."""
+    if on["commit"]:
+        commit([LOCK, *files], "Results of the pipeline", say)
+    push(on, [], say)
+
+
+def commit(files: list[str], message: str, say: Callable[[str], None]) -> None:
+    """Commit these files and nothing else, whatever is staged; nothing where they are as in HEAD."""
+    here = [file for file in files if Path(file).is_file() and not _ignored(file)]
+    if not here or not git("status", "--porcelain", "--", *here):
+        return
+    git("add", "--", *here)
+    git("commit", "--quiet", "--only", "-m", message, "--", *here)
+    say(f"committed {', '.join(here)}: {git('log', '-1', '--format=%h %s')}")
+
+
+def _ignored(file: str) -> bool:
+    return _run(["git", "check-ignore", "--quiet", "--", file]).returncode == 0
+
+
+def _tag(species: str, say: Callable[[str], None]) -> str:
+    """The new tag's name, or nothing when the last one has the same data."""
+    now = data_md5(git("show", f"HEAD:./{LOCK}"), species)
+    last = latest_tag(species)
+    if not now or (last and data_md5(git("show", f"{last}:./{LOCK}"), species) == now):
+        return ""
+    name = f"{species}/v{int(last.rpartition('/v')[2]) + 1 if last else 1}"
+    git("tag", "--annotate", name, "-m", f"Pictures of {species}: {now}")
+    say(f"tagged {name}")
+    return name
+
+
+def latest_tag(species: str) -> str:
+    """The tag with the highest number, or nothing."""
+    names = git("tag", "--list", f"{species}/v*").split()
+    numbered = [name for name in names if re.fullmatch(rf"{re.escape(species)}/v\d+", name)]
+    return max(numbered, key=lambda name: int(name.rpartition("/v")[2]), default="")
+
+
+def data_md5(lock: str, species: str) -> str:
+    """The md5 that a dvc.lock records for the pictures of a species."""
+    from ruamel.yaml import YAML
+
+    stage = ((YAML(typ="safe").load(lock) or {}).get("stages") or {}).get(f"collect@{species}", {})
+    return " ".join(str(out.get("md5", "")) for out in stage.get("outs", []))
+
+
+def push(on: dict[str, bool], stages: list[str], say: Callable[[str], None]) -> None:
+    """Both pushes send only what the other side lacks; data go first, so that no commit names data nobody can get."""
+    if on["dvc_push"]:
+        _checked([sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--quiet", *stages], "dvc push")
+        say("dvc push: the remote has everything")
+    if on["git_push"]:
+        git("push", "--quiet", "--follow-tags", _remote(), "HEAD")
+        say("git push: the remote has everything")
+
+
+def _remote() -> str:
+    """The branch's own remote, or the only one."""
+    branch = git("rev-parse", "--abbrev-ref", "HEAD")
+    if branch == "HEAD":
+        raise FlowError("git push: HEAD is on no branch; check one out, or switch versioning.git_push off")
+    own = _run(["git", "config", f"branch.{branch}.remote"]).stdout.strip()
+    names = git("remote").split()
+    if not own and len(names) != 1:
+        raise FlowError(f"git push: which remote? there are {', '.join(names) or 'none'}; set one for branch {branch}")
+    return own or names[0]
+
+
+def git(*arguments: str) -> str:
+    return _checked(["git", *arguments], f"git {arguments[0]}")
+
+
+def _checked(command: list[str], name: str) -> str:
+    done = _run(command)
+    if done.returncode:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise FlowError(f"{name} failed: {' '.join(' '.join(said[-4:]).split()) or done.returncode}")
+    return done.stdout.strip()
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    # no prompt: a scheduled run has nobody who could answer
+    env = project.environment(GIT_TERMINAL_PROMPT="0")
+    return subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)

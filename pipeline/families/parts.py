@@ -1,0 +1,109 @@
+"""What every latent diffusion model of this project consists of, whatever its family."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import nn
+
+from pipeline.core.errors import InputError
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTokenizer
+
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A loaded model. `scheduler` is the base's own scheduler config: betas and prediction type are read from it."""
+
+    family: str
+    folder: Path
+    unet: nn.Module
+    vae: AutoencoderKL
+    text_encoders: tuple[nn.Module, ...]
+    tokenizers: tuple[CLIPTokenizer, ...]
+    scheduler: Mapping[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Edge of the square of pixels that one latent cell stands for."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_channels(self) -> int:
+        return self.vae.config.latent_channels
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Encoded prompts: `states` (n, context, width), and `pooled` (n, d) where the family has it."""
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None = None
+
+    def __getitem__(self, rows) -> Conditioning:
+        """The prompts at `rows` (indices or a slice)."""
+        return Conditioning(self.states[rows], None if self.pooled is None else self.pooled[rows])
+
+    def to(self, device: torch.device) -> Conditioning:
+        return Conditioning(self.states.to(device), None if self.pooled is None else self.pooled.to(device))
+
+
+def load_model(kind: type[Model], folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> Model:
+    """One subfolder of a diffusers folder, frozen, in evaluation mode.
+
+    Evaluation mode stays on in training too: dropout would draw from the global random state.
+    """
+    if not (folder / name / "config.json").is_file():
+        raise InputError(f"{str(folder)!r} has no {name}/config.json, so it is not a complete model folder; download it again")
+    try:
+        # The dtype is always given: transformers would otherwise keep the file's own.
+        model = kind.from_pretrained(folder / name, dtype=dtype, use_safetensors=True, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{str(folder / name)!r} cannot be loaded ({_first_line(error)}); download the model again") from error
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_tokenizer(folder: Path, name: str) -> CLIPTokenizer:
+    """A tokenizer's subfolder; InputError when it is not there."""
+    from transformers import CLIPTokenizer
+
+    if not (folder / name).is_dir():
+        raise InputError(f"{str(folder)!r} has no {name}/, so it is not a complete model folder; download it again")
+    return CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
+
+
+def read_scheduler(folder: Path) -> dict[str, Any]:
+    """The scheduler's config as it stands in the folder, without defaults filled in."""
+    try:
+        return json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{str(folder)!r} has no scheduler/scheduler_config.json; download the model again") from None
+
+
+def tokenise(parts: Parts, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
+    """Ids (n, context) for each tokenizer, padded the way the pipelines pad them; longer prompts are cut."""
+    return tuple(
+        tokenizer(list(prompts), padding="max_length", max_length=_context(encoder), truncation=True,
+                  return_tensors="pt").input_ids.to(parts.device)
+        for tokenizer, encoder in zip(parts.tokenizers, parts.text_encoders, strict=True)
+    )
+
+
+def _context(encoder: nn.Module) -> int:
+    # A tokenizer saved without model_max_length would pad to 10^30; DistributedDataParallel hides `config`.
+    return getattr(encoder, "module", encoder).config.max_position_embeddings
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

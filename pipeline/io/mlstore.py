@@ -1,0 +1,176 @@
+"""The MLflow store: where it is, whether it answers, and one home for its experiments.
+
+The store is `MLFLOW_TRACKING_URI`, or the embedded one: `mlflow.db` and `mlartifacts/` in the project's folder. MLflow
+fixes where an experiment's artifacts lie when it is created, so experiments are created here and nowhere else. Those of
+the embedded store get a folder, also when a server on this machine serves the same `mlflow.db`: then runs made through
+the server and runs made directly can read each other's artifacts.
+
+MLflow takes half its settings from the environment alone, so this is the one module of the house that sets variables.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from pipeline.core.errors import InputError, ServiceError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+URI = "MLFLOW_TRACKING_URI"
+# One second try within about ten seconds; MLflow's own defaults wait for some minutes.
+FIRST_ANSWER = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "GIT_PYTHON_REFRESH": "quiet",  # a machine without git is no reason for a page of warnings
+}
+
+
+def store_uri(root: Path) -> str:
+    """`MLFLOW_TRACKING_URI`, or the embedded store in the project's folder."""
+    return os.environ.get(URI) or f"sqlite:///{(root / 'mlflow.db').resolve()}"
+
+
+def connect(root: Path) -> MlflowClient:
+    """A client of the store, after the store has answered once.
+
+    Raises
+    ------
+    ServiceError
+        When it cannot be reached within about ten seconds, cannot be written or is no store.
+    """
+    prepare()
+    from mlflow import MlflowClient
+
+    uri = store_uri(root)
+    with speaking_to(uri), _first_answer():
+        _check_file(uri)
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+def prepare() -> None:
+    """Before mlflow is imported: no telemetry, no progress bars, no log lines below a warning."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its tracebacks: raised as sentences here
+
+
+def experiment(client: MlflowClient, root: Path, name: str) -> str:
+    """The id of an experiment, made when it is missing.
+
+    Raises
+    ------
+    InputError
+        When it was deleted, or keeps its artifacts where only its server can reach them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return client.create_experiment(name, artifact_location=_artifact_location(client, root, name))
+        except MlflowException:
+            found = client.get_experiment_by_name(name)  # another process was faster
+            if found is None:
+                raise
+    _check_experiment(found, client.tracking_uri)
+    return found.experiment_id
+
+
+@contextmanager
+def speaking_to(uri: str) -> Iterator[None]:
+    """Turn what MLflow and its databases raise into one sentence."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ConnectionError, ImportError) as error:
+        raise ServiceError(f"the MLflow store {_shown(uri)} {_trouble(uri, error)}") from error
+
+
+def local_path(location: str) -> Path | None:
+    """The folder that an artifact location means on this machine, or None when it is somewhere else."""
+    parts = urlsplit(location)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+
+
+@contextmanager
+def _first_answer() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in FIRST_ANSWER}
+    os.environ.update(FIRST_ANSWER)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def _check_file(uri: str) -> None:
+    """MLflow tries an unusable SQLite file for 100 seconds; SQLite itself says so at once."""
+    if not uri.startswith("sqlite:///"):
+        return
+    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("ROLLBACK")
+
+
+def _artifact_location(client: MlflowClient, root: Path, name: str) -> str | None:
+    """A folder for the embedded store; None, so that the server decides, for any other."""
+    embedded = client.tracking_uri.startswith("sqlite:") or _serves_embedded(client, root)
+    return str((root / "mlartifacts" / name).resolve()) if embedded else None
+
+
+def _serves_embedded(client: MlflowClient, root: Path) -> bool:
+    """Does the server read this project's mlflow.db? The instant at which "Default" was made tells stores apart."""
+    file = root / "mlflow.db"
+    default = client.get_experiment_by_name("Default")
+    if default is None or not file.is_file():
+        return False
+    with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        row = database.execute("SELECT creation_time FROM experiments WHERE name = 'Default'").fetchone()
+    return row is not None and row[0] == default.creation_time
+
+
+def _check_experiment(found, uri: str) -> None:
+    if found.lifecycle_stage != "active":
+        raise InputError(
+            f"the MLflow experiment {found.name!r} was deleted; restore it with `mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}` or remove it for good with `mlflow gc`"
+        )
+    if found.artifact_location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
+        raise InputError(
+            f"the MLflow experiment {found.name!r} was made by a server that keeps its artifacts to itself; "
+            f"set {URI} to that server's address"
+        )
+
+
+def _shown(uri: str) -> str:
+    """The address without the password that it may carry."""
+    parts = urlsplit(uri)
+    return uri if parts.password is None else uri.replace(f":{parts.password}@", ":…@")
+
+
+def _trouble(uri: str, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, sqlite3.Error):
+        return f"cannot be used ({text}); make the file writable, free some space, or move it away to start anew"
+    if uri.startswith("http") and ("Max retries" in text or "Timeout" in text or isinstance(error, ConnectionError)):
+        return f"does not answer; start it (`paleo up`), or unset {URI} to use the embedded store"
+    if isinstance(error, ImportError):
+        return f"needs the package {error.name}; install it"
+    return f"refuses: {text[:160]}{'…' * (len(text) > 160)}"

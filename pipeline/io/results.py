@@ -1,0 +1,94 @@
+"""What the stages have left behind for a species, each part there or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.errors import InputError
+from pipeline.core.paths import Paths
+from pipeline.io import outputs, tables
+
+
+@dataclass(frozen=True)
+class Curated:
+    card: dict[str, Any]
+    kept: pd.DataFrame
+    verdicts: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Model:
+    card: dict[str, Any]
+    losses: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Samples:
+    card: dict[str, Any]
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    card: dict[str, Any]
+    metrics: dict[str, Any]
+    verdict: dict[str, Any]
+    rows: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Results:
+    """None: the stage has not run, or has not come to its end."""
+
+    curated: Curated | None = None
+    validation: dict[str, Any] | None = None
+    model: Model | None = None
+    samples: Samples | None = None
+    evaluation: Evaluation | None = None
+
+
+def results(paths: Paths) -> Results:
+    """Read what is there; a folder whose card is missing is half-written and counts as not there.
+
+    Raises
+    ------
+    InputError
+        When a finished folder lacks one of its files.
+    """
+    return Results(
+        _finished(paths.curated, _curated),
+        _finished(paths.validation, lambda folder: outputs.read_json(folder / "verdict.json")),
+        _finished(paths.model, _model),
+        _finished(paths.samples, lambda folder: Samples(outputs.read_card(folder), tables.read(folder / "samples.parquet"))),
+        _finished(paths.evaluation / "details", _evaluation),
+    )
+
+
+def _finished(folder: Path, read: Callable[[Path], Any]) -> Any:
+    return read(folder) if (folder / outputs.CARD).is_file() else None
+
+
+def _curated(folder: Path) -> Curated:
+    kept, verdicts = (tables.read(folder / f"{name}.parquet") for name in ("metadata", "verdicts"))
+    return Curated(outputs.read_card(folder), kept, verdicts)
+
+
+def _model(folder: Path) -> Model:
+    return Model(outputs.read_card(folder), _csv(folder / "train.csv"))
+
+
+def _evaluation(folder: Path) -> Evaluation:
+    metrics, verdict = outputs.read_json(folder.parent / "metrics.json"), outputs.read_json(folder / "verdict.json")
+    return Evaluation(outputs.read_card(folder), metrics, verdict, tables.read(folder / "per_image.parquet"))
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (FileNotFoundError, pd.errors.EmptyDataError):
+        raise InputError(f"{path} is missing or empty; run the training that writes it again") from None

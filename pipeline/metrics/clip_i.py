@@ -1,0 +1,28 @@
+"""CLIP-I: does the picture look like the species' held-out pictures? (Ruiz et al. 2023, DreamBooth)
+
+Held out means never trained on: a model that copies its training pictures does not win here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.metrics.evidence import Measured, Reference, Rows, Samples
+
+
+def clip_i(samples: Samples, reference: Reference) -> Measured:
+    """Mean cosine of each picture to all held-out ones, which is its dot product with their mean vector."""
+    return Measured(samples.rows @ reference.own_holdout.mean(axis=0), samples.prompt_index)
+
+
+def real_clip_i(reference: Reference) -> np.ndarray:
+    """The same for the held-out pictures themselves, each against the others: (h,), or none for one picture."""
+    return leave_one_out_means(reference.own_holdout)
+
+
+def leave_one_out_means(rows: Rows) -> np.ndarray:
+    """Mean cosine of each row to the other rows: (n, d) -> (n,); empty for a single row."""
+    if len(rows) < 2:
+        return np.zeros(0)
+    cosines = rows @ rows.T
+    return (cosines.sum(axis=1) - np.diagonal(cosines)) / (len(rows) - 1)

@@ -1,0 +1,31 @@
+"""Diversity: how different are the pictures of one prompt? A model that has collapsed draws one picture for all seeds.
+
+After the DIV of Ruiz et al. (2023), with CLIP cosines in place of LPIPS, whose backbone is not at hand offline.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.metrics.evidence import Measured, Reference, Rows, Samples
+
+
+def diversity(samples: Samples, reference: Reference) -> Measured:
+    """1 - cosine of every pair of pictures of the same prompt; values (pairs,)."""
+    prompts = np.unique(samples.prompt_index)
+    pairs = [pairwise_distances(samples.rows[samples.prompt_index == prompt]) for prompt in prompts]
+    if not sum(map(len, pairs)):
+        return Measured.missing("there is one picture for each prompt; give `sample.seeds` at least two")
+    clusters = [np.full(len(values), prompt) for prompt, values in zip(prompts, pairs, strict=True)]
+    return Measured(np.concatenate(pairs), np.concatenate(clusters))
+
+
+def real_diversity(reference: Reference) -> np.ndarray:
+    """1 - cosine of every pair of held-out pictures: (pairs,)."""
+    return pairwise_distances(reference.own_holdout)
+
+
+def pairwise_distances(rows: Rows) -> np.ndarray:
+    """(n, d) -> 1 - cosine of each of the n(n-1)/2 pairs."""
+    first, second = np.triu_indices(len(rows), k=1)
+    return 1 - np.einsum("pd,pd->p", rows[first], rows[second])

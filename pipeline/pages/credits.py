@@ -1,0 +1,61 @@
+"""Who made the pictures that a model learnt from: for the page, and as a file to go with the model."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~])")
+SPLIT_WORDS = {"train": "trained on", "holdout": "held out"}
+
+
+def web_address(text: str) -> str:
+    """The address if it is one of the web, else nothing: no other scheme may become a link."""
+    return text if text.startswith(("https://", "http://")) else ""
+
+
+def credit(row: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of a picture wherever it is shown; `thumb` is relative to the page of its species."""
+    return {
+        "file_name": row["file_name"],
+        "title": row["title"] or row["source_id"],
+        "caption": row["caption"],
+        "author": row["author"] or "unknown author",
+        "licence": row["licence"] or "unknown licence",
+        "licence_url": web_address(row["licence_url"] or ""),
+        "page": web_address(row["page_url"] or "") or web_address(row["image_url"] or ""),
+        "source": row["source"],
+        "split": SPLIT_WORDS.get(row["split"], row["split"]),
+        "thumb": f"thumbs/{row['sha256']}.webp",
+    }
+
+
+def licence_counts(credits: Iterable[Mapping[str, str]]) -> dict[str, int]:
+    """How many pictures there are of each licence, the most frequent first."""
+    counts = Counter(entry["licence"] for entry in credits)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def credits_file(name: str, credits: Sequence[Mapping[str, str]]) -> str:
+    """CREDITS.md: every picture with author, licence and source."""
+    counts = ", ".join(f"{number} {licence}" for licence, number in licence_counts(credits).items())
+    lines = [f"# Pictures of {_escaped(name)}", "", f"{len(credits)} pictures: {counts}.", ""]
+    return "\n".join([*lines, *(_line(entry) for entry in credits)]) + "\n"
+
+
+def _line(entry: Mapping[str, str]) -> str:
+    title = _linked(entry["title"], entry["page"])
+    licence = _linked(entry["licence"], entry["licence_url"])
+    return f"- {title}, {_escaped(entry['author'])}, {licence} ({entry['split']}, `{entry['file_name']}`)"
+
+
+def _linked(text: str, address: str) -> str:
+    safe = re.sub(r"[\s<>]", lambda found: f"%{ord(found.group()):02X}", address)
+    return f"[{_escaped(text)}](<{safe}>)" if address else _escaped(text)
+
+
+def _escaped(text: str) -> str:
+    """As plain words in Markdown, on one line."""
+    return MARKDOWN.sub(r"\\\1", " ".join(text.split()))

@@ -1,0 +1,81 @@
+"""`paleo register`: put the chosen checkpoint of each species into the registry, once per lineage.
+
+Reads the cards and tables that the stages have left; writes to MLflow, and `.work/release/<species>.json` for the
+table at the end of `paleo run`. It can be repeated at any time: what is there stays, what a crash left is finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipeline.core.params import Params
+from pipeline.core.paths import Paths
+from pipeline.core.records import Report
+from pipeline.io import mlstore, outputs, promotion, provenance, registry
+from pipeline.io.registry import Version
+from pipeline.io.release import Finding, find, release
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def register(params: Params, species: Sequence[Paths], dry_run: bool = False) -> Report:
+    """Register every species that is not registered yet, and let the better one be champion.
+
+    Raises
+    ------
+    InputError
+        When a species is not evaluated as it is now; before anything is registered.
+    ServiceError
+        When the registry does not answer; what was registered stays, and repeating does the rest.
+    """
+    found = [find(paths) for paths in species]
+    if dry_run:
+        lines = [f"{f.paths.species}: step {f.step} of {f.card['lineage_id']}, {f.gain}" for f in found]
+        return Report("register", (*lines, "dry run: register did nothing"))
+    client = mlstore.connect(species[0].root)
+    return Report("register", tuple(_register(client, params, each) for each in found))
+
+
+def _register(client: MlflowClient, params: Params, finding: Finding) -> str:
+    """One species; the line that is printed."""
+    species = finding.paths.species
+    with mlstore.speaking_to(client.tracking_uri):
+        known = promotion.settle(client, species)
+        version = registry.same(known, finding.identity)
+        new = version is None
+        if new:
+            registry.add(client, finding.paths.root, release(params, finding))
+        version, verdict = _name(client, params, finding)
+    _note(finding, version)
+    if not new:
+        return f"{species}: already registered as {version}"
+    return f"{species}: {version}, step {finding.step}, {finding.gain}{verdict}"
+
+
+def _name(client: MlflowClient, params: Params, finding: Finding) -> tuple[Version, str]:
+    """Give the newest version its alias, and this one the champion's if it is the better one."""
+    known = promotion.challenge(client, registry.versions(client, finding.paths.species))
+    version, champion = registry.same(known, finding.identity), registry.with_alias(known, registry.CHAMPION)
+    if "gate_report" in version.tags:  # was compared when it was registered
+        return version, ""
+    verdict = promotion.judge(version, champion, params.register_.min_gain)
+    if verdict.beats:
+        promotion.promote(client, version, champion=champion, by=provenance.user(), at=_now(), report=verdict.sentence)
+    else:
+        client.set_model_version_tag(version.species, str(version.number), "gate_report", verdict.sentence)
+    named = registry.same(registry.versions(client, version.species), finding.identity)
+    return named, "" if verdict.beats else f"; not champion: {verdict.sentence}"
+
+
+def _note(finding: Finding, version: Version) -> None:
+    """For the table at the end of `paleo run`."""
+    noted = {"species": version.species, "name": version.species, "version": version.number, "alias": version.alias,
+             "aliases": version.aliases, **finding.identity, "step": finding.step}  # fmt: skip
+    outputs.write_json(finding.paths.work / "release" / f"{version.species}.json", noted)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,110 @@
+"""Specs to pictures, with diffusers' own pipeline of the family and a scheduler from our table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pipeline.core.errors import InputError, ParamsError
+from pipeline.core.records import SampleSpec
+from pipeline.diffusion import schedulers
+from pipeline.families import FAMILIES
+from pipeline.families.parts import Conditioning, Parts
+
+SIDE_MULTIPLE_PX = 8  # diffusers' pipelines ask for it
+FLAT = 2  # levels of 255: a picture whose channels vary less than this shows nothing
+
+
+@torch.inference_mode()
+def draw(parts: Parts, specs: Sequence[SampleSpec]) -> list[Image.Image]:
+    """One picture for each spec; they differ in prompt and seed alone, and are computed as one batch.
+
+    The noise of a picture is a function of its seed, drawn on the CPU in single precision as A1111 does with
+    `RNG: CPU`: the same for every prompt, checkpoint, batch and machine.
+
+    Raises
+    ------
+    InputError
+        When a picture comes out black, of one colour or not a number; the message has its prompt and seed.
+    """
+    first = _settings(specs)
+    check_size(first)
+    pipe = FAMILIES[parts.family].pipeline(parts, schedulers.build(first.sampler, parts.scheduler))
+    generators = [torch.Generator().manual_seed(spec.seed) for spec in specs]
+    pixels = pipe(
+        **_conditions(parts, specs, pipe), generator=generators, latents=_noise(parts, first, generators),
+        width=first.width_px, height=first.height_px, num_inference_steps=first.steps,
+        guidance_scale=first.guidance, output_type="np",
+    ).images  # fmt: skip
+    return [_picture(*pair) for pair in zip(pixels, specs, strict=True)]
+
+
+def check_size(spec: SampleSpec) -> None:
+    """ParamsError unless both sides are multiples of 8 px."""
+    for name in ("width_px", "height_px"):
+        side = getattr(spec, name)
+        if side % SIDE_MULTIPLE_PX:
+            nearest = max(SIDE_MULTIPLE_PX, round(side / SIDE_MULTIPLE_PX) * SIDE_MULTIPLE_PX)
+            raise ParamsError(f"sample.{name} is {side}, which is no multiple of {SIDE_MULTIPLE_PX}; use {nearest}")
+
+
+def tokens_cut(parts: Parts, prompt: str) -> int:
+    """How many tokens of a prompt lie beyond the window of the first text encoder; those change no picture."""
+    window = parts.text_encoders[0].config.max_position_embeddings
+    return max(0, len(parts.tokenizers[0](prompt, truncation=False, verbose=False).input_ids) - window)
+
+
+def _settings(specs: Sequence[SampleSpec]) -> SampleSpec:
+    """The first spec, after checking that the others share its settings."""
+    shared = {(s.sampler, s.steps, s.guidance, s.width_px, s.height_px, s.negative) for s in specs}
+    if len(shared) != 1:
+        raise ValueError(f"a batch shares sampler, steps, guidance, size and negative prompt, not {sorted(shared)}")
+    return specs[0]
+
+
+def _noise(parts: Parts, spec: SampleSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Latents (n, c, h, w) of deviation one, each from its own generator."""
+    size = (spec.height_px // parts.pixels_per_latent, spec.width_px // parts.pixels_per_latent)
+    rows = [torch.randn(parts.latent_channels, *size, generator=generator) for generator in generators]
+    return torch.stack(rows).to(parts.device, parts.dtype)
+
+
+def _conditions(parts: Parts, specs: Sequence[SampleSpec], pipe: Any) -> dict[str, torch.Tensor]:
+    """The encoded prompts, each different one encoded once, as the pipeline's arguments."""
+    prompts = list(dict.fromkeys(spec.prompt for spec in specs))
+    rows = torch.tensor([prompts.index(spec.prompt) for spec in specs], device=parts.device)
+    positive = FAMILIES[parts.family].encode_prompt(parts, prompts)[rows]
+    arguments = _named("", positive)
+    if specs[0].guidance > 1:
+        arguments |= _named("negative_", _negative(parts, specs[0].negative, positive, pipe))
+    return arguments
+
+
+def _negative(parts: Parts, text: str, positive: Conditioning, pipe: Any) -> Conditioning:
+    """The negative prompt for every row; some families were trained with zeros where there is none."""
+    if not text and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
+        pooled = None if positive.pooled is None else torch.zeros_like(positive.pooled)
+        return Conditioning(torch.zeros_like(positive.states), pooled)
+    rows = torch.zeros(len(positive.states), dtype=torch.long, device=parts.device)
+    return FAMILIES[parts.family].encode_prompt(parts, [text])[rows]
+
+
+def _named(prefix: str, conditioning: Conditioning) -> dict[str, torch.Tensor]:
+    named = {f"{prefix}prompt_embeds": conditioning.states, f"{prefix}pooled_prompt_embeds": conditioning.pooled}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _picture(pixels: np.ndarray, spec: SampleSpec) -> Image.Image:
+    """(h, w, 3) in 0..1 -> a picture that shows something."""
+    what = f"the picture for {spec.prompt!r} with seed {spec.seed}"
+    if not np.isfinite(pixels).all():
+        raise InputError(f"{what} is not a number: the weights have diverged; train with a lower train.learning_rate")
+    levels = (pixels * 255).round().astype(np.uint8)
+    if np.ptp(levels.reshape(-1, 3), axis=0).max() < FLAT:
+        colour = "black" if levels.max() < FLAT else "of one colour"
+        raise InputError(f"{what} is {colour}; try another sample.sampler or guidance, or train with a lower rate")
+    return Image.fromarray(levels)

@@ -1,0 +1,82 @@
+"""A registered version as MLflow loads it: prompts and seeds in, PNG bytes out, the same for the same request.
+
+    model = mlflow.pyfunc.load_model("models:/sinomacrops@champion")
+    model.predict({"prompt": ["{name} at sea", "a bird"], "seed": [1, 2]}, params={"steps": 30})
+
+A version stores weights and three lines that import this class: what draws is the installed code, the same as that of
+`paleo sample` and `paleo generate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+from pipeline.core.errors import InputError
+from pipeline.core.params import fill_prompt
+from pipeline.core.records import SampleSpec
+
+
+class ServedModel(PythonModel):
+    """One checkpoint of one species."""
+
+    def load_context(self, context) -> None:
+        from pipeline.io.registry import base_folder
+        from pipeline.sampling import stamp
+
+        config, folder = context.model_config, Path(context.artifacts["checkpoint"])
+        base = base_folder(context.artifacts.get("base"), config, Path.cwd())
+        self._parts = load(config["family"], config["method"], folder, base)
+        self._words = {name: config[name] for name in ("name", "class_noun")}
+        self._spec = SampleSpec(prompt="", seed=0, **config["sample"])
+        self._batch_size = config["batch_size"]
+        self._origin = stamp.Origin(**config["origin"], scheduler_config=self._parts.scheduler)
+
+    def predict(self, context, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[bytes]:
+        """One PNG a row; a row without seed takes `params["seed"]` plus its place, as `paleo generate -n` does."""
+        from pipeline.sampling import draw, stamp
+
+        params = dict(params or {})
+        first_seed = int(params.pop("seed", 1))
+        common = replace(self._spec, **params)
+        asked = [self._asked(common, *each, first_seed + n) for n, each in enumerate(rows(model_input))]
+        return [
+            stamp.png(image, spec, self._origin)
+            for batch in _batches(asked, self._batch_size)
+            for image, spec in zip(draw.draw(self._parts, batch), batch, strict=True)
+        ]
+
+    def _asked(self, common: SampleSpec, prompt: str, seed: int | None, otherwise: int) -> SampleSpec:
+        try:
+            return replace(common, prompt=fill_prompt(prompt, **self._words), seed=otherwise if seed is None else seed)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+
+
+def load(family_name: str, method_name: str, folder: Path, base: Path | None):
+    """The parts of a checkpoint: a complete folder by itself, an adapter laid over its base."""
+    from pipeline.families import family
+    from pipeline.sampling import device
+    from pipeline.training import method
+
+    if base is None:
+        return family(family_name).load(folder, *device.best())
+    return method(method_name).restore(family(family_name).load(base, *device.best()), folder)
+
+
+def rows(frame: pd.DataFrame) -> Iterator[tuple[str, int | None]]:
+    """Prompt and seed of each row; MLflow makes one row with lists of {"prompt": [a, b]}, which is taken apart."""
+    lists = [name for name in ("prompt", "seed") if name in frame and frame[name].map(pd.api.types.is_list_like).any()]
+    frame = frame.explode(lists) if lists else frame
+    seeds = frame["seed"] if "seed" in frame else [None] * len(frame)
+    for prompt, seed in zip(frame["prompt"], seeds, strict=True):
+        yield str(prompt), None if pd.isna(seed) else int(seed)
+
+
+def _batches(specs: Sequence[SampleSpec], size: int) -> Iterator[Sequence[SampleSpec]]:
+    return (specs[start : start + size] for start in range(0, len(specs), size))

@@ -1,0 +1,81 @@
+"""A folder of pictures as a source: every file is a candidate, `dog.txt` is the caption of `dog.jpg`."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.core.errors import InputError
+from pipeline.core.params import FolderSource
+from pipeline.core.records import Candidate, Rejection
+
+CAPTION = ".txt"
+MAX_BYTES = 200 * 2**20  # no picture that somebody means is larger; a disk image put there by mistake is
+
+
+def pictures(source: FolderSource, root: Path, seed: int) -> Iterator[tuple[Candidate, bytes | Rejection]]:
+    """Every file below the folder but captions and hidden ones, sorted by its path.
+
+    Raises
+    ------
+    InputError
+        When there is no such folder, it cannot be listed or holds no file, or a caption is no UTF-8 text.
+    """
+    folder = root / source.path
+    for path in _files(folder, source.path):
+        name = _readable(path.relative_to(folder).as_posix())
+        where = f"{source.path.rstrip('/')}/{name}"
+        yield Candidate(source.label, name, where, caption=_caption(path), author=source.author,
+                        licence=source.licence), _content(path, where)  # fmt: skip
+
+
+def _files(folder: Path, named: str) -> list[Path]:
+    if not folder.is_dir():
+        problem = "is a file, not a folder" if folder.exists() else "is not there"
+        raise InputError(f"the picture folder {named!r} {problem}; put pictures there or mend `path:` in params.yaml")
+    found = sorted(_walk(folder, named))
+    if not found:
+        raise InputError(
+            f"the picture folder {named!r} holds no picture; put some there or mend `path:` in params.yaml"
+        )
+    return found
+
+
+def _walk(folder: Path, named: str) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise InputError(f"the picture folder {named!r} cannot be read ({error.strerror}); check its permissions")
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(parent, name) for name in names if not name.startswith("."))
+        yield from (path for path in paths if path.suffix.lower() != CAPTION and path.is_file())
+
+
+def _content(path: Path, where: str) -> bytes | Rejection:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            sentence = f"{where} has more than {MAX_BYTES // 2**20} MiB; save it smaller."
+            return Rejection("folder", "too_many_bytes", sentence, float(path.stat().st_size))
+        return path.read_bytes()
+    except OSError as error:
+        return Rejection(
+            "folder", "unreadable_file", f"{where} cannot be read ({error.strerror}); check its permissions."
+        )
+
+
+def _caption(picture: Path) -> str:
+    """The sidecar's text on one line; empty when there is none."""
+    sidecar = picture.with_suffix(CAPTION)
+    try:
+        return " ".join(sidecar.read_text(encoding="utf-8-sig").split()) if sidecar.is_file() else ""
+    except UnicodeDecodeError:
+        raise InputError(f"the caption {_readable(str(sidecar))!r} is no UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"the caption {_readable(str(sidecar))!r} cannot be read ({error.strerror})") from error
+
+
+def _readable(name: str) -> str:
+    """A file name as text: tables hold no name that is not Unicode, and one name has one spelling."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", errors="replace"))

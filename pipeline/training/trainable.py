@@ -1,0 +1,51 @@
+"""What a method hands to the loop, and how weights lie on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from pipeline.families.parts import Parts
+
+
+@dataclass(frozen=True)
+class Trainable:
+    """A model with the modules that are learnt, by the names of their folders (`unet`, `text_encoder` …)."""
+
+    parts: Parts
+    modules: Mapping[str, nn.Module]
+    parameters: dict[str, nn.Parameter] = field(init=False)
+
+    def __post_init__(self):
+        named = {
+            f"{folder}.{name}": weight
+            for folder, module in self.modules.items()
+            for name, weight in module.named_parameters()
+            if weight.requires_grad
+        }
+        object.__setattr__(self, "parameters", named)
+
+    @property
+    def learns_text(self) -> bool:
+        """Are prompts encoded anew at every step?"""
+        return any(name.startswith("text_encoder") for name in self.modules)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """A safetensors file, complete or absent: written to the side, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id keeps processes apart that fill the same cache.
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        # safetensors refuses strided (channels-last) and shared memory.
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, partial, {"format": "pt", **metadata})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Its bytes are a dependency of `curate`."""

@@ -1,0 +1,70 @@
+"""A temporary clone of this project, small enough to run as a whole in a test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+QUICK = {
+    "train": {"steps": 4, "snapshots": [2, 4], "batch_size": 4, "save_every_steps": 2, "prior": {"images": 4}},
+    "sample": {"prompts": ["{name}", "pencil drawn {name}"], "seeds": [1, 2], "steps": 2},
+    "evaluate": {"bootstrap_resamples": 200},
+}
+
+
+def clone(target: Path) -> Path:
+    """Copy what git knows, or would be told to know, and make it a repository of its own."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+                            capture_output=True, text=True, check=True).stdout.split("\0")  # fmt: skip
+    for name in filter(None, listed):
+        source = ROOT / name
+        if source.is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name)
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "as it is"]):
+        git(target, *command)
+    return target
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def edit_params(folder: Path, changes: dict[str, Any], drop_species: tuple[str, ...] = ()) -> None:
+    """Merge `changes` into params.yaml."""
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    _merge(params, changes)
+    for key in drop_species:
+        del params["species"][key]
+    yaml.dump(params, folder / "params.yaml")
+
+
+def _merge(target: Any, changes: dict[str, Any]) -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(target.get(key), dict):
+            _merge(target[key], value)
+        else:
+            target[key] = value
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """The clone's code and programs, none of the caller's servers."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
+    return {**kept, "PATH": path, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true",
+            "DVC_NO_ANALYTICS": "1"}  # fmt: skip
+
+
+def paleo(folder: Path, *arguments: str, timeout_seconds: float = 280, **extra: str) -> subprocess.CompletedProcess:
+    """Run `paleo` in a clone; the caller looks at its exit code."""
+    return subprocess.run([sys.executable, "-m", "pipeline", *arguments], cwd=folder, capture_output=True, text=True,
+                          env={**environment(folder), **extra}, timeout=timeout_seconds)  # fmt: skip

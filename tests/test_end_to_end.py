@@ -1,0 +1,85 @@
+"""The whole pipeline with real Prefect, DVC, MLflow, Great Expectations and Accelerate in a temporary clone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.project import QUICK, ROOT, clone, edit_params, environment, paleo
+
+DOG = ROOT.parent / "shared/data/dreambooth/dog"
+PREDICT = """
+import mlflow
+model = mlflow.pyfunc.load_model("models:/{species}@champion")
+asked = {{"prompt": ["{{name}}", "a bird"], "seed": [1, 2]}}
+first, second = model.predict(asked), model.predict(asked)
+assert first == second and len(first) == 2 and all(png[:4] == b"\\x89PNG" for png in first), first
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = clone(tmp_path_factory.mktemp("project"))
+    good = {"sources": [{"kind": "synthetic", "taxon": "sinomacrops", "good": 10, "clutter": 8}]}
+    edit_params(folder, {**QUICK, "species": {"sinomacrops": good}}, ("dimorphodontidae", "ornithocheiromorpha"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(project) -> subprocess.CompletedProcess:
+    return paleo(project, "run")
+
+
+def _dvc(project: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=environment(project), timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_one_command_ends_with_a_registered_model_and_a_gallery(project, finished):
+    assert finished.returncode == 0, finished.stdout[-4000:] + finished.stderr[-4000:]
+    assert (project / "site/index.html").is_file()
+    assert (project / "site/sinomacrops/index.html").is_file()
+    assert "sinomacrops" in finished.stdout
+    assert json.loads((project / "reports/evaluation/sinomacrops/metrics.json").read_text())["chosen_step"] in (2, 4)
+
+
+def test_dvc_agrees_that_nothing_is_left_to_do(project, finished):
+    assert "up to date" in _dvc(project, "status")
+    assert "chosen_step" in _dvc(project, "metrics", "show")
+    assert "train" in _dvc(project, "dag")
+
+
+def test_the_second_run_does_nothing_and_makes_no_new_version(project, finished):
+    before = (project / "dvc.lock").read_bytes()
+    again = paleo(project, "run")
+    assert again.returncode == 0, again.stderr
+    assert (project / "dvc.lock").read_bytes() == before
+    assert "version 2" not in again.stdout
+
+
+def test_the_champion_loads_and_repeats_itself(project, finished):
+    done = subprocess.run([sys.executable, "-c", PREDICT.format(species="sinomacrops")], cwd=project, text=True,
+                          capture_output=True, env={**environment(project), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_generate_draws_with_the_champion(project, finished):
+    done = paleo(project, "generate", "sinomacrops", "{name} at sea", "--steps", "2", "-n", "2", "--out", "drawn")
+    assert done.returncode == 0, done.stderr
+    assert len(list((project / "drawn").glob("*.png"))) == 2
+
+
+@pytest.mark.skipif(not DOG.is_dir(), reason="the real photographs (shared/data/dreambooth/dog) are not here")
+def test_real_photographs_take_the_same_way(project, finished):
+    source = {"kind": "folder", "path": str(DOG), "licence": "CC-BY-4.0", "author": "DreamBooth authors", "trusted": True}
+    edit_params(project, {"species": {"dog": {"name": "Canis familiaris", "class_noun": "dog", "sources": [source]}}})
+    done = paleo(project, "run", "dog")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert json.loads((project / ".work/release/dog.json").read_text())["version"] == 1
+    assert (project / "site/dog/index.html").is_file()
