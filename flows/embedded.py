@@ -1,27 +1,52 @@
-"""Prefect's embedded server for one run, as a child of its own that a Ctrl-C in the terminal does not hit.
+"""Which servers there are: those of `paleo up`, or Prefect's embedded one for a single run.
 
-(The one that Prefect would start by itself shares our process group: the terminal would end it first, and the run
-could no longer say that it was stopped. Besides, it starts while we still plan.)
+The embedded one is a child of our own. The one that Prefect would start by itself shares our process group: a Ctrl-C in
+the terminal would end it first, and the run could no longer say that it was stopped.
 """
 
 from __future__ import annotations
 
 import atexit
 import ctypes
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from flows import project
 from flows.errors import FlowError
 
 START_SECONDS = 120
+ADDRESSES = project.WORK / "servers.json"
+
+
+def addresses() -> dict[str, Any]:
+    """What a running `paleo up` wrote; empty when there is none (it may have died: ask the servers)."""
+    try:
+        return json.loads(ADDRESSES.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def join() -> bool:
+    """Use the servers of a running `paleo up`, unless the environment names others; is there a Prefect server?"""
+    named = os.environ.get("PREFECT_API_URL")
+    if named and not is_there(named):
+        raise FlowError(f"the Prefect server {named} does not answer; start it, or unset PREFECT_API_URL")
+    found = addresses()
+    for variable in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
+        address = found.get(variable)
+        if address and not os.environ.get(variable) and answers(f"{address}/health"):
+            os.environ[variable] = address
+    return bool(os.environ.get("PREFECT_API_URL"))
 
 
 class Server:
@@ -51,7 +76,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
             )
 
     def wait(self) -> None:
@@ -72,7 +97,7 @@ class Server:
                 self._process.wait()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Linux: if we are killed, the server gets SIGTERM. Elsewhere it stays until it is stopped by hand."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
@@ -89,6 +114,17 @@ def answers(url: str, timeout: float = 2.0) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
             return answer.status == 200
+    except OSError:
+        return False
+
+
+def is_there(url: str) -> bool:
+    """Does anything at all answer at this address (perhaps that it wants a password)?"""
+    try:
+        with urllib.request.urlopen(url, timeout=10):
+            return True
+    except urllib.error.HTTPError:
+        return True
     except OSError:
         return False
 

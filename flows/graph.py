@@ -142,7 +142,7 @@ def _causes(repo: Repo, node: Any) -> tuple[str, ...] | None:
 def _phrases(node: Any, found: list[Any]) -> Iterator[str]:
     for item in found:
         if isinstance(item, str):
-            yield {"changed checksum": "its command changed"}.get(item, item)
+            yield {"changed checksum": "its command changed", "changed command": "its command changed"}.get(item, item)
             continue
         for entry, state in item.get("changed deps", {}).items():
             yield from _param_phrases(node, entry, state) if isinstance(state, dict) else [_path_phrase(entry, state)]

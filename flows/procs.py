@@ -65,7 +65,7 @@ def started(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Pope
 def _forget(child: subprocess.Popen[bytes]) -> None:
     """Leave no grandchild of a child that is done or given up; whoever stops all still waits for its group."""
     if not _stop.is_set() and group_alive(child.pid):
-        _end([child])
+        end([child])
     child.wait()
     with _lock:
         if not group_alive(child.pid):
@@ -100,12 +100,13 @@ def stop_all(grace: float = GRACE_SECONDS) -> None:
     with _lock:
         _stop.set()
         children = list(_live)
-    _end(children, grace)
+    end(children, grace)
     with _lock:
         _live.difference_update(children)
 
 
-def _end(children: list[subprocess.Popen[bytes]], grace: float = GRACE_SECONDS) -> None:
+def end(children: list[subprocess.Popen[bytes]], grace: float = GRACE_SECONDS) -> None:
+    """SIGTERM to the groups of these children, wait, then SIGKILL to what is left."""
     try:
         _signal(children, signal.SIGTERM, grace)
     except KeyboardInterrupt:

@@ -2,55 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 
-from flows import embedded, project, tables
-
-ADDRESSES = project.WORK / "servers.json"
+from flows import embedded, tables
 
 
 def run(species: list[str], *, refresh: bool, debug: bool) -> int:
     """The exit code: 0, 1 (failed), 130 (stopped)."""
-    join_servers()
-    server = None if os.environ.get("PREFECT_API_URL") else embedded.Server()
+    server = None if embedded.join() else embedded.Server()
     if server:
         os.environ["PREFECT_API_URL"] = server.api  # Prefect reads it when it is imported
     from flows.pipeline import pipeline
 
     if server:
         server.wait()
-    _quieten(debug)
+    _quieten(debug, embedded_server=server is not None)
     state = pipeline(species=species or None, refresh=refresh, return_state=True)
     return _report(state, embedded_server=server is not None)
 
 
-def join_servers() -> None:
-    """Use the servers of a running `paleo up`, unless the environment names others."""
-    try:
-        addresses = json.loads(ADDRESSES.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return
-    for variable, health in (("PREFECT_API_URL", "/health"), ("MLFLOW_TRACKING_URI", "/health")):
-        address = addresses.get(variable)
-        if address and not os.environ.get(variable) and embedded.answers(address + health):
-            os.environ[variable] = address
-
-
-def _quieten(debug: bool) -> None:
-    """A stage's failure is told in a sentence; Prefect would add the traceback of our own code, or an empty one."""
+def _quieten(debug: bool, *, embedded_server: bool) -> None:
+    """A failure is told in a sentence: no empty traceback after it; and no link to pages that nobody serves."""
     if debug:
         return
+
+    def wanted(record: logging.LogRecord) -> bool:
+        if record.exc_info and record.exc_info[0] is None:
+            record.exc_info = None
+        return not (embedded_server and str(record.msg).startswith("View at "))
+
     for name in ("prefect.task_runs", "prefect.flow_runs"):
-        logging.getLogger(name).addFilter(_without_empty_traceback)
-
-
-def _without_empty_traceback(record: logging.LogRecord) -> bool:
-    if record.exc_info and record.exc_info[0] is None:
-        record.exc_info = None
-    return True
+        logging.getLogger(name).addFilter(wanted)
 
 
 def _report(state, *, embedded_server: bool) -> int:

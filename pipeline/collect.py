@@ -110,8 +110,9 @@ def _manifest(rows: Iterator[dict]) -> pd.DataFrame:
 def _demand_pictures(manifest: pd.DataFrame, species: Species) -> None:
     if manifest["kept"].any():
         return
-    found = f"{len(manifest)} files, of them {_counts(Counter(manifest['reason_code']))}" if len(manifest) else "nothing at all"
-    example = f" ({manifest['source_id'].iloc[0]}: {manifest['reason'].iloc[0].rstrip('.')})" if len(manifest) else ""
+    codes = _counts(Counter(manifest["reason_code"]))
+    found = f"{len(manifest)} files, of them {codes}" if codes else "nothing at all"
+    example = f" ({manifest['source_id'].iloc[0]}: {manifest['reason'].iloc[0].rstrip('.')})" if codes else ""
     raise InputError(
         f"the sources of {species.name} gave no picture that can be used: {found}{example}; "
         "mend the sources of this species in params.yaml"

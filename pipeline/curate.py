@@ -24,7 +24,7 @@ from pipeline.curation.hashes import text
 from pipeline.curation.looks import Look, Task
 from pipeline.curation.measuring import look_at
 from pipeline.curation.split import held_out
-from pipeline.curation.verdicts import Verdict, judge, undecoded
+from pipeline.curation.verdicts import KEPT, Verdict, judge, undecoded
 from pipeline.io import images, outputs, tables, weights
 from pipeline.io.progress import track
 from pipeline.pages.contact_sheet import contact_sheet
@@ -118,16 +118,22 @@ class _LazyClip:
         return embed_texts(self._loaded(), sentences)
 
     def _loaded(self):
-        from pipeline.families.clip import load
-
         if self._clip is None:
-            folder = weights.model_folder(self._root, self._path, marker="config.json")
-            try:
-                self._clip = load(folder)
-            except (OSError, ValueError) as error:
-                detail = " ".join(str(error).split())
-                raise InputError(f"`base.clip` in params.yaml names no CLIP that can be loaded: {detail}") from error
+            self._clip = _load_clip(weights.model_folder(self._root, self._path, marker="config.json"), self._path)
         return self._clip
+
+
+def _load_clip(folder: Path, named: str):
+    """A CLIP of families.clip; InputError when the folder holds none that can be loaded."""
+    from safetensors import SafetensorError
+
+    from pipeline.families.clip import load
+
+    try:
+        return load(folder)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"{named!r} (`base.clip` in params.yaml) is no CLIP that can be loaded: {detail}") from error
 
 
 def _table(stored: pd.DataFrame, seen: dict, verdicts: dict[str, Verdict], params: Params, species: Species):
@@ -207,7 +213,8 @@ def _card(species: str, table: pd.DataFrame, pngs: dict[str, str]) -> dict[str, 
 
 
 def _lines(card: dict[str, Any], paths: Paths) -> tuple[str, ...]:
-    dropped = _counts(Counter({code: n for code, n in card["by_code"].items() if code != "kept"}))
+    codes = _counts(Counter({code: number for code, number in card["by_code"].items() if code != KEPT}))
     kept = f"{card['n_train']} to train on, {card['n_holdout']} held out"
+    dropped = f"{card['n_dropped']} dropped{f' ({codes})' if codes else ''}"
     sheet = (paths.curated / "contact_sheet.html").relative_to(paths.root)
-    return (f"curate {paths.species}: {kept}, {card['n_dropped']} dropped{f' ({dropped})' if dropped else ''}; see {sheet}",)
+    return (f"curate {paths.species}: {kept}, {dropped}; see {sheet}",)

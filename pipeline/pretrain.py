@@ -9,98 +9,240 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
+from diffusers import AutoencoderKL
 from PIL import Image
 
+from pipeline.core.errors import ParamsError
 from pipeline.core.records import Report
-from pipeline.families import clip as clip_family
-from pipeline.io import outputs
+from pipeline.families.clip import Clip
+from pipeline.io import outputs, phases, tracking
+from pipeline.pages import pretraining as pages
+from pipeline.pages import render
 from pipeline.sources.world import captions, scenes
 from pipeline.training.pretraining import autoencoder, clip, denoiser, export, gather, measure, progress, tokenizer
 from pipeline.training.pretraining.drawings import DrawingSet, Words
 from pipeline.training.pretraining.settings import Settings, digest
 
 EXPORT_EVERY_S = 600
+TRACK_EVERY = 10  # steps between two points of a curve in MLflow
 
 
 @dataclass
 class Parts:
-    """What has been trained so far, with the losses of each phase."""
+    """What has been trained before the denoiser, with the losses of each phase."""
 
-    clip: clip_family.Clip
-    vae: object
+    clip: Clip
+    vae: AutoencoderKL
     losses: dict[str, list[dict[str, float]]] = field(default_factory=dict)
 
 
-def pretrain(out: Path, *, work: Path = Path(".work/pretrain"), page: Path | None = None, scale: float = 1.0, seed: int = 0,
-             settings: Settings | None = None, draw: gather.Draw | None = None) -> Report:
-    """Draw, train part by part, export, measure; the page goes beside the work in progress unless told otherwise."""
+def pretrain(
+    out: Path,
+    *,
+    work: Path = Path(".work/pretrain"),
+    page: Path | None = None,
+    scale: float = 1.0,
+    seed: int = 0,
+    settings: Settings | None = None,
+    draw: gather.Draw | None = None,
+    tracked: bool = True,
+) -> Report:
+    """Draw, train part by part, measure, export; the page goes beside the work in progress unless told otherwise."""
+    if not scale > 0:
+        raise ParamsError(f"--scale {scale!r} is no share of the training; give a number above 0, such as 0.1")
     settings = (settings or Settings()).with_seed(seed).scaled(scale)
-    with reporting(settings) as report:
-        training, held_out = gather.gather(draw or draw_wide, settings.drawings, work / name("drawings", settings), report)
-        parts = train_clip_and_autoencoder(training, settings, work, report)
-        train_denoiser(training, parts, settings, work, out, report)
-    return None
+    page = page or work / "page" / "index.html"
+    with reporting(settings, work, tracked) as told:
+        training, held_out = gather.gather(
+            draw or draw_wide, settings.drawings, work / name("drawings", settings), told.report
+        )
+        parts = train_autoencoder_and_clip(training, settings, work, told.report)
+        state = train_denoiser(training, parts, settings, work, out, told.report)
+        measured = publish(out, page, parts, state, held_out, settings, told)
+    return report_of(out, page, measured)
 
 
-def train_clip_and_autoencoder(training: DrawingSet, settings: Settings, work: Path, report: progress.Report) -> Parts:
-    words = tokenizer.train_tokenizer([each.caption for each in training.words], settings.text.vocabulary, settings.text.context)
-    vae, vae_losses = autoencoder.train(training, settings.autoencoder, settings.seed, work / name("autoencoder", settings), report)
-    model, clip_losses = clip.train(training, words, settings.clip, settings.text, settings.seed, work / name("clip", settings), report)
+@dataclass
+class Told:
+    """How the work is told about: on the screen, to MLflow, and in seconds per phase."""
+
+    report: progress.Report
+    run: tracking.Run | tracking.Silence
+    clock: phases.Clock
+
+
+def train_autoencoder_and_clip(training: DrawingSet, settings: Settings, work: Path, report: progress.Report) -> Parts:
+    words = tokenizer.train_tokenizer(
+        [each.caption for each in training.words], settings.text.vocabulary, settings.text.context
+    )
+    vae, vae_losses = autoencoder.train(
+        training, settings.autoencoder, settings.seed, work / name("autoencoder", settings), report
+    )
+    model, clip_losses = clip.train(
+        training, words, settings.clip, settings.text, settings.seed, work / name("clip", settings), report
+    )
     return Parts(model, vae, {"autoencoder": vae_losses, "clip": clip_losses})
 
 
-def train_denoiser(training: DrawingSet, parts: Parts, settings: Settings, work: Path, out: Path, report: progress.Report) -> None:
+def train_denoiser(
+    training: DrawingSet, parts: Parts, settings: Settings, work: Path, out: Path, report: progress.Report
+) -> progress.Optimisation:
     """Exports now and then: an unfinished model is of use to whoever waits for it."""
     latents = autoencoder.encode(parts.vae, training), autoencoder.encode(parts.vae, training, mirrored=True)
     exported_s = -EXPORT_EVERY_S
 
     def saved(state: progress.Optimisation) -> None:
         nonlocal exported_s
-        if state.done or time.monotonic() - exported_s > EXPORT_EVERY_S:
+        if not state.done and time.monotonic() - exported_s > EXPORT_EVERY_S:
             exported_s = time.monotonic()
-            write_model(out, parts, state)
+            with outputs.fresh_folder(out) as folder:
+                export.export(folder, parts.clip, parts.vae, state)
+                outputs.write_text(folder / "README.md", model_card(settings, parts, state, {}, {}))
 
-    state = denoiser.train(latents, training, parts.clip.model, parts.clip.tokenizer, settings.denoiser, settings.text,
-                           settings.seed, work / name("denoiser", settings), report, saved)
-    if not (out / "model_index.json").is_file():
-        write_model(out, parts, state)
+    return denoiser.train(
+        latents,
+        training,
+        parts.clip.model,
+        parts.clip.tokenizer,
+        settings.denoiser,
+        settings.text,
+        settings.seed,
+        work / name("denoiser", settings),
+        report,
+        saved,
+    )
 
 
-def write_model(out: Path, parts: Parts, state: progress.Optimisation) -> None:
+def publish(
+    out: Path,
+    page: Path,
+    parts: Parts,
+    state: progress.Optimisation,
+    held_out: DrawingSet,
+    settings: Settings,
+    told: Told,
+) -> dict[str, float]:
+    """Export, measure what was exported, and say so: model card, card, page, MLflow."""
+    told.clock.note()
     with outputs.fresh_folder(out) as folder:
         export.export(folder, parts.clip, parts.vae, state)
+        measured = measure.measure(folder, held_out, settings.samples, settings.seed)
+        outputs.write_text(
+            folder / "README.md", model_card(settings, parts, state, measured.numbers, told.clock.seconds)
+        )
+        outputs.write_card(folder, stage="pretrain", settings=asdict(settings), numbers=measured.numbers)
+    numbers = measured.numbers | {"bytes": float(folder_bytes(out)), "seconds": sum(told.clock.seconds.values())}
+    losses = {
+        phase: [each["loss"] for each in every] for phase, every in (parts.losses | {"denoiser": state.losses}).items()
+    }
+    outputs.write_text(
+        page,
+        pages.page(
+            numbers=numbers,
+            losses=losses,
+            kinds=measured.kinds,
+            confusion=measured.confusion.tolist(),
+            samples=measured.samples,
+            held_out=measured.held_out,
+            reconstructed=measured.reconstructed,
+        ),
+    )
+    told.run.metrics(numbers)
+    told.run.artifact(page)
+    for prompt, images in measured.samples.items():
+        told.run.image(images[0], re.sub(r"\W+", "-", prompt)[:60])
+    return numbers
+
+
+def model_card(
+    settings: Settings, parts: Parts, state: progress.Optimisation, numbers: dict[str, float], seconds: dict[str, float]
+) -> str:
+    modules = {"autoencoder": parts.vae, "clip": parts.clip.model, "denoiser": state.modules}
+    rows = []
+    for phase, module in modules.items():
+        plan = getattr(settings, phase).phase
+        rows.append(
+            {
+                "name": "denoiser and text encoder" if phase == "denoiser" else phase,
+                "steps": plan.steps,
+                "batch": plan.batch,
+                "rate": plan.peak_rate,
+                "parameters": sum(weight.numel() for weight in module.parameters()),
+                "seconds": f"{seconds[phase]:,.0f}" if phase in seconds else "-",
+            }
+        )
+    drawings = settings.drawings
+    return render(
+        "model_card.md",
+        phases=rows,
+        numbers=pages.facts(numbers),
+        step=state.step,
+        steps=state.phase.steps,
+        count=f"{drawings.count:,}",
+        held_out=drawings.held_out,
+        image_px=drawings.image_px,
+        seed=settings.seed,
+        ema_decay=settings.denoiser.ema_decay,
+    )
+
+
+def report_of(out: Path, page: Path, numbers: dict[str, float]) -> Report:
+    lines = [f"{name}: {value}" for name, value in pages.facts(numbers).items()]
+    return Report("pretrain", (*lines, f"model: {out}", f"page: {page}"), numbers)
+
+
+def folder_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def name(phase: str, settings: Settings) -> str:
     """The phase's file (or folder) in the work folder; other settings, other file."""
-    needs = {"drawings": (settings.drawings,), "autoencoder": (settings.drawings, settings.autoencoder),
-             "clip": (settings.drawings, settings.text, settings.clip)}
+    needs = {
+        "drawings": (settings.drawings,),
+        "autoencoder": (settings.drawings, settings.autoencoder),
+        "clip": (settings.drawings, settings.text, settings.clip),
+    }
     parts = needs.get(phase, (settings.drawings, settings.text, settings.autoencoder, settings.clip, settings.denoiser))
     return f"{phase}-{digest(*parts)}" + ("" if phase == "drawings" else ".pt")
 
 
 @contextmanager
-def reporting(settings: Settings) -> Iterator[progress.Report]:
-    began_s, last_s = time.monotonic(), {}
+def reporting(settings: Settings, work: Path, tracked: bool) -> Iterator[Told]:
+    """Screen, clock and MLflow for the time of the work; an unfinished run of the same settings is continued."""
+    identity = Path(name("denoiser", settings)).stem
+    clock = phases.Clock(work / f"{identity}.seconds.json")
+    with ExitStack() as stack:
+        show = stack.enter_context(phases.show())
+        run = stack.enter_context(
+            tracking.run(
+                Path.cwd(),
+                "pretrain",
+                identity,
+                {"stage": "pretrain", "settings": identity},
+                tracking.flatten(asdict(settings)),
+                same="settings",
+                main_process=tracked,
+            )
+        )
 
-    def report(phase: str, step: int, steps: int, values: dict[str, float]) -> None:
-        now_s = time.monotonic()
-        if step == steps or now_s - last_s.get(phase, -10) > 10:
-            last_s[phase] = now_s
-            shown = " ".join(f"{key} {value:.4f}" for key, value in values.items())
-            print(f"{now_s - began_s:7.0f} s  {phase} {step}/{steps}  {shown}", flush=True)
+        def report(phase: str, step: int, steps: int, values: dict[str, float]) -> None:
+            clock.tick(phase)
+            show(phase, step, steps, values)
+            if values and (step % TRACK_EVERY == 0 or step == steps):
+                run.metrics({f"{phase}/{key}": value for key, value in values.items()}, step)
 
-    yield report
+        yield Told(report, run, clock)
 
 
 NOUNS = {"flyer": "flying reptile"}
 MEDIA = {"painting": "painted", "pencil": "pencil drawn"}
-DOING = re.compile(r"(?:flying (?:in|over)|standing (?:in|by)|swimming in|drinking water from|driving a car in) the \w+")
+DOING = re.compile(
+    r"(?:flying (?:in|over)|standing (?:in|by)|swimming in|drinking water from|driving a car in) the \w+"
+)
 
 
 def draw_wide(seed: int, index: int, size_px: int) -> tuple[Image.Image, Words]:
@@ -108,5 +250,11 @@ def draw_wide(seed: int, index: int, size_px: int) -> tuple[Image.Image, Words]:
     drawing = scenes.draw_wide(seed, index, size_px)
     doing = DOING.search(drawing.caption)
     parts = [captions.PARTS.get(tuple(part.split(":"))) for part in drawing.parts]
-    return drawing.image, Words(drawing.caption, NOUNS.get(drawing.kind, drawing.kind), tuple(filter(None, parts)),
-                                doing.group() if doing else "", drawing.background, MEDIA[drawing.medium])
+    return drawing.image, Words(
+        drawing.caption,
+        NOUNS.get(drawing.kind, drawing.kind),
+        tuple(filter(None, parts)),
+        doing.group() if doing else "",
+        drawing.background,
+        MEDIA[drawing.medium],
+    )

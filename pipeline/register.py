@@ -44,10 +44,10 @@ def _register(client: MlflowClient, params: Params, finding: Finding) -> str:
     species = finding.paths.species
     with mlstore.speaking_to(client.tracking_uri):
         known = promotion.settle(client, species)
-        version = registry.same(known, finding.identity)
-        new = version is None
-        if new:
-            registry.add(client, finding.paths.root, release(params, finding))
+    new = registry.same(known, finding.identity) is None
+    if new:
+        registry.add(client, finding.paths.root, release(params, finding))
+    with mlstore.speaking_to(client.tracking_uri):
         version, verdict = _name(client, params, finding)
     _note(finding, version)
     if not new:

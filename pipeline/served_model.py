@@ -53,9 +53,18 @@ class ServedModel(PythonModel):
 
     def _asked(self, common: SampleSpec, prompt: str, seed: int | None, otherwise: int) -> SampleSpec:
         try:
-            return replace(common, prompt=fill_prompt(prompt, **self._words), seed=otherwise if seed is None else seed)
+            filled = fill_prompt(prompt, **self._words)
         except ValueError as error:
             raise InputError(str(error)) from None
+        return _checked(replace(common, prompt=filled, seed=otherwise if seed is None else seed))
+
+
+def _checked(spec: SampleSpec) -> SampleSpec:
+    """What params.yaml cannot say either; the sampler's name is checked where it is looked up."""
+    for name, least in (("seed", 0), ("steps", 1), ("guidance", 1)):
+        if not getattr(spec, name) >= least:
+            raise InputError(f"{name} is {getattr(spec, name)}; it must be {least} or more")
+    return spec
 
 
 def load(family_name: str, method_name: str, folder: Path, base: Path | None):
@@ -75,7 +84,9 @@ def rows(frame: pd.DataFrame) -> Iterator[tuple[str, int | None]]:
     frame = frame.explode(lists) if lists else frame
     seeds = frame["seed"] if "seed" in frame else [None] * len(frame)
     for prompt, seed in zip(frame["prompt"], seeds, strict=True):
-        yield str(prompt), None if pd.isna(seed) else int(seed)
+        if not isinstance(prompt, str):
+            raise InputError("every row needs a prompt, which is text")
+        yield prompt, None if pd.isna(seed) else int(seed)
 
 
 def _batches(specs: Sequence[SampleSpec], size: int) -> Iterator[Sequence[SampleSpec]]:

@@ -133,7 +133,7 @@ def _refusal(verdict: dict[str, Any], paths: Paths) -> str:
 
 
 def _sentence(entry: dict[str, Any]) -> str:
-    """'readable' (2 of 40 pictures: train/a.png, train/b.png); 'enough training pictures' (5; at least 8 are needed)."""
+    """'readable' (2 of 40 pictures: train/a.png, train/b.png), or 'enough pictures' (5; at least 8 are needed)."""
     files = entry["offending"]
     more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
     told = f": {', '.join(files[:NAMED])}{more}" if files else f"; {entry['need']}"
@@ -142,5 +142,6 @@ def _sentence(entry: dict[str, Any]) -> str:
 
 def _lines(verdict: dict[str, Any]) -> tuple[str, ...]:
     total, warned = len(verdict["expectations"]), verdict["warned"]
-    first = f"{verdict['species']}: {total - len(warned)} of {total} expectations hold for {verdict['n_train']} training and {verdict['n_holdout']} held-out pictures"
+    pictures = f"{verdict['n_train']} training and {verdict['n_holdout']} held-out pictures"
+    first = f"validate {verdict['species']}: {total - len(warned)} of {total} expectations hold for {pictures}"
     return (first, *(f"warning: {_sentence(e)}" for e in verdict["expectations"] if e["name"] in warned))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from PIL import Image
 
 from pipeline.core import params as params_module
 from pipeline.core.params import Params, fill_prompt
@@ -23,7 +22,7 @@ SPECIES = ("sinomacrops", "dimorphodontidae")
 STEPS = (2, 4)
 CHANGES = {
     "train": {"steps": 4, "snapshots": STEPS, "resolution_px": 16},
-    "sample": {"prompts": ("{name}", "pencil drawn {name}"), "seeds": (1, 2), "steps": 2, "width_px": 16, "height_px": 16},
+    "sample": {"prompts": ("{name}", "a {name}"), "seeds": (1, 2), "steps": 2, "width_px": 16, "height_px": 16},
     "base": {"path": "base", "clip": "clip"},
 }
 
@@ -61,8 +60,8 @@ def finish(
 def _curated(params: Params, paths: Paths) -> None:
     licences = ("CC0-1.0", "CC-BY-4.0")
     rows = [
-        {"file_name": f"train/{n}.png", "title": f"Plate {n}", "author": "Ada", "licence": licences[n % 2], "source": "folder",
-         "licence_url": "", "page_url": "", "caption": "a bird", "split": "train"}
+        {"file_name": f"train/{n}.png", "title": f"Plate {n}", "author": "Ada", "licence": licences[n % 2],
+         "source": "folder", "licence_url": "", "page_url": "", "caption": "a bird", "split": "train"}
         for n in range(4)
     ]  # fmt: skip
     tables.write(paths.curated / "metadata.parquet", pd.DataFrame(rows))
@@ -101,7 +100,9 @@ def _samples(params: Params, paths: Paths, lineage_id: str) -> None:
          "prompt": fill_prompt(template, name=words.name, class_noun=words.class_noun), "template": template,
          "sampler": sample.sampler, "steps": sample.steps, "guidance": sample.guidance, "negative": sample.negative,
          "width_px": sample.width_px, "height_px": sample.height_px}
-        for step in (0, *params.train.snapshots) for index, template in enumerate(sample.prompts) for seed in sample.seeds
+        for step in (0, *params.train.snapshots)
+        for index, template in enumerate(sample.prompts)
+        for seed in sample.seeds
     ]  # fmt: skip
     tables.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
     outputs.write_card(paths.samples, stage="sample", species=paths.species, lineage_id=lineage_id)
@@ -119,7 +120,3 @@ def _evaluation(params: Params, paths: Paths, lineage_id: str, accuracy: float) 
     })  # fmt: skip
     outputs.write_json(paths.evaluation / "details/verdict.json", {"compared_with": list(SPECIES[1:])})
     outputs.write_card(paths.evaluation / "details", stage="evaluate", lineage_id=lineage_id, chosen_step=last)
-
-
-def picture() -> Image.Image:
-    return Image.new("RGB", (16, 16), (200, 60, 60))

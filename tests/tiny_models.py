@@ -69,7 +69,8 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     """One token per letter; the embedded model's comes with learnt merges, which nothing here depends on."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    tokenizer = CLIPTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=[], model_max_length=CONTEXT)
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=CONTEXT)
     tokenizer.save_pretrained(folder)
     return tokenizer
 

@@ -43,7 +43,14 @@ def _known_placeholders(template: str) -> str:
     return template
 
 
+def _some(templates: tuple[str, ...]) -> tuple[str, ...]:
+    if not templates:
+        raise ValueError("it needs at least one prompt; write one or remove the key")
+    return templates
+
+
 Template = Annotated[str, AfterValidator(_known_placeholders)]
+Prompts = Annotated[tuple[Template, ...], AfterValidator(_some)]
 
 
 class SyntheticSource(Section):
@@ -100,7 +107,7 @@ class Curate(Section):
     duplicate_dhash_bits: NonNegativeInt
     min_sharpness: float
     min_class_margin: float
-    classes: dict[str, Annotated[tuple[Template, ...], Field(min_length=1)]]
+    classes: dict[str, Prompts]
     keep_classes: tuple[str, ...]
     holdout_fraction: Fraction
     caption: Template

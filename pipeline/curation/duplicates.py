@@ -79,7 +79,8 @@ def _rejection(look: Look, best: Look) -> Rejection:
     like = min(likeness(look, best), key=lambda way: way.phash + way.dhash)
     what = "The same pixels as" if like.same_pixels else "A mirrored copy of" if like.mirrored else "A copy of"
     bits = "" if like.same_pixels else f" (pHash {like.phash}, dHash {like.dhash} of 64 bits apart)"
-    return Rejection("duplicates", "duplicate", f"{what} {best.name!r}, which is {_better(look, best)}{bits}.", float(like.phash))
+    sentence = f"{what} {best.name!r}, which is {_better(look, best)}{bits}."
+    return Rejection("duplicates", "duplicate", sentence, float(like.phash))
 
 
 def _better(look: Look, best: Look) -> str:

@@ -27,4 +27,6 @@ def look_at(sha256: str, name: str, original: Image.Image, reduced: Image.Image,
 
 def pixel_sha256(image: Image.Image) -> str:
     """sha256 over size and pixels: equal for the same picture in other lossless files."""
-    return hashlib.sha256(f"{image.size} {image.mode} ".encode() + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{image.size} {image.mode} ".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()

@@ -51,6 +51,7 @@ def _rows(name: str, class_name: str, schedules: tuple[str, ...] = ("",), *, cal
 PLAIN, KARRAS, EXPONENTIAL = SCHEDULES
 SIGMA_MIN = {"final_sigmas_type": "sigma_min"}
 SDE = {"algorithm_type": "sde-dpmsolver++"}
+AVERAGES = "averages what the weights predict: with velocities instead of noise it is less exact"
 A1111_GRID = "A1111 drops the penultimate sigma; this follows k-diffusion"
 
 SAMPLERS: dict[str, Sampler] = {
@@ -58,7 +59,7 @@ SAMPLERS: dict[str, Sampler] = {
     for row in (
         *_rows("DDIM", "DDIMScheduler", set_alpha_to_one=False, **LEADING),
         *_rows("DDPM", "DDPMScheduler", **LEADING),
-        *_rows("PLMS", "PNDMScheduler", skip_prk_steps=True, set_alpha_to_one=False, **LEADING),
+        *_rows("PLMS", "PNDMScheduler", skip_prk_steps=True, set_alpha_to_one=False, note=AVERAGES, **LEADING),
         *_rows("Euler", "EulerDiscreteScheduler", (PLAIN, KARRAS, EXPONENTIAL)),
         *_rows("Euler a", "EulerAncestralDiscreteScheduler"),
         *_rows("Heun", "HeunDiscreteScheduler", (PLAIN, KARRAS), calls=2),

@@ -55,7 +55,9 @@ def load(folder: Path | str, device: str | torch.device = "cpu") -> Clip:
     folder = Path(folder)
     for name in ("config.json", "preprocessor_config.json"):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{str(folder)!r} is not a CLIP folder: it has no {name}; `paleo pretrain` builds one")
+            raise FileNotFoundError(
+                f"{str(folder)!r} is not a CLIP folder: it has no {name}; `paleo pretrain` builds one"
+            )
     # transformers loads the file's own dtype; half-precision files must still be computed in full precision.
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
@@ -103,8 +105,10 @@ def normalise(squares: torch.Tensor, preprocessing: Preprocessing) -> torch.Tens
 @torch.no_grad()
 def embed_images(clip: Clip, images: Sequence[Image.Image], batch_size: int = 64) -> np.ndarray:
     """n pictures -> (n, d) float32, rows of length one."""
-    rows = [_unit(clip.model.get_image_features(pixel_values=preprocess(part, clip.preprocessing).to(clip.device)))
-            for part in _parts(images, batch_size)]
+    rows = [
+        _unit(clip.model.get_image_features(pixel_values=preprocess(part, clip.preprocessing).to(clip.device)))
+        for part in _parts(images, batch_size)
+    ]
     return _stack(rows, clip)
 
 

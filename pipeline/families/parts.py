@@ -65,12 +65,13 @@ def load_model(kind: type[Model], folder: Path, name: str, device: torch.device,
     Evaluation mode stays on in training too: dropout would draw from the global random state.
     """
     if not (folder / name / "config.json").is_file():
-        raise InputError(f"{str(folder)!r} has no {name}/config.json, so it is not a complete model folder; download it again")
+        raise InputError(f"{str(folder)!r} has no {name}/config.json, so it is no whole model; download it again")
+    _no_bars()
     try:
         # The dtype is always given: transformers would otherwise keep the file's own.
         model = kind.from_pretrained(folder / name, dtype=dtype, use_safetensors=True, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise InputError(f"{str(folder / name)!r} cannot be loaded ({_first_line(error)}); download the model again") from error
+        raise InputError(f"{str(folder / name)!r} cannot be loaded ({_line(error)}); download it again") from error
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -79,7 +80,7 @@ def load_tokenizer(folder: Path, name: str) -> CLIPTokenizer:
     from transformers import CLIPTokenizer
 
     if not (folder / name).is_dir():
-        raise InputError(f"{str(folder)!r} has no {name}/, so it is not a complete model folder; download it again")
+        raise InputError(f"{str(folder)!r} has no {name}/, so it is no whole model; download it again")
     return CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
 
 
@@ -105,5 +106,14 @@ def _context(encoder: nn.Module) -> int:
     return getattr(encoder, "module", encoder).config.max_position_embeddings
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _no_bars() -> None:
+    """Loading a small model takes no time, and the bars would fill the logs of the stages."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    of_diffusers.disable_progress_bar()
+    of_transformers.disable_progress_bar()
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -17,7 +17,7 @@ MEASURED = ("problem", "width_px", "height_px", "mode", "pixels")
 
 
 def measure(folder: Path, file_names: Iterable[str]) -> pd.DataFrame:
-    """Open every picture: problem (empty: none), width_px, height_px, mode, pixels (sha256); one row per name, in order."""
+    """Open every picture; one row per name, in order: problem (empty: none), size, mode, pixels (sha256)."""
     with ThreadPoolExecutor() as pool:
         rows = list(pool.map(lambda name: _measure(folder / name), file_names))
     return pd.DataFrame(rows, columns=list(MEASURED))

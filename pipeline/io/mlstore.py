@@ -13,8 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 URI = "MLFLOW_TRACKING_URI"
+SQLITE = "sqlite:///"
 # One second try within about ten seconds; MLflow's own defaults wait for some minutes.
 FIRST_ANSWER = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "4"}
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -38,7 +41,7 @@ QUIET = {
 
 def store_uri(root: Path) -> str:
     """`MLFLOW_TRACKING_URI`, or the embedded store in the project's folder."""
-    return os.environ.get(URI) or f"sqlite:///{(root / 'mlflow.db').resolve()}"
+    return os.environ.get(URI) or f"{SQLITE}{(root / 'mlflow.db').resolve()}"
 
 
 def connect(root: Path) -> MlflowClient:
@@ -50,22 +53,45 @@ def connect(root: Path) -> MlflowClient:
         When it cannot be reached within about ten seconds, cannot be written or is no store.
     """
     prepare()
+    uri = store_uri(root)
+    file = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+    with speaking_to(uri), _first_answer():
+        if file and not file.exists():
+            _make(file)
+        elif file:
+            _check_writable(file)
+        return _client(uri)
+
+
+def _client(uri: str) -> MlflowClient:
     from mlflow import MlflowClient
 
-    uri = store_uri(root)
-    with speaking_to(uri), _first_answer():
-        _check_file(uri)
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.search_experiments(max_results=1)
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    client.search_experiments(max_results=1)
     return client
+
+
+def _make(file: Path) -> None:
+    """A new store, built beside its place: of two processes that make one, or one that is killed, none harms it.
+
+    The write-ahead log, which the file remembers, makes it in 2 s instead of 6 and later a write in 4 ms instead of 20,
+    and lets a server read while a training writes.
+    """
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".building-") as folder:
+        built, closed = Path(folder, "built.db"), Path(folder, "closed.db")
+        with closing(sqlite3.connect(built)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+        _client(f"{SQLITE}{built}")
+        with closing(sqlite3.connect(built)) as source, closing(sqlite3.connect(closed)) as target:
+            source.backup(target)  # a plain copy would lack what still lies in the log
+        with suppress(FileExistsError):  # another process was faster
+            os.link(closed, file)
 
 
 def prepare() -> None:
     """Before mlflow is imported: no telemetry, no progress bars, no log lines below a warning."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its tracebacks: raised as sentences here
 
 
@@ -87,7 +113,7 @@ def experiment(client: MlflowClient, root: Path, name: str) -> str:
             found = client.get_experiment_by_name(name)  # another process was faster
             if found is None:
                 raise
-    _check_experiment(found, client.tracking_uri)
+    _check_experiment(found, client.tracking_uri, _artifact_location(client, root, name))
     return found.experiment_id
 
 
@@ -99,7 +125,7 @@ def speaking_to(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, ConnectionError, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
         raise ServiceError(f"the MLflow store {_shown(uri)} {_trouble(uri, error)}") from error
 
 
@@ -120,11 +146,9 @@ def _first_answer() -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def _check_file(uri: str) -> None:
+def _check_writable(file: Path) -> None:
     """MLflow tries an unusable SQLite file for 100 seconds; SQLite itself says so at once."""
-    if not uri.startswith("sqlite:///"):
-        return
-    with closing(sqlite3.connect(uri.removeprefix("sqlite:///"), timeout=20, isolation_level=None)) as database:
+    with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         database.execute("ROLLBACK")
 
@@ -146,7 +170,7 @@ def _serves_embedded(client: MlflowClient, root: Path) -> bool:
     return row is not None and row[0] == default.creation_time
 
 
-def _check_experiment(found, uri: str) -> None:
+def _check_experiment(found, uri: str, ours: str | None) -> None:
     if found.lifecycle_stage != "active":
         raise InputError(
             f"the MLflow experiment {found.name!r} was deleted; restore it with `mlflow experiments restore "
@@ -156,6 +180,11 @@ def _check_experiment(found, uri: str) -> None:
         raise InputError(
             f"the MLflow experiment {found.name!r} was made by a server that keeps its artifacts to itself; "
             f"set {URI} to that server's address"
+        )
+    if ours and found.artifact_location.endswith(f"/mlartifacts/{found.name}") and found.artifact_location != ours:
+        raise InputError(
+            f"mlflow.db belongs to a project in {Path(found.artifact_location).parents[1]}; move it back there, "
+            "or move mlflow.db and mlartifacts/ away to start anew"
         )
 
 
@@ -167,7 +196,7 @@ def _shown(uri: str) -> str:
 
 def _trouble(uri: str, error: Exception) -> str:
     text = " ".join(str(error).split())
-    if isinstance(error, sqlite3.Error):
+    if isinstance(error, sqlite3.Error | OSError) and uri.startswith(SQLITE):
         return f"cannot be used ({text}); make the file writable, free some space, or move it away to start anew"
     if uri.startswith("http") and ("Max retries" in text or "Timeout" in text or isinstance(error, ConnectionError)):
         return f"does not answer; start it (`paleo up`), or unset {URI} to use the embedded store"

@@ -42,8 +42,9 @@ def judge(new: Version, champion: Version | None, min_gain: float) -> Verdict:
     beats = ours > theirs + min_gain
     margin = f" by more than {shown(metric, min_gain, 1)}" if min_gain else ""
     verb = "beats" if beats else "does not beat"
-    compared = f"{words(metric)} {shown(metric, ours, 1)} {verb} {shown(metric, theirs, 1)} of version {champion.number}"
-    return Verdict(beats, compared + margin + _other_data(new, champion))
+    theirs_shown = f"{shown(metric, theirs, 1)} of version {champion.number}"
+    sentence = f"{words(metric)} {shown(metric, ours, 1)} {verb} {theirs_shown}{margin}{_other_data(new, champion)}"
+    return Verdict(beats, sentence)
 
 
 def promote(client: MlflowClient, version: Version, *, champion: Version | None, by: str, at: str, report: str) -> None:

@@ -64,7 +64,9 @@ def results(paths: Paths) -> Results:
         _finished(paths.curated, _curated),
         _finished(paths.validation, lambda folder: outputs.read_json(folder / "verdict.json")),
         _finished(paths.model, _model),
-        _finished(paths.samples, lambda folder: Samples(outputs.read_card(folder), tables.read(folder / "samples.parquet"))),
+        _finished(
+            paths.samples, lambda folder: Samples(outputs.read_card(folder), tables.read(folder / "samples.parquet"))
+        ),
         _finished(paths.evaluation / "details", _evaluation),
     )
 

@@ -53,7 +53,7 @@ def score(name: str, samples: Samples, reference: Reference, *, resamples: int, 
     measured = metric.measure(samples, reference)
     if measured.reason:
         return measured.reason
-    values, clusters = measured.values, measured.clusters
+    values, clusters = measured.values.astype(np.float64), measured.clusters
     bounds = interval(values, clusters, share=metric.share, resamples=resamples, seed=seed)
     return Score(name, float(values.mean()), len(values), metric.better, bounds)
 
@@ -62,7 +62,7 @@ def gain(name: str, new: Samples, old: Samples, reference: Reference, *, resampl
     """By how much `new` beats `old`, picture by picture: both hold the same prompts and seeds in the same order."""
     measure = METRICS[name].measure
     after, before = measure(new, reference), measure(old, reference)
-    values = after.values - before.values
+    values = after.values.astype(np.float64) - before.values
     bounds = interval(values, after.clusters, share=False, resamples=resamples, seed=seed)
     return Score(f"{name}_gain", float(values.mean()), len(values), METRICS[name].better, bounds)
 

@@ -31,17 +31,20 @@ class Metric:
         return f"{100 * value:.0f} %" if self.share else f"{value:.3f}"
 
 
-METRICS = {
-    metric.key: metric
-    for metric in (
-        Metric("species_accuracy", "Species accuracy", "share of pictures nearer to this animal's held-out pictures than to any other's", True),
-        Metric("clip_i", "Likeness (CLIP-I)", "cosine to the held-out pictures; higher is more alike"),
-        Metric("clip_t", "Prompt fidelity (CLIP-T)", "cosine to the words of the prompt; higher is closer to what was asked"),
-        Metric("diversity", "Diversity", "how different the pictures of one prompt are; near 0 the model draws one picture"),
-        Metric("nearest_train", "Nearest training picture", "cosine to it; near 1 the model copies"),
-        Metric("memorised", "Copies", "share of pictures nearer to a training picture than held-out ones are", True),
-    )
-}  # fmt: skip
+KNOWN = (
+    Metric(
+        "species_accuracy",
+        "Species accuracy",
+        "share nearer to this animal's held-out pictures than to any other's",
+        True,
+    ),
+    Metric("clip_i", "Likeness (CLIP-I)", "cosine to the held-out pictures; higher is more alike"),
+    Metric("clip_t", "Prompt fidelity (CLIP-T)", "cosine to the words of the prompt; higher is closer to them"),
+    Metric("diversity", "Diversity", "how different the pictures of one prompt are; near 0 the model has collapsed"),
+    Metric("nearest_train", "Nearest training picture", "cosine to it; near 1 the model copies"),
+    Metric("memorised", "Copies", "share nearer to a training picture than held-out ones are", True),
+)
+METRICS = {metric.key: metric for metric in KNOWN}
 
 
 def metric(key: str) -> Metric:
@@ -58,13 +61,19 @@ def interval_chart(
     The checkpoints stand at equal distances: 0, 50, 250 and 500 on a true scale would hide the first two.
     """
     about = metric(key)
-    points = [(int(step), values[key]) for step, values in sorted(steps.items(), key=lambda item: int(item[0])) if values.get(key)]
+    points = [
+        (int(step), values[key])
+        for step, values in sorted(steps.items(), key=lambda item: int(item[0]))
+        if values.get(key)
+    ]
     points = [(step, point) for step, point in points if _real(point.get("value"))]
     if not points:
         return None
     ends = [point.get(end) for _, point in points for end in ("value", "low", "high")]
     low, high = _range([*ends, real], about.share)
-    marks = [_mark(about, step, point, place, len(points), low, high, chosen) for place, (step, point) in enumerate(points)]
+    marks = [
+        _mark(about, step, point, place, len(points), low, high, chosen) for place, (step, point) in enumerate(points)
+    ]
     return {
         "metric": about,
         "marks": marks,
@@ -95,7 +104,9 @@ def loss_chart(rows: Sequence[Mapping[str, float]], snapshots: Sequence[int]) ->
     }
 
 
-def _mark(about: Metric, step: int, point: Mapping, place: int, count: int, low: float, high: float, chosen: int) -> dict:
+def _mark(
+    about: Metric, step: int, point: Mapping, place: int, count: int, low: float, high: float, chosen: int
+) -> dict:
     known = _real(point.get("low")) and _real(point.get("high"))
     text = about.text(point["value"])
     return {

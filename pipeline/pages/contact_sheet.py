@@ -10,11 +10,12 @@ from typing import Any
 from pipeline.pages import render
 
 SPLITS = {
-    "train": ("To train on", "The least certain first: look at these before you trust the rest."),
-    "holdout": ("Held out", "Never trained on; the model is measured against them. The least certain first."),
+    "train": ("To train on", "What the model learns from."),
+    "holdout": ("Held out", "Never trained on; the model is measured against them."),
 }
+ORDER = " The least certain first: look at these before you trust the rest."
 CODES = {
-    "wrong_class": ("Shows something else", "The picture is nearer to a class that is not kept. The nearest misses first."),
+    "wrong_class": ("Shows something else", "Nearer to a class that is not kept. The nearest misses first."),
     "duplicate": ("Copies", "The best of each group of copies is kept; the others are here."),
     "too_small": ("Too small", "Fewer pixels than can be learnt from."),
     "blurred": ("Blurred", "Little detail at any place."),
@@ -22,6 +23,7 @@ CODES = {
     "undecodable": ("Damaged", "The file cannot be decoded."),
     "too_many_pixels": ("Too many pixels", "Not decoded, for safety."),
 }
+WEB = ("https://", "http://")  # other addresses (javascript:) are no links
 DIGITS = {"wrong_class": 3, "kept": 3}
 
 
@@ -53,7 +55,8 @@ def contact_sheet(
 def _section(anchor: str, title: str, intro: str, cards: list[dict]) -> dict[str, Any]:
     nearest = anchor == "wrong_class"
     ranked = sorted(cards, key=lambda card: -card["rank"] if nearest else card["rank"])
-    return {"anchor": anchor, "title": title, "intro": intro, "cards": ranked}
+    ordered = anchor in SPLITS and any(card["shown_score"] for card in cards)
+    return {"anchor": anchor, "title": title, "intro": intro + (ORDER if ordered else ""), "cards": ranked}
 
 
 def _card(row: Mapping[str, Any], thumb: bytes | None) -> dict[str, Any]:
@@ -61,7 +64,7 @@ def _card(row: Mapping[str, Any], thumb: bytes | None) -> dict[str, Any]:
     return {
         **row,
         "thumb": f"data:image/webp;base64,{base64.b64encode(thumb).decode()}" if thumb else "",
-        "page": next((url for url in (row["page_url"], row["image_url"]) if url.startswith(("https://", "http://"))), ""),
+        "page": next((row[key] for key in ("page_url", "image_url") if row[key].startswith(WEB)), ""),
         "shown_score": "" if score is None else f"{score:.{DIGITS.get(row['code'], 0)}f}",
         "size": f"{row['width_px']} × {row['height_px']} px" if thumb else "",
         "rank": 0.0 if score is None else score,

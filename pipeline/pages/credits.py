@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pipeline.pages import counted
+
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~])")
 SPLIT_WORDS = {"train": "trained on", "holdout": "held out"}
 
@@ -41,7 +43,7 @@ def licence_counts(credits: Iterable[Mapping[str, str]]) -> dict[str, int]:
 def credits_file(name: str, credits: Sequence[Mapping[str, str]]) -> str:
     """CREDITS.md: every picture with author, licence and source."""
     counts = ", ".join(f"{number} {licence}" for licence, number in licence_counts(credits).items())
-    lines = [f"# Pictures of {_escaped(name)}", "", f"{len(credits)} pictures: {counts}.", ""]
+    lines = [f"# Pictures of {_escaped(name)}", "", f"{counted(len(credits), 'picture')}: {counts}.", ""]
     return "\n".join([*lines, *(_line(entry) for entry in credits)]) + "\n"
 
 

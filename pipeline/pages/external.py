@@ -15,14 +15,17 @@ def slug(text: str) -> str:
     return "-".join(re.findall(r"[^\W_]+", text.lower()))
 
 
-def match(names: Sequence[str], prompts: Sequence[str]) -> dict[int, list[str]]:
-    """{index of the prompt: file names}: by the prompt as file name, else by number, else by order.
+def match(names: Sequence[str], prompts: Sequence[str], *, numbered: bool) -> dict[int, list[str]]:
+    """{place of the prompt: file names}: by the prompt as file name; else, if `numbered`, by number or by order.
 
     A file called as a prompt (what follows it may be anything) belongs to that prompt, the longest that fits. If no
     file is called so, a number in front counts: 01.png is the first prompt, or 00.png if there is one. If there
     are neither and there is one file for each prompt, they are taken in the order of their names.
     """
-    return _by_prompt(names, prompts) or _by_number(names, len(prompts)) or _by_order(names, len(prompts))
+    found = _by_prompt(names, prompts)
+    if found or not numbered:
+        return found
+    return _by_number(names, len(prompts)) or _by_order(names, len(prompts))
 
 
 def _by_prompt(names: Sequence[str], prompts: Sequence[str]) -> dict[int, list[str]]:
@@ -49,5 +52,7 @@ def _by_number(names: Sequence[str], count: int) -> dict[int, list[str]]:
 
 
 def _by_order(names: Sequence[str], count: int) -> dict[int, list[str]]:
-    natural = sorted(names, key=lambda name: [(part.isdigit(), int(part) if part.isdigit() else part) for part in DIGITS.split(name)])
+    natural = sorted(
+        names, key=lambda name: [(part.isdigit(), int(part) if part.isdigit() else part) for part in DIGITS.split(name)]
+    )
     return {index: [name] for index, name in enumerate(natural)} if len(names) == count else {}

@@ -40,6 +40,7 @@ class Shot:
     facts: tuple[tuple[str, str], ...] = ()
     score: str = ""
     hit: bool | None = None
+    rank: float = 0.0
     parameters: str = ""
     command: str = ""
     nearest: Mapping[str, str] | None = None
@@ -90,6 +91,11 @@ class Sampled:
     scores: Mapping[str, Mapping[str, Any]]
 
 
+def prompts_of(rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
+    """{index: prompt} in the order of params."""
+    return dict(sorted({int(row["prompt_index"]): row["prompt"] for row in rows}.items()))
+
+
 def suite(
     species: str,
     name: str,
@@ -102,7 +108,7 @@ def suite(
     metrics: Mapping[str, Any],
 ) -> Suite:
     """Join everything into the table; `held_out` are (credit, picture), `credits` are by file name."""
-    prompts = {int(row["prompt_index"]): row["prompt"] for row in sorted(sampled.rows, key=lambda r: r["prompt_index"])}
+    prompts = prompts_of(sampled.rows)
     seeds = tuple(sorted({int(row["seed"]) for row in sampled.rows}))
     columns = _columns(sampled.rows, snapshots, bool(held_out), outside, metrics)
     cell = _Cells(name, sampled, seeds, held_out, {o.name: o for o in outside}, credits, _commands(species, metrics))
@@ -124,7 +130,7 @@ def _columns(rows, snapshots, real: bool, outside, metrics: Mapping[str, Any]) -
 
 def _checkpoint(label: str, step: int, chosen: str | None, values: Mapping[str, Any]) -> Column:
     accuracy = values.get("species_accuracy")
-    note = f"{metric('species_accuracy').text(accuracy['value'])} right" if accuracy else ""
+    note = f"accuracy {metric('species_accuracy').text(accuracy['value'])}" if accuracy else ""
     return Column(label, f"step {step}" if step else "base", "step" if step else "base", note, step, label == chosen)
 
 
@@ -134,7 +140,12 @@ def _commands(species: str, metrics: Mapping[str, Any]):
     def command(row: Mapping[str, Any]) -> str:
         if row["checkpoint"] != metrics.get("chosen_checkpoint"):
             return f"dvc repro --force --single-item sample@{species}"
-        options = {"--seed": row["seed"], "--steps": row["steps"], "--guidance": f"{row['guidance']:g}", "--sampler": row["sampler"]}
+        options = {
+            "--seed": row["seed"],
+            "--steps": row["steps"],
+            "--guidance": f"{row['guidance']:g}",
+            "--sampler": row["sampler"],
+        }
         words = ["paleo", "generate", species, row["prompt"], *(str(word) for pair in options.items() for word in pair)]
         return shlex.join(words)
 
@@ -155,27 +166,41 @@ class _Cells:
 
     def of(self, column: Column, place: int, index: int, prompt: str) -> list[Shot | Gap]:
         if column.kind == "real":
-            return [self._real(place + number * self._prompts()) for number in range(len(self.seeds))]
+            return [self._real(place + number * self._stride()) for number in range(len(self.seeds))]
         if column.kind == "external":
             return self._external(self.outside[column.label], index, prompt)
-        rows = {int(row["seed"]): row for row in self.sampled.rows if (row["checkpoint"], row["prompt_index"]) == (column.id, index)}
+        rows = {
+            int(row["seed"]): row
+            for row in self.sampled.rows
+            if (row["checkpoint"], row["prompt_index"]) == (column.id, index)
+        }
         return [self._sample(rows.get(seed), column, seed) for seed in self.seeds]
 
-    def _prompts(self) -> int:
-        return len({row["prompt_index"] for row in self.sampled.rows})
+    def _stride(self) -> int:
+        """From one held-out picture of a cell to the next: with enough of them no two of the table are the same."""
+        prompts = len(prompts_of(self.sampled.rows))
+        return prompts if len(self.held_out) >= prompts * len(self.seeds) else 1
 
     def _real(self, number: int) -> Shot:
         """Held-out pictures have no prompt: they are dealt out over the rows, again from the start when they end."""
         credit, picture = self.held_out[number % len(self.held_out)]
         facts = (("caption", credit["caption"]), ("author", credit["author"]), ("licence", credit["licence"]))
-        return Shot(**picture, alt=f"{self.name}, held-out picture: {credit['caption']}", label="held out", facts=facts, credit=credit)
+        return Shot(
+            **picture,
+            alt=f"{self.name}, held-out picture: {credit['caption']}",
+            label="held out",
+            facts=facts,
+            credit=credit,
+        )
 
     def _external(self, outside: Outside, index: int, prompt: str) -> list[Shot | Gap]:
         pictures = outside.pictures.get(index, ())
         if not pictures:
             return [Gap(outside.reasons.get(index) or outside.reason)]
         facts = (("made by", outside.name), ("prompt", prompt), ("seed", "unknown"))
-        return [Shot(**picture, alt=f"{prompt}, by {outside.name}", label=outside.name, facts=facts) for picture in pictures]
+        return [
+            Shot(**picture, alt=f"{prompt}, by {outside.name}", label=outside.name, facts=facts) for picture in pictures
+        ]
 
     def _sample(self, row: Mapping[str, Any] | None, column: Column, seed: int) -> Shot | Gap:
         if row is None:
@@ -188,6 +213,7 @@ class _Cells:
             facts=_facts(row) + _score_facts(scores),
             score=f"CLIP-I {metric('clip_i').text(scores['clip_i'])}" if scores else "",
             hit=scores.get("species_hit"),
+            rank=scores.get("clip_i", 0.0) + bool(scores.get("species_hit")),
             parameters=self.sampled.parameters.get(row["file_name"], ""),
             command=self.command(row),
             nearest=self._nearest(scores),
@@ -216,5 +242,7 @@ def _score_facts(scores: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         return ()
     named = [(metric(key).title, metric(key).text(scores[key])) for key in ("clip_i", "clip_t")]
     nearest = (("nearest to", scores["nearest_species"]),) if scores["nearest_species"] else ()
-    copied = (("looks copied", "nearer to a training picture than held-out ones are"),) if scores.get("memorised") else ()
+    copied = (
+        (("looks copied", "nearer to a training picture than held-out ones are"),) if scores.get("memorised") else ()
+    )
     return (*named, *nearest, *copied)

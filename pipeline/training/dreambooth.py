@@ -17,20 +17,25 @@ from safetensors import safe_open
 from pipeline.core.params import Train
 from pipeline.families import FAMILIES
 from pipeline.families.parts import Parts
-from pipeline.training.trainable import Trainable, write_tensors
+from pipeline.training.trainable import Trainable, cast, write_tensors
 
-WEIGHTS = {"unet": "diffusion_pytorch_model.safetensors", "text_encoder": "model.safetensors", "text_encoder_2": "model.safetensors"}
+UNET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")  # of the pipeline, no part of what is trained
+
+
+def learns_text(train: Train) -> bool:
+    """Does the text encoder change, so that sentences must be encoded anew at every step?"""
+    return train.dreambooth.train_text_encoder
 
 
 def attach(parts: Parts, train: Train, seed: int, frozen_dtype: torch.dtype) -> Trainable:
     """Free the weights that learn; they stay in full precision, whatever the computation's."""
     modules = {"unet": parts.unet}
-    if train.dreambooth.train_text_encoder:
+    if learns_text(train):
         names = FAMILIES[parts.family].TRAINED_TEXT_ENCODERS
         modules |= dict(zip(names, parts.text_encoders, strict=True))
-    for encoder in parts.text_encoders:
-        encoder.to(torch.float32 if train.dreambooth.train_text_encoder else frozen_dtype)
+    else:
+        cast(parts.text_encoders, frozen_dtype)
     for module in modules.values():
         module.requires_grad_(True)
     return Trainable(parts, modules)
@@ -66,13 +71,13 @@ def _write_trained(trainable: Trainable, name: str, folder: Path, dtype: torch.d
     target.mkdir(parents=True)
     shutil.copyfile(source / "config.json", target / "config.json")
     tensors = {key: tensor.to(dtype) for key, tensor in trainable.modules[name].state_dict().items()}
-    prefix = _missing_prefix(source, tensors)
-    write_tensors(target / WEIGHTS[name], {prefix + key: tensor for key, tensor in tensors.items()}, stamp)
+    prefix, file = _missing_prefix(source, tensors), UNET_FILE if name == "unet" else TEXT_FILE
+    write_tensors(target / file, {prefix + key: tensor for key, tensor in tensors.items()}, stamp)
 
 
 def _missing_prefix(source: Path, names: Iterable[str]) -> str:
     """transformers 5 flattens CLIP's names; files are written with the base's names, which older tools know."""
-    stored = source / "model.safetensors"
+    stored = source / TEXT_FILE
     if not stored.is_file() or any(name.startswith("text_model.") for name in names):
         return ""
     with safe_open(stored, "pt") as weights:

@@ -17,11 +17,16 @@ from pipeline.core.errors import ParamsError
 from pipeline.core.params import Lora, Train
 from pipeline.diffusion import noise
 from pipeline.families.parts import Parts
-from pipeline.training.trainable import Trainable, write_tensors
+from pipeline.training.trainable import Trainable, cast, write_tensors
 
 FILE = "pytorch_lora_weights.safetensors"
 ADAPTER = "default"
 HEADER = "lora_adapter_metadata"  # diffusers reads the adapter's config from here
+
+
+def learns_text(train: Train) -> bool:
+    """Never: sentences are encoded once."""
+    return False
 
 
 def attach(parts: Parts, train: Train, seed: int, frozen_dtype: torch.dtype) -> Trainable:
@@ -35,8 +40,7 @@ def attach(parts: Parts, train: Train, seed: int, frozen_dtype: torch.dtype) -> 
     from peft import LoraConfig
 
     _check_targets(parts.unet, train.lora)
-    for module in (parts.unet, *parts.text_encoders):
-        module.to(frozen_dtype)
+    cast((parts.unet, *parts.text_encoders), frozen_dtype)
     config = LoraConfig(r=train.lora.rank, lora_alpha=train.lora.alpha, target_modules=list(train.lora.targets))
     # peft draws the first A from the global state, which is put back afterwards.
     with torch.random.fork_rng(devices=[]):

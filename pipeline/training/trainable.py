@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,10 +31,12 @@ class Trainable:
         }
         object.__setattr__(self, "parameters", named)
 
-    @property
-    def learns_text(self) -> bool:
-        """Are prompts encoded anew at every step?"""
-        return any(name.startswith("text_encoder") for name in self.modules)
+
+def cast(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
+    """Frozen weights may be kept in half precision."""
+    for module in modules:
+        if next(module.parameters()).dtype != dtype:  # diffusers warns about a cast even when it changes nothing
+            module.to(dtype)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:

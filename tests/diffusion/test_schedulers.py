@@ -21,10 +21,12 @@ STOCHASTIC = [name for name in SAMPLERS if name in NOISY or "SDE" in name]
 EXACT = [name for name in SAMPLERS if name not in STOCHASTIC]
 
 
+CUMULATIVE = DDIMScheduler(**SD15).alphas_cumprod.double()
+
+
 def _alpha(timestep: float) -> torch.Tensor:
     """Of the model, between two trained timesteps where the sampler asks there."""
-    cumulative = DDIMScheduler(**SD15).alphas_cumprod.double()
-    noise = ((1 - cumulative) / cumulative).sqrt()
+    noise = ((1 - CUMULATIVE) / CUMULATIVE).sqrt()
     low = int(timestep)
     high = min(low + 1, len(noise) - 1)
     sigma = noise[low] + (noise[high] - noise[low]) * (timestep - low)
@@ -62,19 +64,19 @@ def _solve(name: str, steps: int, kind: str = "epsilon", n: int = 512) -> tuple[
 def test_a_deterministic_sampler_follows_the_exact_flow_of_a_gaussian(name):
     start, end = _solve(name, steps=60)
     # the flow only scales and shifts: noise z ends at MEAN + DEVIATION z
-    assert torch.allclose(end, MEAN + DEVIATION * start, atol=0.06), (end - MEAN - DEVIATION * start).abs().max()
+    assert float((end - MEAN - DEVIATION * start).square().mean().sqrt()) < 0.03
 
 
 @pytest.mark.parametrize("name", STOCHASTIC)
 def test_a_stochastic_sampler_ends_with_the_right_mean_and_deviation(name):
-    _, end = _solve(name, steps=60, n=8192)
-    assert float(end.mean()) == pytest.approx(MEAN, abs=0.03)
-    assert float(end.std()) == pytest.approx(DEVIATION, abs=0.03)
+    _, end = _solve(name, steps=200, n=8192)
+    assert float(end.mean()) == pytest.approx(MEAN, abs=0.015)
+    assert float(end.std()) == pytest.approx(DEVIATION, abs=0.025)
 
 
-@pytest.mark.parametrize("name", ["DDIM", "Euler Karras", "DPM++ 2M Karras", "UniPC", "PLMS", "Heun"])
+@pytest.mark.parametrize("name", [name for name in EXACT if name != "PLMS"])  # which averages what is predicted
 def test_predicting_velocity_or_noise_is_the_same_to_a_sampler(name):
-    assert torch.allclose(_solve(name, 10)[1], _solve(name, 10, "v_prediction")[1], atol=1e-4)
+    assert torch.allclose(_solve(name, 10)[1], _solve(name, 10, "v_prediction")[1], atol=2e-3)
 
 
 def test_the_grids_are_those_of_the_reference_programs():

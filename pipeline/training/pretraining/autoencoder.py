@@ -20,14 +20,20 @@ def build(settings: AutoencoderSettings, image_px: int, seed: int) -> Autoencode
         torch.manual_seed(seed)
         levels = len(settings.channels)
         return AutoencoderKL(
-            block_out_channels=settings.channels, latent_channels=settings.latent_channels, layers_per_block=1,
-            down_block_types=("DownEncoderBlock2D",) * levels, up_block_types=("UpDecoderBlock2D",) * levels,
-            norm_num_groups=8, mid_block_add_attention=False, sample_size=image_px,
+            block_out_channels=settings.channels,
+            latent_channels=settings.latent_channels,
+            layers_per_block=1,
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            norm_num_groups=8,
+            mid_block_add_attention=False,
+            sample_size=image_px,
         )
 
 
-def train(drawings: DrawingSet, settings: AutoencoderSettings, seed: int, state_file: Path,
-          report: progress.Report) -> tuple[AutoencoderKL, list[dict[str, float]]]:
+def train(
+    drawings: DrawingSet, settings: AutoencoderSettings, seed: int, state_file: Path, report: progress.Report
+) -> tuple[AutoencoderKL, list[dict[str, float]]]:
     """The trained autoencoder, its latents scaled to unit deviation, and its losses."""
     vae = build(settings, drawings.squares.shape[1], seed).to(memory_format=torch.channels_last)
     work = progress.Optimisation("autoencoder", nn.ModuleDict({"vae": vae}), settings.phase)

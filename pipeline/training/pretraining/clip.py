@@ -12,7 +12,15 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pipeline.families.clip import OPENAI_MEAN, OPENAI_STD, Clip, Preprocessing, normalise
 from pipeline.training.pretraining import progress
-from pipeline.training.pretraining.drawings import DrawingSet, batch_at, flip, generator_at, made_up_name, pick, sentence
+from pipeline.training.pretraining.drawings import (
+    DrawingSet,
+    batch_at,
+    flip,
+    generator_at,
+    made_up_name,
+    pick,
+    sentence,
+)
 from pipeline.training.pretraining.settings import ClipSettings, TextSettings
 
 # A batch speaks in one style: with mixed ones "a bird" would be a wrong answer to a bird described at length.
@@ -26,28 +34,46 @@ def preprocessing(image_px: int) -> Preprocessing:
 def build(settings: ClipSettings, text: TextSettings, tokenizer: CLIPTokenizer, image_px: int, seed: int) -> CLIPModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CLIPModel(CLIPConfig(
-            projection_dim=settings.projection,
-            text_config=text_config(text, tokenizer) | {"projection_dim": settings.projection},
-            vision_config={
-                "image_size": image_px, "patch_size": settings.patch_px, "hidden_size": settings.width,
-                "intermediate_size": settings.inner, "num_hidden_layers": settings.layers,
-                "num_attention_heads": settings.heads, "projection_dim": settings.projection,
-            },
-        ))
+        return CLIPModel(
+            CLIPConfig(
+                projection_dim=settings.projection,
+                text_config=text_config(text, tokenizer) | {"projection_dim": settings.projection},
+                vision_config={
+                    "image_size": image_px,
+                    "patch_size": settings.patch_px,
+                    "hidden_size": settings.width,
+                    "intermediate_size": settings.inner,
+                    "num_hidden_layers": settings.layers,
+                    "num_attention_heads": settings.heads,
+                    "projection_dim": settings.projection,
+                },
+            )
+        )
 
 
 def text_config(text: TextSettings, tokenizer: CLIPTokenizer) -> dict:
     return {
-        "vocab_size": len(tokenizer), "max_position_embeddings": text.context, "hidden_size": text.width,
-        "intermediate_size": text.inner, "num_hidden_layers": text.layers, "num_attention_heads": text.heads,
-        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": text.context,
+        "hidden_size": text.width,
+        "intermediate_size": text.inner,
+        "num_hidden_layers": text.layers,
+        "num_attention_heads": text.heads,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
 
 
-def train(drawings: DrawingSet, tokenizer: CLIPTokenizer, settings: ClipSettings, text: TextSettings, seed: int,
-          state_file: Path, report: progress.Report) -> tuple[Clip, list[dict[str, float]]]:
+def train(
+    drawings: DrawingSet,
+    tokenizer: CLIPTokenizer,
+    settings: ClipSettings,
+    text: TextSettings,
+    seed: int,
+    state_file: Path,
+    report: progress.Report,
+) -> tuple[Clip, list[dict[str, float]]]:
     """The trained model, ready to use, and its losses."""
     look = preprocessing(drawings.squares.shape[1])
     model = build(settings, text, tokenizer, look.crop_px, seed)
@@ -70,8 +96,10 @@ def losses(model: CLIPModel, pixels: torch.Tensor, tokenizer: CLIPTokenizer, sen
     tokens = tokenizer(list(sentences), padding="max_length", truncation=True, return_tensors="pt")
     output = model(pixel_values=pixels, input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
     targets = same_sentence(sentences)
-    by_image, by_text = (-(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
-                         for logits in (output.logits_per_image, output.logits_per_text))
+    by_image, by_text = (
+        -(targets * F.log_softmax(logits, dim=1)).sum(dim=1).mean()
+        for logits in (output.logits_per_image, output.logits_per_text)
+    )
     hit = targets.gather(1, output.logits_per_image.argmax(dim=1, keepdim=True)) > 0
     return {"loss": (by_image + by_text) / 2, "accuracy": hit.float().mean()}
 

@@ -21,21 +21,37 @@ STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05
 
 def scheduler() -> DDIMScheduler:
     """The noise of Stable Diffusion; the weights know these betas and no others."""
-    return DDIMScheduler(num_train_timesteps=1000, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012,
-                         prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1,
-                         timestep_spacing="trailing")
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="trailing",
+    )
 
 
-def build_unet(settings: DenoiserSettings, text: TextSettings, latents_shape: torch.Size, seed: int) -> UNet2DConditionModel:
+def build_unet(
+    settings: DenoiserSettings, text: TextSettings, latents_shape: torch.Size, seed: int
+) -> UNet2DConditionModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         levels, (_, channels, _, edge) = len(settings.channels), latents_shape
         return UNet2DConditionModel(
-            sample_size=edge, in_channels=channels, out_channels=channels, block_out_channels=settings.channels,
-            layers_per_block=1, down_block_types=("CrossAttnDownBlock2D",) * levels,
-            up_block_types=("CrossAttnUpBlock2D",) * levels, cross_attention_dim=text.width,
+            sample_size=edge,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=settings.channels,
+            layers_per_block=1,
+            down_block_types=("CrossAttnDownBlock2D",) * levels,
+            up_block_types=("CrossAttnUpBlock2D",) * levels,
+            cross_attention_dim=text.width,
             # diffusers reads this as the number of heads.
-            attention_head_dim=settings.heads, norm_num_groups=settings.norm_groups,
+            attention_head_dim=settings.heads,
+            norm_num_groups=settings.norm_groups,
         )
 
 
@@ -46,9 +62,18 @@ def build_text_encoder(clip: CLIPModel, text: TextSettings, tokenizer: CLIPToken
     return encoder.requires_grad_(True)
 
 
-def train(latents: tuple[torch.Tensor, torch.Tensor], drawings: DrawingSet, clip: CLIPModel, tokenizer: CLIPTokenizer,
-          settings: DenoiserSettings, text: TextSettings, seed: int, state_file: Path, report: progress.Report,
-          saved: Callable[[progress.Optimisation], None] | None = None) -> progress.Optimisation:
+def train(
+    latents: tuple[torch.Tensor, torch.Tensor],
+    drawings: DrawingSet,
+    clip: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    settings: DenoiserSettings,
+    text: TextSettings,
+    seed: int,
+    state_file: Path,
+    report: progress.Report,
+    saved: Callable[[progress.Optimisation], None] | None = None,
+) -> progress.Optimisation:
     """`latents` are the drawings' and their mirror images', each (n, c, h, w). Modules: "unet" and "text_encoder"."""
     unet = build_unet(settings, text, latents[0].shape, seed)
     encoder = build_text_encoder(clip, text, tokenizer)
@@ -64,19 +89,32 @@ def train(latents: tuple[torch.Tensor, torch.Tensor], drawings: DrawingSet, clip
     return progress.run(work, losses_at, state_file, report, saved)
 
 
-def examples(latents: tuple[torch.Tensor, torch.Tensor], drawings: DrawingSet, settings: DenoiserSettings,
-             generator: torch.Generator) -> tuple[torch.Tensor, list[str]]:
+def examples(
+    latents: tuple[torch.Tensor, torch.Tensor],
+    drawings: DrawingSet,
+    settings: DenoiserSettings,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, list[str]]:
     """A batch of latents (b, c, h, w) with a sentence each; some are empty, for guidance without a classifier."""
     rows = batch_at(len(drawings), settings.phase.batch, generator)
     mirrored = torch.rand(len(rows), generator=generator) < 0.5
     clean = torch.where(mirrored.view(-1, 1, 1, 1), latents[1][rows], latents[0][rows])
     silent = (torch.rand(len(rows), generator=generator) < settings.empty_prompt_share).tolist()
-    sentences = [sentence(drawings.words[row], pick(STYLES, generator), generator, made_up_name(generator)) for row in rows]
+    sentences = [
+        sentence(drawings.words[row], pick(STYLES, generator), generator, made_up_name(generator)) for row in rows
+    ]
     return clean, ["" if quiet else text for quiet, text in zip(silent, sentences, strict=True)]
 
 
-def losses(unet: UNet2DConditionModel, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, clean: torch.Tensor,
-           sentences: list[str], alphas: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+def losses(
+    unet: UNet2DConditionModel,
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    clean: torch.Tensor,
+    sentences: list[str],
+    alphas: torch.Tensor,
+    generator: torch.Generator,
+) -> dict[str, torch.Tensor]:
     """x_t = a x + s e,  v = a e - s x,  loss = |v' - v|^2."""
     t = torch.randint(len(alphas), (len(clean),), generator=generator)
     e = torch.randn(clean.shape, generator=generator)
@@ -92,10 +130,15 @@ def tokenise(tokenizer: CLIPTokenizer, sentences: list[str]) -> torch.Tensor:
 
 
 @torch.no_grad()
-def held_out_loss(work: progress.Optimisation, latents: torch.Tensor, drawings: DrawingSet, tokenizer: CLIPTokenizer,
-                  seed: int) -> float:
-    """The same noise at every call, so the curve has none of its own."""
-    generator = generator_at(seed, "denoiser-held-out", 0)
+def held_out_loss(
+    unet: UNet2DConditionModel,
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    latents: torch.Tensor,
+    drawings: DrawingSet,
+    seed: int,
+) -> float:
+    """With full captions, and the same noise at every call."""
     sentences = [words.caption for words in drawings.words]
-    unet, encoder = work.modules["unet"], work.modules["text_encoder"]
+    generator = generator_at(seed, "denoiser-held-out", 0)
     return float(losses(unet, encoder, tokenizer, latents, sentences, scheduler().alphas_cumprod, generator)["loss"])

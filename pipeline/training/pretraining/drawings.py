@@ -71,7 +71,9 @@ def sentence(words: Words, style: str, generator: torch.Generator, name: str = "
     if style == "noun":
         return words.noun
     if style == "medium":
-        return pick({f"{words.medium} {words.noun}": 1.0, f"{a(MEDIA[words.medium])} of {a(words.noun)}": 2.0}, generator)
+        return pick(
+            {f"{words.medium} {words.noun}": 1.0, f"{a(MEDIA[words.medium])} of {a(words.noun)}": 2.0}, generator
+        )
     if style == "parts" and words.parts:
         return f"{a(words.noun)} with {' and '.join(some(words.parts, generator))}"
     if style == "place":
@@ -92,11 +94,70 @@ def pick(styles: dict[str, float], generator: torch.Generator) -> str:
     return list(styles)[int(index)]
 
 
-FIRST = """ano aego brachy caelo dendro eo ela foro gala hespero iso jeho kun lepto mega noro ocu pachy quasi rhae
-    sino tala uro vela wuko xeno yi zhe""".split()
-MIDDLE = "a o pto ri ra no ma lo dacty rhy gna the cheiro ce mi".split()
-LAST = "crops don dontidae idae pterus saurus gnathus rhynchus morpha ops teryx venator raptor mimus cheirus".split()
-EPITHET = "grandis minor rex longi wangi smithi bauri andei ensis borealis magna nova sinensis ornatus".split()
+FIRST = [
+    "ano",
+    "aego",
+    "brachy",
+    "caelo",
+    "dendro",
+    "eo",
+    "ela",
+    "foro",
+    "gala",
+    "hespero",
+    "iso",
+    "jeho",
+    "kun",
+    "lepto",
+    "mega",
+    "noro",
+    "ocu",
+    "pachy",
+    "quasi",
+    "rhae",
+    "sino",
+    "tala",
+    "uro",
+    "vela",
+    "wuko",
+    "xeno",
+    "yi",
+    "zhe",
+]
+MIDDLE = ["a", "o", "pto", "ri", "ra", "no", "ma", "lo", "dacty", "rhy", "gna", "the", "cheiro", "ce", "mi"]
+LAST = [
+    "crops",
+    "don",
+    "dontidae",
+    "idae",
+    "pterus",
+    "saurus",
+    "gnathus",
+    "rhynchus",
+    "morpha",
+    "ops",
+    "teryx",
+    "venator",
+    "raptor",
+    "mimus",
+    "cheirus",
+]
+EPITHET = [
+    "grandis",
+    "minor",
+    "rex",
+    "longi",
+    "wangi",
+    "smithi",
+    "bauri",
+    "andei",
+    "ensis",
+    "borealis",
+    "magna",
+    "nova",
+    "sinensis",
+    "ornatus",
+]
 
 
 def made_up_name(generator: torch.Generator) -> str:

@@ -23,14 +23,24 @@ def export(folder: Path, clip: Clip, vae: AutoencoderKL, denoiser: Optimisation)
     save_pipeline(folder, vae, modules["unet"], modules["text_encoder"], clip.tokenizer)
     put_back(denoiser, trained)
     half(clip.model).save_pretrained(folder)
+    for config in (folder / "config.json", folder / "text_encoder" / "config.json"):
+        ask_for_full_precision(config)
     save_tokenizer(folder, clip.tokenizer)
     write_json(folder / "preprocessor_config.json", preprocessor_config(clip.preprocessing))
 
 
-def save_pipeline(folder: Path, vae: nn.Module, unet: nn.Module, text_encoder: nn.Module, tokenizer: CLIPTokenizer) -> None:
+def save_pipeline(
+    folder: Path, vae: nn.Module, unet: nn.Module, text_encoder: nn.Module, tokenizer: CLIPTokenizer
+) -> None:
     pipeline = StableDiffusionPipeline(
-        vae=half(vae), text_encoder=half(text_encoder), tokenizer=tokenizer, unet=half(unet), scheduler=scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=half(vae),
+        text_encoder=half(text_encoder),
+        tokenizer=tokenizer,
+        unet=half(unet),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
     save_tokenizer(folder / "tokenizer", tokenizer)
@@ -44,15 +54,28 @@ def save_tokenizer(folder: Path, tokenizer: CLIPTokenizer) -> None:
 
 def half(module: nn.Module) -> nn.Module:
     """A copy for the disk; what is being trained stays in full precision."""
-    return copy.deepcopy(module).to(dtype=torch.float16, memory_format=torch.contiguous_format).eval()
+    return copy.deepcopy(module).half().to(memory_format=torch.contiguous_format).eval()
+
+
+def ask_for_full_precision(config: Path) -> None:
+    """transformers loads in the precision that the config names, diffusers always in full; the two must agree."""
+    write_json(config, json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"})
 
 
 def preprocessor_config(look: Preprocessing) -> dict:
     return {
-        "image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True, "do_resize": True,
-        "size": {"shortest_edge": look.shortest_edge_px}, "resample": 3, "do_center_crop": True,
-        "crop_size": {"height": look.crop_px, "width": look.crop_px}, "do_rescale": True,
-        "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": list(look.mean), "image_std": list(look.std),
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": look.shortest_edge_px},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": look.crop_px, "width": look.crop_px},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(look.mean),
+        "image_std": list(look.std),
     }
 
 

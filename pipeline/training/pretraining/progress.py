@@ -29,8 +29,13 @@ class Optimisation:
 
     def __post_init__(self):
         self.parameters = [weight for weight in self.modules.parameters() if weight.requires_grad]
-        self.optimiser = torch.optim.AdamW(self.parameters, lr=self.phase.peak_rate, betas=(0.9, 0.99),
-                                           weight_decay=self.phase.weight_decay, foreach=True)
+        self.optimiser = torch.optim.AdamW(
+            self.parameters,
+            lr=self.phase.peak_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.phase.weight_decay,
+            foreach=True,
+        )
         self.average = None if self.ema_decay is None else [weight.detach().clone() for weight in self.parameters]
 
     @property
@@ -38,8 +43,13 @@ class Optimisation:
         return self.step >= self.phase.steps
 
 
-def run(work: Optimisation, losses_at: Callable[[int], dict[str, torch.Tensor]], state_file: Path, report: Report,
-        saved: Callable[[Optimisation], None] | None = None) -> Optimisation:
+def run(
+    work: Optimisation,
+    losses_at: Callable[[int], dict[str, torch.Tensor]],
+    state_file: Path,
+    report: Report,
+    saved: Callable[[Optimisation], None] | None = None,
+) -> Optimisation:
     """Take the remaining steps; `losses_at(step)` returns the parts of the loss, of which "loss" is minimised."""
     restore(work, state_file)
     work.modules.train()
@@ -84,8 +94,16 @@ def save(work: Optimisation, state_file: Path) -> None:
     """Atomic: a kill leaves either the former state or this one."""
     state_file.parent.mkdir(parents=True, exist_ok=True)
     partial = state_file.with_suffix(".partial")
-    torch.save({"step": work.step, "modules": work.modules.state_dict(), "optimiser": work.optimiser.state_dict(),
-                "average": work.average, "losses": work.losses}, partial)
+    torch.save(
+        {
+            "step": work.step,
+            "modules": work.modules.state_dict(),
+            "optimiser": work.optimiser.state_dict(),
+            "average": work.average,
+            "losses": work.losses,
+        },
+        partial,
+    )
     os.replace(partial, state_file)
 
 

@@ -31,8 +31,12 @@ class Phase:
     save_every: int = 250
 
     def scaled(self, scale: float) -> Phase:
-        return replace(self, steps=_scaled(self.steps, scale), warmup_steps=_scaled(self.warmup_steps, scale),
-                       save_every=_scaled(self.save_every, scale))
+        return replace(
+            self,
+            steps=_scaled(self.steps, scale),
+            warmup_steps=_scaled(self.warmup_steps, scale),
+            save_every=_scaled(self.save_every, scale),
+        )
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,22 @@ class DenoiserSettings:
 
 
 @dataclass(frozen=True)
+class SampleSettings:
+    """The pictures by which the finished model is judged."""
+
+    pictures: int = 8
+    steps: int = 25
+    guidance: float = 4.0
+
+
+@dataclass(frozen=True)
 class Settings:
     drawings: DrawingSettings = field(default_factory=DrawingSettings)
     text: TextSettings = field(default_factory=TextSettings)
     autoencoder: AutoencoderSettings = field(default_factory=AutoencoderSettings)
     clip: ClipSettings = field(default_factory=ClipSettings)
     denoiser: DenoiserSettings = field(default_factory=DenoiserSettings)
+    samples: SampleSettings = field(default_factory=SampleSettings)
 
     @property
     def seed(self) -> int:
@@ -91,10 +105,14 @@ class Settings:
 
     def scaled(self, scale: float) -> Settings:
         """Fewer drawings and steps for the same networks: what a test or a hurried person runs."""
-        drawings = replace(self.drawings, count=_scaled(self.drawings.count, scale),
-                           held_out=_scaled(self.drawings.held_out, scale))
-        phases = {name: replace(part, phase=part.phase.scaled(scale))
-                  for name in ("autoencoder", "clip", "denoiser") for part in [getattr(self, name)]}
+        drawings = replace(
+            self.drawings, count=_scaled(self.drawings.count, scale), held_out=_scaled(self.drawings.held_out, scale)
+        )
+        phases = {
+            name: replace(part, phase=part.phase.scaled(scale))
+            for name in ("autoencoder", "clip", "denoiser")
+            for part in [getattr(self, name)]
+        }
         return replace(self, drawings=drawings, **phases)
 
 

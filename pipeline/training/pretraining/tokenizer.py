@@ -22,14 +22,16 @@ def train_tokenizer(captions: Iterable[str], vocabulary: int, context: int, seed
     frame = CLIPTokenizer(model_max_length=context).backend_tokenizer
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     base = letters + [letter + "</w>" for letter in letters]
-    trainer = trainers.BpeTrainer(vocab_size=vocabulary + len(base), initial_alphabet=letters, end_of_word_suffix="</w>",
-                                  show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary + len(base), initial_alphabet=letters, end_of_word_suffix="</w>", show_progress=False
+    )
     names = (made_up_name(generator_at(seed, "names", index)) for index in range(MADE_UP_NAMES))
     frame.train_from_iterator([*captions, *names], trainer)
     merges = _merges(frame)[: vocabulary - len(base) - 2]
     tokens = [*base, *("".join(pair) for pair in merges), START, END]
-    return CLIPTokenizer(vocab={token: index for index, token in enumerate(tokens)}, merges=merges,
-                         model_max_length=context)
+    return CLIPTokenizer(
+        vocab={token: index for index, token in enumerate(tokens)}, merges=merges, model_max_length=context
+    )
 
 
 def _merges(tokenizer) -> list[tuple[str, str]]:

@@ -71,7 +71,8 @@ def train(key):
             sys.exit(75)
     state.unlink(missing_ok=True)
     print(f"threads {os.environ.get('OMP_NUM_THREADS')} offline {os.environ.get('HF_HUB_OFFLINE')}")
-    write(f"models/{key}", weights=[params()["train"], json.loads(Path(f"data/curated/{key}/pictures.json").read_text())])
+    pictures = json.loads(Path(f"data/curated/{key}/pictures.json").read_text())
+    write(f"models/{key}", weights=[params()["train"], pictures])
 
 
 def evaluate(key):

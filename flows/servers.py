@@ -1,0 +1,214 @@
+"""`paleo up`: Prefect, MLflow, the gallery and the schedule as children on loopback, until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from flows import embedded, procs, project
+from flows.errors import FlowError
+
+START_SECONDS = 120
+STOP_SECONDS = 60  # the schedule may have to stop a training, which saves
+HOST = "127.0.0.1"
+
+
+@dataclass
+class Service:
+    """One child: `option` is what moves it to another port."""
+
+    name: str
+    command: list[str]
+    port: int = 0
+    option: str = ""
+    health: str = ""  # a path that answers 200 when it is ready; none: an open port will do
+    env: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def log(self) -> Path:
+        return project.LOGS / f"{self.name}.log"
+
+
+def up(args: Namespace) -> int:
+    """Start everything, print where it is, wait for Ctrl-C or SIGTERM, stop everything."""
+    project.LOGS.mkdir(parents=True, exist_ok=True)
+    _refuse_second()
+    _check_cron(args.cron)
+    services = [_prefect(args.prefect_port), _mlflow(args.mlflow_port), _gallery(args.gallery_port)]
+    for service in services:
+        _check_port(service)
+    everything = [*services, _schedule(args.cron, *services[:2])]
+    try:
+        _bring_up(everything)
+        _write_addresses(*services)
+        _announce(services, args.cron)
+        _watch(everything)
+    finally:
+        embedded.ADDRESSES.unlink(missing_ok=True)
+        _stop(everything)
+
+
+def _refuse_second() -> None:
+    running = embedded.addresses()
+    if running and embedded.answers(f"{running['PREFECT_API_URL']}/health"):
+        raise FlowError(f"`paleo up` runs already in this project (process {running['pid']}); stop it first")
+
+
+def _check_cron(cron: str | None) -> None:
+    if cron is None:
+        return
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=cron)
+    except ValueError:
+        raise FlowError(
+            f"--cron {cron!r} is no cron expression; five fields: minute hour day month weekday, such as '0 3 * * 1'"
+        ) from None
+
+
+def _check_port(service: Service) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, service.port))
+        except (OSError, OverflowError) as error:
+            why = "is in use" if isinstance(error, OSError) and error.errno == 98 else f"cannot be used ({error})"
+            raise FlowError(
+                f"port {service.port} for {service.name} {why}; choose another with {service.option} PORT"
+            ) from None
+
+
+def _prefect(port: int) -> Service:
+    return Service(
+        "prefect",
+        [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
+        port,
+        "--prefect-port",
+        "/api/health",
+        # relative, or the pages of any port but 4200 would ask 4200
+        {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
+    )
+
+
+def _mlflow(port: int) -> Service:
+    store, artifacts = Path("mlflow.db").absolute(), Path("mlartifacts").absolute()
+    where = ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", str(artifacts)]
+    return Service(
+        "mlflow",
+        [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), *where, "--workers", "1"],
+        port,
+        "--mlflow-port",
+        "/health",
+        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # eight processes and 1.4 GB for nothing here
+    )
+
+
+def _gallery(port: int) -> Service:
+    return Service(
+        "gallery",
+        [sys.executable, "-m", "http.server", "--bind", HOST, "--directory", "site", str(port)],
+        port,
+        "--gallery-port",
+    )
+
+
+def _schedule(cron: str | None, prefect: Service, mlflow: Service) -> Service:
+    env = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
+    command = [sys.executable, "-m", "flows.schedule", *([cron] if cron else [])]
+    return Service("schedule", command, env=env | {"PREFECT_RUNNER_POLL_FREQUENCY": "5"})
+
+
+def _bring_up(services: list[Service]) -> None:
+    """The servers side by side, then the schedule, which needs Prefect's."""
+    *servers, schedule = services
+    for service in servers:
+        _start(service)
+    for service in servers:
+        _await(service, servers)
+    _start(schedule)
+
+
+def _start(service: Service) -> None:
+    servers = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")  # somebody else's would lead our own astray
+    env = {key: value for key, value in project.environment().items() if key not in servers} | service.env
+    with service.log.open("wb") as log:
+        service.process = subprocess.Popen(
+            service.command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=embedded.die_with_parent,
+        )
+
+
+def _await(service: Service, started: list[Service]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while not _ready(service):
+        for other in started:
+            if other.process and other.process.poll() is not None:
+                _died(other)
+        if time.monotonic() > end:
+            said = embedded.last_words(service.log)
+            raise FlowError(f"{service.name} did not answer within {START_SECONDS} s: {said}")
+        time.sleep(0.1)
+
+
+def _ready(service: Service) -> bool:
+    if service.health:
+        return embedded.answers(service.address + service.health)
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, service.port)) == 0
+
+
+def _died(service: Service) -> NoReturn:
+    code = service.process.returncode if service.process else ""
+    raise FlowError(f"{service.name} ended by itself (exit code {code}): {embedded.last_words(service.log)}")
+
+
+def _write_addresses(prefect: Service, mlflow: Service, gallery: Service) -> None:
+    """For a `paleo run` in another terminal."""
+    found = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
+    said = {"pid": os.getpid(), "gallery": gallery.address, **found}
+    embedded.ADDRESSES.write_text(json.dumps(said), encoding="utf-8")
+
+
+def _announce(services: list[Service], cron: str | None) -> None:
+    prefect, mlflow, gallery = (service.address for service in services)
+    print(f"runs      {prefect}/runs")
+    print(f"models    {mlflow}/#/models?workflowType=machine_learning")
+    print(f"gallery   {gallery}")
+    print(f"schedule  {f'{cron} (UTC)' if cron else 'none (--cron); start a run in Prefect or with `paleo run`'}")
+    print(f"logs      {project.LOGS}/\n\nCtrl-C stops everything.", flush=True)
+
+
+def _watch(services: list[Service]) -> NoReturn:
+    """Until a signal raises KeyboardInterrupt, or a child ends by itself."""
+    while True:
+        for service in services:
+            if service.process and service.process.poll() is not None:
+                _died(service)
+        time.sleep(0.5)
+
+
+def _stop(services: list[Service]) -> None:
+    """The schedule first: its run still wants to tell the servers that it was stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave children
+    for group in (services[-1:], services[:-1]):
+        procs.end([service.process for service in group if service.process], STOP_SECONDS)

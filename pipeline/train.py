@@ -1,0 +1,231 @@
+"""train: one base, one species, one trajectory with snapshots on the way.
+
+Run alone or by `accelerate launch`, with one process or many: the result is the same. Unfinished work lies in
+`.work/train/<lineage id>/` and is continued by the next run; `models/<species>/` appears when all is done.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import GateError, InputError
+from pipeline.core.lineage import digest_file, digest_json, lineage_id
+from pipeline.core.params import Params, fill_prompt
+from pipeline.core.paths import Paths
+from pipeline.core.records import Report
+from pipeline.families import family
+from pipeline.io import outputs, steps, tables, tracking
+from pipeline.io.weights import model_folder, weights_digest
+from pipeline.training import method
+from pipeline.training.cache import Cache, Picture
+from pipeline.training.loop import COLUMNS, Hooks, run
+from pipeline.training.prepare import Task, prepare
+from pipeline.training.state import Saves
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+CODE = ("train.py", "training/*.py", "families/*.py", "diffusion/*.py")  # what a result depends on, below pipeline/
+NO_INFLUENCE = {"save_every_steps"}  # on the weights
+
+
+def train(params: Params, paths: Paths) -> Report | None:
+    """Fine-tune the base on one species; returns a report in the main process, None in the others.
+
+    Raises
+    ------
+    GateError
+        When the data set was not validated, or was refused.
+    Interrupted
+        When told to stop (SIGTERM, Ctrl-C): the step was finished and the state is saved.
+    """
+    task = _task(params, paths)
+    saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
+    with _stop_requests() as stopping, _accelerated() as accelerator:
+        history, seconds = _trained(task, params, paths, saves, accelerator, stopping)
+        if not accelerator.is_main_process:
+            return None
+
+    with outputs.fresh_folder(paths.model) as folder:
+        shutil.copytree(saves.snapshots, folder, copy_function=_link, dirs_exist_ok=True)
+        outputs.write_text(folder / "train.csv", _csv(history))
+        outputs.write_card(folder, **_card(task, params, paths))
+    saves.clear()
+    return _report(task, params, paths, history, seconds)
+
+
+def _task(params: Params, paths: Paths) -> Task:
+    """Read everything that decides the result; whatever can be refused without loading a model is refused here."""
+    family(params.base.family), method(params.train.method)
+    dataset = _gate(paths)
+    base = model_folder(paths.root, params.base.path)
+    base_digest = weights_digest(base)
+    species = params.species[paths.species]
+    identity = lineage_id(dataset=dataset, base=base_digest, params=_deciding(params, paths.species), code=_code())
+    return Task(
+        family=params.base.family,
+        base=base,
+        pictures=_pictures(paths, species.name),
+        prior_prompt=fill_prompt(params.train.prior.prompt, name=species.name, class_noun=species.class_noun),
+        train=params.train,
+        seed=params.seed,
+        stamp={"lineage_id": identity, "base_digest": base_digest, "dataset_digest": dataset},
+    )
+
+
+def _gate(paths: Paths) -> str:
+    """The digest of the data set, which its expectations have let pass."""
+    digest = outputs.read_card(paths.curated)["digest"]
+    path = paths.validation / "verdict.json"
+    if not path.is_file():
+        raise GateError(f"{paths.species} was not validated, so nothing is trained; run `paleo validate {paths.species}`")
+    verdict = outputs.read_json(path)
+    if not verdict["success"]:
+        reasons = ", ".join(verdict["stopped"])
+        raise GateError(f"{paths.species} is not trained: its data set was refused ({reasons}); see {paths.validation}")
+    if verdict["dataset_digest"] != digest:
+        raise GateError(f"{paths.species} changed after it was validated; run `paleo validate {paths.species}` again")
+    return digest
+
+
+def _pictures(paths: Paths, name: str) -> tuple[Picture, ...]:
+    """The pictures to learn from, sorted; each sentence has the species' name in it, or there is no word to learn."""
+    table = tables.read(paths.curated / "metadata.parquet")
+    rows = table[table["split"] == "train"].sort_values("file_name")
+    if rows.empty:
+        raise InputError(f"{paths.curated} has no picture to train on; run `paleo curate {paths.species}`")
+    return tuple(
+        Picture(row.file_name, _content(paths.curated / row.file_name), _named(row.caption, name))
+        for row in rows.itertuples()
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); run `paleo curate` on it again") from error
+
+
+def _named(caption: str, name: str) -> str:
+    return caption if name.casefold() in caption.casefold() else f"{name}, {caption}"
+
+
+def _deciding(params: Params, species: str) -> dict[str, Any]:
+    """The params that the weights depend on; where pictures come from is in the data set's digest."""
+    words = params.species[species].model_dump(include={"name", "class_noun"})
+    train = params.train.model_dump(mode="json", exclude=NO_INFLUENCE)
+    return {"seed": params.seed, "species": words, "family": params.base.family, "train": train}
+
+
+def _code() -> str:
+    package = Path(__file__).parent
+    files = sorted(path for pattern in CODE for path in package.glob(pattern))
+    return digest_json([(path.relative_to(package).as_posix(), digest_file(path)) for path in files])
+
+
+def _trained(task: Task, params: Params, paths: Paths, saves: Saves, accelerator: Accelerator,
+             stopping: Callable[[], bool]) -> tuple[list[list[float]], float]:
+    """Prepare and run; returns the numbers of every step and the seconds that the steps took."""
+    main, opened = accelerator.is_main_process, {"lineage_id": saves.lineage_id, "resumed_from": saves.step}
+    with (
+        tracking.training_run(params, paths, **opened, main_process=main) as tracked,
+        steps.shown(f"train {paths.species}", params.train.steps, main_process=main) as show,
+    ):
+        job = prepare(task, accelerator, Cache(paths.work / "cache", task.stamp["base_digest"]))
+        begun = time.monotonic()
+        hooks = Hooks(
+            report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
+            clock=time.monotonic,
+        )  # fmt: skip
+        return run(job, accelerator, saves, hooks), time.monotonic() - begun
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and the first Ctrl-C are remembered for the end of the step; a second Ctrl-C stops at once."""
+    told: list[int] = []
+
+    def remember(number: int, _frame: object) -> None:
+        if number == signal.SIGINT and told:
+            raise KeyboardInterrupt
+        told.append(number)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(told)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _accelerated() -> Iterator[Accelerator]:
+    """The hardware that the accelerate config names, or without one what there is."""
+    import torch
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    _check_hardware(torch.cuda.device_count())
+    # Layers of SDXL's text encoders behind the one that is read learn nothing.
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    if accelerator.device.type == "cpu":
+        # Launchers set one thread; the number decides how sums are split, so it must not depend on the launcher.
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+
+
+def _check_hardware(n_gpus: int) -> None:
+    """Launchers say in the environment what their config asks for; accelerate itself would fall back to the CPU."""
+    asked, world = os.environ.get("ACCELERATE_USE_CPU"), int(os.environ.get("WORLD_SIZE", "1"))
+    wants_gpu = (asked is not None or world > 1) and str(asked).lower() not in ("true", "1", "yes")
+    needed = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if wants_gpu and n_gpus < needed:
+        config = os.environ.get("PALEO_ACCELERATE_CONFIG", "the accelerate config")
+        raise InputError(
+            f"{config} asks for {needed} GPU{'s' if needed > 1 else ''} on this machine, which has {n_gpus}; mend its "
+            "num_processes, or unset PALEO_ACCELERATE_CONFIG to train on the CPU"
+        )
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for a file instead of a copy: the first one is removed when the export is complete."""
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
+
+
+def _csv(history: list[list[float]]) -> str:
+    rows = [",".join([str(step), *(f"{value:.6g}" for value in row)]) for step, row in enumerate(history, start=1)]
+    return "\n".join([",".join(["step", *COLUMNS]), *rows]) + "\n"
+
+
+def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
+    name = params.species[paths.species].name
+    return {
+        "stage": "train", "species": paths.species, "name": name, "trigger": name,
+        "family": params.base.family, "method": params.train.method, "base": params.base.path, **task.stamp,
+        "steps": params.train.steps, "params": {"seed": params.seed, **params.train.model_dump(mode="json")},
+        "snapshots": [{"step": step, "path": f"step-{step:06d}"} for step in sorted(set(params.train.snapshots))],
+    }  # fmt: skip
+
+
+def _report(task: Task, params: Params, paths: Paths, history: list[list[float]], seconds: float) -> Report:
+    last = history[-max(1, len(history) // 10):]
+    loss = sum(row[0] for row in last) / len(last)
+    snapshots = ", ".join(map(str, sorted(set(params.train.snapshots))))
+    line = (
+        f"train {paths.species}: {params.train.steps} steps ({params.train.method}) on {len(task.pictures)} pictures, "
+        f"loss {loss:.4f}, {seconds:.0f} s; snapshots {snapshots} in {paths.model.relative_to(paths.root)}"
+    )
+    return Report("train", (line,), {"loss": loss, "steps": params.train.steps})

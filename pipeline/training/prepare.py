@@ -1,0 +1,103 @@
+"""From what the stage has read to a job for the loop: parts, examples, sentences, method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from pipeline.core.errors import ParamsError
+from pipeline.core.params import Train
+from pipeline.diffusion import objective
+from pipeline.families import family
+from pipeline.families.parts import Conditioning, Parts, tokenise
+from pipeline.training import cache, method
+from pipeline.training.batches import Examples
+from pipeline.training.cache import Cache, Picture
+from pipeline.training.loop import Job
+from pipeline.training.trainable import Trainable
+
+DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What decides a training. `prior_prompt` is filled in; `stamp` goes into every snapshot."""
+
+    family: str
+    base: Path
+    pictures: tuple[Picture, ...]
+    prior_prompt: str
+    train: Train
+    seed: int
+    stamp: dict[str, str]
+
+
+def prepare(task: Task, accelerator: Accelerator, store: Cache) -> Job:
+    """Load the base, look at every picture and sentence once, attach the method.
+
+    Raises
+    ------
+    InputError, ParamsError
+        When the base cannot be loaded or params do not fit it.
+    """
+    parts = family(task.family).load(task.base, accelerator.device)
+    _check_side(parts, task.train.resolution_px)
+    process = objective.from_config(parts.scheduler)
+    learns = method(task.train.method)
+    # The other processes wait, and then find in the cache what the first has computed.
+    with accelerator.main_process_first():
+        examples = _examples(task, parts, store)
+        frozen = None if learns.learns_text(task.train) else cache.conditioning(store, parts, examples.sentences)
+    parts.vae.to("cpu")  # everything is encoded
+    trainable = learns.attach(parts, task.train, task.seed, DTYPES.get(accelerator.mixed_precision, torch.float32))
+    return Job(
+        family=family(task.family), trainable=trainable, objective=process, examples=examples,
+        prompts=_learnt(task.family, parts, examples.sentences) if frozen is None else _frozen(frozen, trainable),
+        write_snapshot=_snapshots(task, trainable), train=task.train, seed=task.seed,
+    )  # fmt: skip
+
+
+def _check_side(parts: Parts, side_px: int) -> None:
+    unit = parts.pixels_per_latent
+    if side_px % unit:
+        near = " or ".join(str(side) for side in (side_px // unit * unit, (side_px // unit + 1) * unit) if side)
+        raise ParamsError(f"train.resolution_px is {side_px}, but this base needs a multiple of {unit}; take {near}")
+
+
+def _examples(task: Task, parts: Parts, store: Cache) -> Examples:
+    side_px, prior = task.train.resolution_px, task.train.prior
+    latents = [cache.picture_latents(store, parts, task.pictures, side_px)]
+    captions = [picture.caption for picture in task.pictures]
+    if prior.images and prior.weight:
+        latents.append(cache.prior_latents(store, parts, task.prior_prompt, prior.images, side_px, task.seed))
+        captions += [task.prior_prompt] * prior.images
+    sentences = ("", *dict.fromkeys(caption for caption in captions if caption))
+    texts = tuple(sentences.index(caption) for caption in captions)
+    return Examples(torch.cat(latents), texts, sentences, n_pictures=len(task.pictures))
+
+
+def _learnt(name: str, parts: Parts, sentences: Sequence[str]) -> Callable[[Parts, torch.Tensor], Conditioning]:
+    """The sentences are encoded at every step, by the text encoder as it is then."""
+    tokens = tokenise(parts, sentences)
+    encode = family(name).encode_tokens
+    return lambda now, rows: encode(now, tuple(ids[rows] for ids in tokens))
+
+
+def _frozen(encoded: Conditioning, trainable: Trainable) -> Callable[[Parts, torch.Tensor], Conditioning]:
+    """The sentences were encoded once; the text encoder only takes up memory."""
+    for encoder in trainable.parts.text_encoders:
+        encoder.to("cpu")
+    return lambda _, rows: encoded[rows]
+
+
+def _snapshots(task: Task, trainable: Trainable) -> Callable[[Path, int], None]:
+    dtype = getattr(torch, task.train.save_dtype)
+
+    def write(folder: Path, step: int) -> None:
+        method(task.train.method).save(trainable, folder, dtype, {**task.stamp, "step": str(step)})
+
+    return write

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from flows import graph
+from flows.errors import FlowError
+from tests.flows import mini_project as mini
+
+
+def actions(read: graph.Graph) -> dict[str, str]:
+    return {stage.name: stage.action for stage in read.stages}
+
+
+@pytest.fixture
+def here(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    return finished
+
+
+def test_a_fresh_project_has_everything_to_run_in_order(fresh, monkeypatch):
+    monkeypatch.chdir(fresh)
+    read = graph.read()
+    names = [stage.name for stage in read.stages]
+    assert all(names.index(need) < names.index(stage.name) for stage in read.stages for need in stage.needs)
+    assert set(actions(read).values()) == {"run"}
+    assert {stage.why for stage in read.stages} == {("never ran",)}
+
+
+def test_a_folder_above_outs_is_an_edge_to_every_stage_that_writes_into_it(here):
+    read = graph.read()
+    assert read["evaluate@ants"].needs == ("curate@ants", "curate@bees", "train@ants")
+    assert read["gallery"].needs == ("evaluate@ants", "evaluate@bees", "train@ants", "train@bees")
+
+
+def test_one_species_brings_what_it_needs_and_the_stages_for_all(here):
+    names = [stage.name for stage in graph.read(["ants"]).stages]
+    assert set(names) == {
+        "collect@ants", "collect@bees", "curate@ants", "curate@bees", "train@ants", "evaluate@ants", "gallery",
+    }  # fmt: skip
+
+
+def test_nothing_to_do(here):
+    assert set(actions(graph.read()).values()) == {"cached"}
+
+
+def test_a_param_is_named_with_its_old_and_new_value_and_only_what_comes_after_may_run(here):
+    text = (here / "params.yaml").read_text()
+    (here / "params.yaml").write_text(text.replace("{name: Ants, pictures: 3}", "{name: Aunts, pictures: 3}"))
+    read = graph.read()
+    assert read["train@ants"].why == ("species.ants.name: Ants → Aunts",)
+    touched = {"train@ants": "run", "evaluate@ants": "after", "gallery": "after"}
+    assert actions(read) == {stage.name: touched.get(stage.name, "cached") for stage in read.stages}
+
+
+def test_changed_code_is_named(here):
+    (here / "pipeline/curate.py").write_text("# better")
+    assert graph.read()["curate@bees"].why == ("pipeline/curate.py changed",)
+
+
+def test_a_changed_command_is_named(here):
+    text = (here / "dvc.yaml").read_text()
+    (here / "dvc.yaml").write_text(text.replace("pipeline gallery", "pipeline gallery "))
+    (here / "dvc.yaml").write_text(text.replace("python -m pipeline gallery", "python -u -m pipeline gallery"))
+    assert graph.read()["gallery"].why == ("its command changed",)
+
+
+def test_a_lost_result_is_restored_from_the_cache(here):
+    mini.subprocess.run(["rm", "-rf", "models/ants"], check=True)
+    stage = graph.read()["train@ants"]
+    assert (stage.action, stage.why) == ("restore", ("models/ants is missing",))
+
+
+def test_a_dependency_that_nobody_makes_is_absent(here):
+    (here / "base").rename(here / "elsewhere")
+    assert graph.read().absent == (graph.Absent("base", ("train@ants", "train@bees")),)
+
+
+def test_a_broken_dvc_yaml_is_a_sentence(here):
+    (here / "dvc.yaml").write_text("stages: [")
+    with pytest.raises(FlowError, match="DVC cannot read the pipeline: .*dvc.yaml"):
+        graph.read()

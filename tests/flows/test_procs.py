@@ -1,0 +1,124 @@
+"""Children that can be stopped together, and the places they wait for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from flows import procs, slots
+from flows.errors import Stopped
+from tests.flows.mini_project import until
+
+# dvc's habit: it dies of SIGTERM at once, while its child saves for a while
+STAGE = """
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", '''
+import signal, sys, time, pathlib
+def save(*_):
+    time.sleep(0.5)
+    pathlib.Path(sys.argv[1]).write_text("saved")
+    sys.exit(75)
+signal.signal(signal.SIGTERM, save)
+print("training", flush=True)
+time.sleep(60)
+''', sys.argv[1]])
+child.wait()
+"""
+
+
+@pytest.fixture(autouse=True)
+def not_stopped():
+    procs.reset()
+    yield
+    procs.reset()
+
+
+def test_a_stop_reaches_grandchildren_lets_them_save_and_leaves_nobody(tmp_path):
+    saved, groups = [tmp_path / "one", tmp_path / "two"], []
+
+    def stage(file):
+        with procs.started([sys.executable, "-c", STAGE, str(file)], None) as child:
+            assert child.stdout.readline() == b"training\n"
+            groups.append(child.pid)
+            child.stdout.read()
+
+    threads = [threading.Thread(target=stage, args=(file,)) for file in saved]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(groups) == 2, "both train", 20)
+    procs.stop_all()
+    for thread in threads:
+        thread.join(5)
+    assert [file.read_text() for file in saved] == ["saved", "saved"]
+    assert not any(procs.group_alive(group) for group in groups)
+
+
+def test_who_does_not_listen_is_killed():
+    deaf = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    with procs.started([sys.executable, "-c", deaf], None) as child:
+        child.stdout.readline()
+        procs.stop_all(grace=0.3)
+    assert child.returncode == -9
+
+
+def test_nothing_starts_after_a_stop():
+    procs.stop_all()
+    with pytest.raises(Stopped), procs.started(["true"], None):
+        pass
+    with pytest.raises(Stopped):
+        procs.pause(60)
+
+
+def test_an_orphan_that_nobody_reaps_does_not_hold_up_a_stop():
+    """As in a container without an init process."""
+    leader = subprocess.Popen([sys.executable, "-c", "pass"], start_new_session=True)
+    until(lambda: psutil.Process(leader.pid).status() == psutil.STATUS_ZOMBIE, "a zombie", 20)
+    assert not procs.group_alive(leader.pid)
+    leader.wait()
+
+
+def test_leases_never_overlap_and_never_deadlock(tmp_path):
+    held, most, lock = [], [], threading.Lock()
+
+    def job(number):
+        with slots.lease(number, list("0123"), tmp_path) as mine:
+            with lock:
+                assert not set(mine) & set(held)
+                held.extend(mine)
+                most.append(len(held))
+            time.sleep(0.1)
+            with lock:
+                for name in mine:
+                    held.remove(name)
+
+    threads = [threading.Thread(target=job, args=(number,)) for number in (2, 2, 1, 4, 3, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert len(most) == 6 and max(most) <= 4 and not held
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"), [("use_cpu: true\nnum_processes: 2\n", 0), ("num_processes: 4\n", 4), ("", 1)]
+)
+def test_a_training_wants_the_gpus_that_its_config_names(tmp_path, monkeypatch, config, wanted):
+    (tmp_path / "config.yaml").write_text(config)
+    monkeypatch.setenv("PALEO_ACCELERATE_CONFIG", str(tmp_path / "config.yaml"))
+    assert slots.gpus_wanted("train") == wanted
+    assert (slots.gpus_wanted("sample"), slots.gpus_wanted("curate")) == (1, 0)
+
+
+def test_gpus_come_from_the_environment_first(monkeypatch):
+    slots.available_gpus.cache_clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert slots.available_gpus() == ["2", "3"]
+    slots.available_gpus.cache_clear()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert slots.available_gpus() == []
+    slots.available_gpus.cache_clear()

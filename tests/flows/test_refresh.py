@@ -1,0 +1,122 @@
+"""Which species are due, and what a refresh leaves behind in git and DVC."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from flows import graph, refresh, versioning
+from flows.errors import FlowError
+from tests.flows import mini_project as mini
+
+PARAMS = {
+    "species": {"ants": {"refresh_days": 1}, "bees": {}},
+    "collect": {"refresh_days": 7},
+    "versioning": dict.fromkeys(versioning.SWITCHES, False),
+}
+DAY = 86400
+
+
+@pytest.fixture
+def here(finished, monkeypatch):
+    monkeypatch.chdir(finished)
+    return finished
+
+
+def looked(folder, species: str, days_ago: float) -> None:
+    (folder / ".work/refresh").mkdir(parents=True, exist_ok=True)
+    note = {"looked": time.time() - days_ago * DAY}
+    (folder / f".work/refresh/{species}.json").write_text(json.dumps(note))
+
+
+def due(now: bool = False, stale: bool = False) -> list[str]:
+    return [stage.species for stage in refresh.due(graph.read(), ["ants", "bees"], PARAMS, now=now, stale=stale)]
+
+
+def test_due_is_who_was_looked_at_too_long_ago_each_by_its_own_days(here):
+    looked(here, "ants", 2)
+    looked(here, "bees", 2)
+    assert due() == ["ants"]
+    assert due(now=True) == ["ants", "bees"]
+    looked(here, "bees", 8)
+    assert due() == ["ants", "bees"]
+
+
+def test_a_clone_that_has_results_but_never_looked_does_not_scrape_by_accident(here):
+    mini.subprocess.run(["rm", "-rf", ".work/refresh"], check=True)
+    assert due() == [] and (here / ".work/refresh/ants.json").is_file()
+
+
+def test_what_never_ran_is_left_to_reproduce_unless_it_is_to_be_versioned(fresh, monkeypatch):
+    monkeypatch.chdir(fresh)
+    assert due(now=True) == [] and due(stale=True) == ["ants", "bees"]
+
+
+def test_switches_of_the_run_go_over_those_of_params():
+    assert versioning.switches(PARAMS, {"commit": True})["commit"]
+    with pytest.raises(FlowError, match="no switch 'comit'; known are commit, tag, dvc_push, git_push"):
+        versioning.switches(PARAMS, {"comit": True})
+    with pytest.raises(FlowError, match="tag needs versioning.commit"):
+        versioning.switches(PARAMS, {"tag": True})
+
+
+@pytest.fixture
+def remotes(finished, tmp_path):
+    """A project with a git and a DVC remote, and every switch on."""
+    git, data = tmp_path / "remote.git", tmp_path / "remote.dvc"
+    mini.git(tmp_path, "init", "-q", "--bare", str(git))
+    mini.git(finished, "remote", "add", "origin", str(git))
+    mini.dvc(finished, "remote", "add", "-q", "-d", "store", str(data))
+    text = (finished / "params.yaml").read_text()
+    (finished / "params.yaml").write_text(text.replace("false", "true"))
+    mini.git(finished, "add", "-A")
+    mini.git(finished, "commit", "-q", "-m", "with results and remotes")
+    return finished, git, data
+
+
+def refreshed(folder, server) -> str:
+    done = mini.flows(folder, "run", "--refresh", **server)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_only_what_changed_gets_a_version_and_a_crash_between_the_steps_is_mended(remotes, server):
+    folder, git, data = remotes
+    refreshed(folder, server)
+    assert mini.git(git, "tag").split() == ["ants/v1", "bees/v1"]
+    assert list(data.rglob("*.dir"))
+    head = mini.git(folder, "rev-parse", "HEAD")
+
+    refreshed(folder, server)  # a look that finds nothing new
+    assert mini.git(folder, "rev-parse", "HEAD") == head == mini.git(git, "rev-parse", "main")
+    assert mini.git(folder, "tag").split() == ["ants/v1", "bees/v1"]
+    assert mini.git(folder, "status", "--porcelain") == ""
+
+    mini.wish(folder, "new-picture", "a new one")
+    (folder / "notes.txt").write_text("mine")
+    mini.git(folder, "add", "notes.txt")
+    mini.git(folder, "tag", "-d", "bees/v1")  # as if the earlier run had died before this tag
+    refreshed(folder, server)
+    assert mini.git(git, "tag").split() == ["ants/v1", "ants/v2", "bees/v1"]
+    assert mini.git(folder, "status", "--porcelain") == "A  notes.txt"  # somebody's own work is not swept along
+    assert "notes.txt" not in mini.git(folder, "log", "--name-only", "--format=", f"{head}..HEAD")
+    changed = mini.git(folder, "show", "--name-only", "--format=", "ants/v2^{commit}").split()
+    assert changed == ["dvc.lock"]
+    assert mini.dvc(folder, "status") == "Data and pipelines are up to date."
+
+
+def test_a_source_that_fails_leaves_the_earlier_pictures_and_fails_the_run(finished, server):
+    mini.wish(finished, "broken-source")
+    done = mini.flows(finished, "run", "--refresh", **server)
+    assert done.returncode == 1
+    assert "collect@ants failed: the source does not answer; try again later" in done.stderr
+    assert "the earlier pictures stay in use" in done.stderr
+    assert json.loads((finished / "data/raw/ants/pictures.json").read_text()) == [0, 1, 2]
+    assert mini.dvc(finished, "status") == "Data and pipelines are up to date."
+
+
+def test_git_without_a_remote_is_a_sentence(here):
+    with pytest.raises(FlowError, match="which remote\\? there are none; set one for branch main"):
+        versioning.push({"dvc_push": False, "git_push": True}, [], print)

@@ -1,0 +1,76 @@
+"""When is a version already registered? Only if the store itself says so."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from flows import release
+from tests.flows import mini_project as mini
+
+
+@pytest.fixture
+def registered(finished, monkeypatch):
+    """A finished project whose store has version 1 of ants."""
+    monkeypatch.chdir(finished)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("CREATE TABLE model_versions (name TEXT, version INTEGER, current_stage TEXT)")
+        database.execute("INSERT INTO model_versions VALUES ('ants', 1, 'None')")
+    return finished
+
+
+def is_released() -> bool:
+    return release.is_released("ants", release.digest("ants"))
+
+
+def test_what_is_registered_is_not_registered_again(registered):
+    assert is_released()
+
+
+@pytest.mark.parametrize("loss", ["mlflow.db", ".work/release/ants.json", ".work/release/ants.stamp"])
+def test_a_lost_store_or_note_is_noticed(registered, loss):
+    (registered / loss).unlink()
+    assert not is_released()
+
+
+def test_a_deleted_version_is_noticed(registered):
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("UPDATE model_versions SET current_stage = 'Deleted_Internal'")
+    assert not is_released()
+
+
+def test_a_new_result_or_another_rule_for_the_champion_is_registered(registered):
+    lock, params = registered / "dvc.lock", registered / "params.yaml"
+    before = release.digest("ants")
+    lock.write_text(lock.read_text().replace("models/ants", "models/aunts"))
+    changed = release.digest("ants")
+    params.write_text(params.read_text() + "register: {min_gain: 0.5}\n")
+    assert len({before, changed, release.digest("ants")}) == 3
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://somewhere/else"])
+def test_a_store_that_cannot_be_asked_is_told_again(registered, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert not is_released()
+
+
+def test_the_table_shows_what_there_is(registered):
+    row, empty = release.rows(["ants", "nobody"], [])
+    assert release.cells(row) == ("ants", "3", "25% → 100%", "v1 (champion)", "0")
+    assert release.cells(empty) == ("nobody", "–", "– → –", "–", "0")
+
+
+def test_a_registry_that_refuses_fails_the_run_with_its_sentence(finished, server):
+    text = (finished / "pipeline/__main__.py").read_text()
+    broken = text.replace("    for key in keys:\n        write(\".work/release\"",
+                          "    sys.exit('paleo register: the registry does not answer; start it')\n"
+                          "    for key in keys:\n        write(\".work/release\"")  # fmt: skip
+    assert broken != text
+    (finished / "pipeline/__main__.py").write_text(broken)
+    done = mini.flows(finished, "run", **server)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "paleo run: register failed: the registry does not answer; start it" in done.stderr
+    assert json.loads((finished / "reports/evaluation/ants/metrics.json").read_text())["chosen_step"] == 3

@@ -1,0 +1,114 @@
+"""`paleo up`: see also its fixture, which checks how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+
+import httpx
+import pytest
+
+from flows import embedded
+from tests.flows import mini_project as mini
+
+
+@pytest.fixture(scope="module")
+def addresses(up) -> dict[str, str]:
+    return json.loads((up / ".work/servers.json").read_text())
+
+
+def test_everything_answers_and_its_address_is_printed(up, addresses):
+    said = up.with_suffix(".log").read_text()
+    (up / "site").mkdir(exist_ok=True)
+    (up / "site/index.html").write_text("hello")
+    assert httpx.get(addresses["gallery"]).text == "hello"
+    assert httpx.get(f"{addresses['MLFLOW_TRACKING_URI']}/health").text == "OK"
+    assert f"{addresses['MLFLOW_TRACKING_URI']}/#/models?workflowType=machine_learning" in said
+    page = httpx.get(addresses["PREFECT_API_URL"].removesuffix("/api"), follow_redirects=True)
+    assert page.status_code == 200 and "html" in page.headers["content-type"]
+
+
+def deployment(api: str) -> dict:
+    found = mini.until(lambda: httpx.post(f"{api}/deployments/filter", json={}).json(), "a deployment", 30)
+    return found[0]
+
+
+def test_scheduled_runs_are_made(addresses):
+    """They never were with SQLAlchemy 2.1, and nothing said so."""
+    api = addresses["PREFECT_API_URL"]
+    identity = deployment(api)["id"]
+    query = {"flow_runs": {"deployment_id": {"any_": [identity]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
+    mini.until(lambda: httpx.post(f"{api}/flow_runs/filter", json=query).json(), "a scheduled run", 10)
+
+
+def start_run(api: str, **parameters) -> str:
+    made = httpx.post(f"{api}/deployments/{deployment(api)['id']}/create_flow_run", json={"parameters": parameters})
+    assert made.status_code == 201, made.text
+    return made.json()["id"]
+
+
+def state(api: str, run_id: str) -> str:
+    return httpx.get(f"{api}/flow_runs/{run_id}").json()["state_type"]
+
+
+def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, addresses):
+    api = addresses["PREFECT_API_URL"]
+    mini.wish(up, "steps", "600")
+    run_id = start_run(api, species=["ants"])
+    mini.until(lambda: list((up / ".work/logs").glob("2*/train@ants.log")), "it trains", 90)
+    log = next((up / ".work/logs").glob("2*/train@ants.log"))
+    mini.until(lambda: "step 2" in log.read_text(), "it trains", 30)
+    httpx.post(f"{api}/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
+    mini.until(lambda: state(api, run_id) == "CANCELLED", "it is cancelled", 60)
+    mini.until(lambda: (up / ".work/train-ants.json").is_file(), "it has saved", 10)
+    mini.until(lambda: not [name for name in mini.survivors(up) if "pipeline" in name], "no stage is left", 10)
+    mini.unwish(up, "steps")
+
+
+def test_paleo_run_in_another_terminal_finds_the_servers(up, addresses):
+    done = mini.flows(up, "run", "ants")
+    assert done.returncode == 0, done.stderr
+    assert f"{addresses['PREFECT_API_URL'].removesuffix('/api')}/runs" in done.stdout
+    assert f"{addresses['MLFLOW_TRACKING_URI']}/#/models" in done.stdout
+
+
+def test_a_second_one_is_refused(up):
+    done = mini.flows(up, "up")
+    assert done.returncode == 1
+    assert "`paleo up` runs already in this project (process " in done.stderr
+
+
+def test_a_port_in_use_is_named_with_its_option(fresh):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = mini.flows(fresh, "up", "--mlflow-port", str(port), "--prefect-port", str(embedded.free_port()))
+    assert done.returncode == 1
+    assert f"port {port} for mlflow is in use; choose another with --mlflow-port PORT" in done.stderr
+
+
+def test_a_bad_cron_is_refused_before_anything_starts(fresh):
+    done = mini.flows(fresh, "up", "--cron", "every monday")
+    assert done.returncode == 1
+    assert "--cron 'every monday' is no cron expression; five fields" in done.stderr
+
+
+def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh, tmp_path):
+    log = tmp_path / "up.log"
+    ports = [f"--{name}-port={embedded.free_port()}" for name in ("prefect", "mlflow", "gallery")]
+    (fresh / "mlflow.db").write_text("no database")
+    process = mini.start(fresh, "up", *ports, log=log)
+    assert process.wait(120) == 1
+    assert "paleo up: mlflow ended by itself (exit code 1)" in log.read_text()
+    assert not mini.survivors(fresh)
+
+
+def test_a_stop_while_it_starts_leaves_nobody(fresh, tmp_path):
+    ports = [f"--{name}-port={embedded.free_port()}" for name in ("prefect", "mlflow", "gallery")]
+    process = mini.start(fresh, "up", *ports, log=tmp_path / "up.log")
+    mini.until(lambda: (fresh / ".work/logs/gallery.log").exists(), "children", 30)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert not mini.survivors(fresh)

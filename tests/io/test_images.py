@@ -1,0 +1,154 @@
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from pipeline.core.records import Rejection
+from pipeline.io import images
+from tests.pictures import encoded, scene
+
+HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
+CODES = {"empty_file", "not_an_image", "unsupported_format", "too_many_pixels", "truncated", "undecodable"}
+LIMIT = 1_000_000
+
+
+@pytest.mark.parametrize("form", images.FORMATS)
+def test_every_format_is_sniffed_and_decoded(form):
+    content = encoded(scene(1), form)
+    assert images.sniff(content) == form
+    decoded = images.decode(content, LIMIT)
+    assert (decoded.mode, decoded.size, decoded.info) == ("RGB", (256, 192), {})
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "word"),
+    [
+        (b"", "empty_file", "empty"),
+        (b"\xef\xbb\xbf\n <!DOCTYPE html><title>404</title>", "not_an_image", "HTML"),
+        (b"%PDF-1.7", "not_an_image", "PDF"),
+        (b'{"error": 1}', "not_an_image", "JSON"),
+        (b"BMW is a car, and this is a text about it", "not_an_image", "something else"),
+        (b'<?xml version="1.0"?>\n<svg onload="x()"/>', "unsupported_format", "SVG"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "unsupported_format", "HEIC"),
+        (b"8BPS\0\1", "unsupported_format", "Photoshop"),
+    ],
+)
+def test_what_is_no_picture_is_named(content, code, word):
+    refused = images.decode(content, LIMIT)
+    assert isinstance(refused, Rejection)
+    assert refused.code == code and word in refused.sentence
+
+
+@pytest.mark.parametrize("form", images.FORMATS)
+def test_half_a_file_is_refused(form):
+    content = encoded(scene(2), form)
+    assert images.decode(content[: len(content) // 2], LIMIT).code in ("truncated", "undecodable")
+
+
+def test_a_jpeg_that_lost_only_its_end_mark_is_truncated():
+    assert images.decode(encoded(scene(2), "JPEG")[:-2], LIMIT).code == "truncated"
+
+
+def test_a_jpeg_with_something_behind_its_end_is_whole():
+    content = encoded(scene(2), "JPEG") + b"\xff\xda some video that a phone put there"
+    assert isinstance(images.decode(content, LIMIT), Image.Image)
+
+
+def test_pixels_are_counted_before_any_is_decoded():
+    assert images.decode(encoded(scene(1)), 1000).code == "too_many_pixels"
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    ihdr = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    bomb = encoded(scene(1))[:8] + ihdr + encoded(scene(1))[33:]
+    start = time.monotonic()
+    assert images.decode(bomb, LIMIT).code == "too_many_pixels"
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_come_upright(orientation):
+    picture = scene(3)
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transposition that stores it so that EXIF turns it back
+    stored = picture.transpose(Image.Transpose(turns[orientation])) if orientation > 1 else picture
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    decoded = images.decode(encoded(stored, "PNG", exif=exif), LIMIT)
+    assert decoded.tobytes() == picture.tobytes()
+
+
+def test_what_is_transparent_becomes_white():
+    picture = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    picture.putpixel((0, 0), (10, 20, 30, 255))
+    for stored in (picture, picture.quantize()):
+        decoded = images.decode(encoded(stored), LIMIT)
+        assert decoded.getpixel((4, 4)) == (255, 255, 255)
+        assert decoded.getpixel((0, 0)) == (10, 20, 30)
+
+
+def test_colours_are_brought_to_srgb_and_the_profile_is_dropped():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    # In this colour space red is what sRGB calls green.
+    exchanged = srgb.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")
+    decoded = images.decode(encoded(Image.new("RGB", (8, 8), (250, 0, 0)), icc_profile=exchanged), LIMIT)
+    red, green, blue = decoded.getpixel((4, 4))
+    assert green > 240 and red < 20 and blue < 20
+    assert b"iCCP" not in images.png(decoded)
+
+
+def test_a_profile_of_another_kind_of_picture_is_ignored():
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    content = encoded(Image.new("L", (8, 8), 100), icc_profile=lab)
+    assert images.decode(content, LIMIT).getpixel((0, 0)) == (100, 100, 100)
+
+
+def test_a_damaged_profile_or_exif_is_no_reason_to_drop_a_picture():
+    content = encoded(scene(1), "JPEG", icc_profile=b"no profile", exif=b"Exif\0\0no exif")
+    assert images.decode(content, LIMIT).size == (256, 192)
+
+
+def test_sixteen_bits_are_reduced_and_not_cut():
+    deep = Image.fromarray(np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64))
+    grey = np.asarray(images.decode(encoded(deep), LIMIT))[..., 0]
+    assert grey.min() == 0 and grey.max() == 255 and 110 < np.median(grey) < 145
+
+
+def test_cmyk_and_lab_become_rgb():
+    assert images.decode(encoded(Image.new("CMYK", (8, 8), (0, 0, 0, 0)), "JPEG"), LIMIT).getpixel((0, 0)) == (255,) * 3
+    red, green, blue = images.decode(encoded(Image.new("LAB", (8, 8), (200, 128, 128)), "TIFF"), LIMIT).getpixel((0, 0))
+    assert max(red, green, blue) - min(red, green, blue) <= 3
+
+
+def test_of_an_animation_the_first_frame_is_taken():
+    content = encoded(scene(1).convert("P"), "GIF", save_all=True, append_images=[scene(2).convert("P")])
+    first = images.decode(encoded(scene(1).convert("P"), "GIF"), LIMIT)
+    assert images.decode(content, LIMIT).tobytes() == first.tobytes()
+
+
+def test_shrinking_keeps_the_shape_and_never_enlarges():
+    assert images.shrink(scene(1, (400, 200)), 100).size == (200, 100)
+    assert images.shrink(scene(1, (400, 200)), 300).size == (400, 200)
+    assert images.shrink(scene(1, (1000, 3)), 2).size == (667, 2)
+
+
+def test_the_same_picture_gives_the_same_bytes():
+    assert images.png(scene(1)) == images.png(scene(1))
+    assert images.thumbnail(scene(1), 64) == images.thumbnail(scene(1), 64)
+    assert images.decode(images.thumbnail(scene(1), 64), LIMIT).size == (64, 48)
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the hostile pictures (shared/data/hostile) are not here")
+def test_hostile_files_neither_crash_nor_hang():
+    start, codes = time.monotonic(), {}
+    for path in sorted(p for p in HOSTILE.rglob("*") if p.is_file() and p.name != "index.csv"):
+        found = images.decode(path.read_bytes(), 50_000_000)
+        codes[path.relative_to(HOSTILE).as_posix()] = found.code if isinstance(found, Rejection) else "ok"
+    assert time.monotonic() - start < 60
+    assert set(codes.values()) <= CODES | {"ok"}
+    others = {code for name, code in codes.items() if name.startswith(("svg/", "not_an_image/"))}
+    assert others == {"not_an_image", "unsupported_format"}
+    assert not any(code == "ok" for name, code in codes.items() if name.startswith("truncated/") and "exif" not in name)
+    assert codes["bomb/giant-image.jpg"] == codes["bomb/max_size.jpg"] == "too_many_pixels"
+    assert all(code == "ok" for name, code in codes.items() if name.startswith(("orientation/", "reencode/")))

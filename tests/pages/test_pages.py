@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from jinja2 import UndefinedError
+
+from pipeline.pages import TEMPLATES, counted, render, script_digests
+from pipeline.pages.validation import validation_page
+
+ENTRY = {
+    "name": "licence",
+    "title": "licence known",
+    "need": "is <b>known</b>",
+    "severity": "stop",
+    "success": False,
+    "observed": "2 of 3 pictures",
+    "offending": ["a.png", "b.png"],
+    "n": 3,
+}
+VERDICT = {
+    "species": "dodo",
+    "success": False,
+    "stopped": ["licence"],
+    "warned": [],
+    "expectations": [ENTRY],
+    "n_train": 2,
+    "n_holdout": 1,
+    "dataset_digest": "f" * 64,
+}
+
+
+def test_every_value_is_escaped_and_a_missing_one_is_an_error():
+    offences = {"licence": [{"file_name": "<img src=x onerror=alert(1)>", "value": "", "picture": ""}]}
+    page = validation_page(VERDICT, name="<script>alert(1)</script>", offences=offences, licences={})
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "is &lt;b&gt;known&lt;/b&gt;" in page
+    assert "and 1 more picture," in page
+    with pytest.raises(UndefinedError):
+        render("validation.html", verdict=VERDICT)
+
+
+def test_a_page_names_the_digests_of_its_scripts_and_allows_no_others():
+    assert "script-src &#39;none&#39;" in render("base.html")
+    digest = script_digests(["state.js"])
+    assert re.fullmatch(r"'sha256-[A-Za-z0-9+/]{43}='", digest)
+    assert "default-src 'none'" in render("base.html")
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in TEMPLATES.iterdir()))
+def test_templates_ask_nothing_of_the_network(name):
+    text = (TEMPLATES / name).read_text()
+    assert not re.search(
+        r"""(?:src|href)=["']?(?:https?:)?//|@import|url\((?!["']?data:)|fetch\(|XMLHttpRequest""", text
+    )
+    assert "| safe" not in text
+    assert "|safe" not in text
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in TEMPLATES.iterdir() if path.suffix in (".js", ".css")))
+def test_scripts_and_styles_stay_readable(name):
+    assert (TEMPLATES / name).read_text().count("\n") < 400
+    assert "</script" not in (TEMPLATES / name).read_text()
+
+
+def test_numbers_come_with_their_nouns():
+    assert (counted(1, "picture"), counted(2, "picture"), counted(0, "species", "species")) == (
+        "1 picture", "2 pictures", "0 species",
+    )  # fmt: skip

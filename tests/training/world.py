@@ -1,0 +1,72 @@
+"""A project that is ready to be trained: a tiny base, a few curated pictures, a green verdict."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from ruamel.yaml import YAML
+
+from pipeline.core import params as params_module
+from pipeline.core.params import Params
+from pipeline.core.paths import Paths
+from tests.project import ROOT, edit_params
+
+SPECIES = "dodo"
+QUICK = {
+    "method": "dreambooth", "steps": 6, "snapshots": [2, 6], "batch_size": 4, "resolution_px": 16, "save_every_steps": 3,
+    "learning_rate": 1e-3, "warmup_steps": 2, "save_dtype": "float32",
+}  # fmt: skip
+
+
+def make_project(root: Path, base: Path, **train: Any) -> Paths:
+    """Write params.yaml, `data/curated/dodo` and its verdict below `root`."""
+    shutil.copy(ROOT / "params.yaml", root / "params.yaml")
+    changes = {**QUICK, **train}
+    changes["prior"] = {"images": 3, **changes.get("prior", {})}
+    edit_params(root, {"base": {"path": str(base)}, "train": changes})
+    _only_dodo(root / "params.yaml")
+    paths = Paths(root, SPECIES)
+    _curate(paths)
+    return paths
+
+
+def load(paths: Paths) -> Params:
+    return params_module.load(paths.params)
+
+
+def change(paths: Paths, **train: Any) -> Params:
+    """Edit the `train` section on disk and read it again."""
+    edit_params(paths.root, {"train": train})
+    return load(paths)
+
+
+def _only_dodo(path: Path) -> None:
+    yaml = YAML()
+    content = yaml.load(path)
+    source = {"kind": "folder", "path": "pictures", "licence": "CC0-1.0"}
+    content["species"] = {SPECIES: {"name": "Raphus cucullatus", "class_noun": "bird", "sources": [source]}}
+    yaml.dump(content, path)
+
+
+def _curate(paths: Paths) -> None:
+    rows = [_picture(paths.curated, number) for number in range(6)]
+    pd.DataFrame(rows).to_parquet(paths.curated / "metadata.parquet")
+    (paths.curated / "card.json").write_text(json.dumps({"stage": "curate", "digest": "d1"}))
+    paths.validation.mkdir(parents=True)
+    verdict = {"success": True, "stopped": [], "dataset_digest": "d1"}
+    (paths.validation / "verdict.json").write_text(json.dumps(verdict))
+
+
+def _picture(curated: Path, number: int) -> dict[str, str]:
+    split = "holdout" if number == 5 else "train"
+    name = f"{split}/{number:016x}.png"
+    (curated / split).mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(number).integers(0, 255, (20, 24 + number, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(curated / name)
+    return {"file_name": name, "split": split, "caption": f"a painting number {number}"}
