@@ -89,15 +89,15 @@ def _species(command: argparse.ArgumentParser) -> None:
 def _plan(args: argparse.Namespace) -> int:
     from flows import graph, tables
 
-    tables.show_plan(graph.read(project.chosen_species(args.species)))
+    project.chosen_species(args.species)
+    tables.show_plan(graph.read(args.species))
     return 0
 
 
 def _run(args: argparse.Namespace) -> int:
     from flows import running
 
-    species = project.chosen_species(args.species) if args.species else []
-    return running.run(species, refresh=args.refresh, debug=args.debug)
+    return running.run(args.species, refresh=args.refresh, debug=args.debug)
 
 
 def _up(args: argparse.Namespace) -> int:

@@ -133,4 +133,3 @@ def last_words(log: Path, most: int = 5) -> str:
     """The last lines of a log file, for a message."""
     said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return " / ".join(line.strip() for line in said[-most:]) or f"it said nothing in {log}"
-

@@ -5,7 +5,7 @@ Must be called with the project's root as the current folder: DVC names stages r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +69,7 @@ class Graph:
         return tuple(stage for stage in self.stages if stage.action != "cached")
 
 
-def read(species: list[str] | None = None) -> Graph:
+def read(species: Sequence[str] = ()) -> Graph:
     """The project's graph; restricted to what the species need, and the stages without species behind them."""
     try:
         with Repo(".", _wait_for_lock=True) as repo:
@@ -88,7 +88,7 @@ def _sentence(error: BaseException) -> str:
     return "; ".join(" ".join(part.split()) for part in parts if part)
 
 
-def _wanted(edges: nx.DiGraph, species: list[str] | None) -> set[str]:
+def _wanted(edges: nx.DiGraph, species: Sequence[str]) -> set[str]:
     """Edges point from a stage to those it depends on: descendants come before it, ancestors after it."""
     if not species:
         return {stage.name for stage in edges}

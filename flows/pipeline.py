@@ -25,6 +25,7 @@ from flows.errors import FlowError
 from flows.reproduce import Outcome, reproduce
 
 WATCH_SECONDS = 2.0
+STOPPED = "stopped; what was finished is kept, `paleo run` goes on from there"
 
 
 @dataclass(frozen=True)
@@ -54,44 +55,60 @@ def pipeline(
     procs.reset()
     try:
         with project.only_run(), _cancel_heard():
-            state = _run(project.chosen_species(species or []), refresh, versioning)
+            state = _run(species or [], refresh, versioning)
     except FlowError as error:
         return Failed(message=str(error))
     except (KeyboardInterrupt, TerminationSignal):
         get_run_logger().warning("asked to stop: the stages save their work (again: they are killed)")
         procs.stop_all()
-        return Cancelled(message="stopped; what was finished is kept, `paleo run` goes on from there")
+        return Cancelled(message=STOPPED)
     except BaseException:
         procs.stop_all()  # or the threads of the tasks would wait for their children for hours
         raise
     return state
 
 
-def _run(species: list[str], look_now: bool, over: dict[str, bool] | None) -> State[Result]:
-    params, log = project.params(), get_run_logger()
+def _run(wanted: list[str], look_now: bool, over: dict[str, bool] | None) -> State[Result]:
+    params, species = project.params(), project.chosen_species(wanted)
     on, logs = versions.switches(params, over), _log_folder()
-    plan = planned(species)
-    again = refreshing.due(plan, species, params, now=look_now, stale=any(on.values()))
-    looked = refreshing.refresh(again, logs) if again else []
-    if looked:
-        plan = graph.read(species)
-    if any(on.values()):
-        versions.version_data(species, on, log.info)
-    outcomes = reproduce(plan, logs)
-    _remember_looks(outcomes)
-    if any(on.values()) and not procs.stopping():
-        versions.version_results(_metrics(plan), on, log.info)
-    trouble = "" if procs.stopping() else releasing.release(species, outcomes, logs)
-    result = Result(releasing.rows(species, outcomes), [*looked, *outcomes], logs)
+    plan = planned(wanted)
+    looked = _refresh(plan, species, params, look_now, on, logs)
+    outcomes = reproduce(graph.read(wanted) if looked else plan, logs)
+    trouble = _release(species, outcomes, on, logs)
+    result = Result(releasing.rows(species, [*looked, *outcomes]), [*looked, *outcomes], logs)
     if any(outcome.ending != "cached" for outcome in result.outcomes):
         releasing.publish(result.rows, result.outcomes)
     return _verdict(result, trouble)
 
 
-def planned(species: list[str]) -> graph.Graph:
+def _refresh(
+    plan: graph.Graph, species: list[str], params: dict[str, Any], now: bool, on: dict[str, bool], logs: Path
+) -> list[Outcome]:
+    """Look at the sources that are due; data get their version before anything is made from them."""
+    again = refreshing.due(plan, species, params, now=now, stale=any(on.values()))
+    looked = refreshing.refresh(again, logs) if again else []
+    if any(on.values()) and not procs.stopping():
+        versions.version_data(species, on, get_run_logger().info)
+    return looked
+
+
+def _release(species: list[str], outcomes: list[Outcome], on: dict[str, bool], logs: Path) -> str:
+    """Note the looks, version the results, register them; a sentence if that failed."""
+    for outcome in outcomes:
+        if outcome.stage.kind == "collect" and outcome.ending == "ran":
+            refreshing.remember(outcome.stage.species)
+    if procs.stopping():
+        return ""
+    if any(on.values()):
+        metrics = [path for outcome in outcomes for path in outcome.stage.kept]
+        versions.version_results(metrics, on, get_run_logger().info)
+    return releasing.release(species, outcomes, logs)
+
+
+def planned(wanted: list[str]) -> graph.Graph:
     """The graph, after everything that can be known to go wrong was looked for."""
-    project.check(species[0])
-    plan = graph.read(species)
+    project.check()
+    plan = graph.read(wanted)
     if plan.absent:
         raise FlowError("; ".join(_absent(entry) for entry in plan.absent))
     return plan
@@ -113,21 +130,11 @@ def _log_folder() -> Path:
     return project.LOGS / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
-def _remember_looks(outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        if outcome.stage.kind == "collect" and outcome.ending == "ran":
-            refreshing.remember(outcome.stage.species)
-
-
-def _metrics(plan: graph.Graph) -> list[str]:
-    return [path for stage in plan.stages for path in stage.kept]
-
-
 def _verdict(result: Result, trouble: str) -> State[Result]:
     failed = [outcome for outcome in result.outcomes if outcome.ending == "failed"]
     idle = sum(outcome.ending == "not run" for outcome in result.outcomes)
     if procs.stopping():
-        return Cancelled(message="stopped; what was finished is kept, `paleo run` goes on from there", data=result)
+        return Cancelled(message=STOPPED, data=result)
     if failed or trouble:
         said = [outcome.message for outcome in failed] + [trouble] * bool(trouble)
         tail = f"\n{idle} {'stage was' if idle == 1 else 'stages were'} not run because of it" if idle else ""

@@ -58,12 +58,13 @@ def started(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Pope
         _live.add(child)
     try:
         yield child
+        child.wait()
     finally:
         _forget(child)
 
 
 def _forget(child: subprocess.Popen[bytes]) -> None:
-    """Leave no grandchild of a child that is done or given up; whoever stops all still waits for its group."""
+    """Leave nobody behind of a child that is done or given up; after a stop `stop_all` sees to that."""
     if not _stop.is_set() and group_alive(child.pid):
         end([child])
     child.wait()
@@ -109,7 +110,7 @@ def end(children: list[subprocess.Popen[bytes]], grace: float = GRACE_SECONDS) -
     """SIGTERM to the groups of these children, wait, then SIGKILL to what is left."""
     try:
         _signal(children, signal.SIGTERM, grace)
-    except KeyboardInterrupt:
+    except BaseException:  # the second Ctrl-C or SIGTERM
         _signal(children, signal.SIGKILL, KILL_SECONDS)
         raise
     _signal(children, signal.SIGKILL, KILL_SECONDS)

@@ -87,10 +87,11 @@ def chosen_species(wanted: list[str]) -> list[str]:
     return list(dict.fromkeys(wanted)) or known
 
 
-def check(species: str) -> None:
+def check() -> None:
     """Let the pipeline judge params.yaml strictly before anything runs: a dry run of the first stage."""
+    some = next(iter(params()["species"]))
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "collect", species, "--dry-run"],
+        [sys.executable, "-m", "pipeline", "collect", some, "--dry-run"],
         env=environment(),
         capture_output=True,
         text=True,

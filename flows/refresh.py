@@ -62,8 +62,7 @@ def remember(species: str) -> None:
 def refresh(stages: list[graph.Stage], logs: Path) -> list[Outcome]:
     """Force the collect stages side by side."""
     futures = [
-        look_again.with_options(task_run_name=f"refresh {stage.species}").submit(stage, logs)
-        for stage in stages
+        look_again.with_options(task_run_name=f"refresh {stage.species}").submit(stage, logs) for stage in stages
     ]
     return [outcome(stage, future) for stage, future in zip(stages, futures, strict=True)]
 

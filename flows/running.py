@@ -6,12 +6,14 @@ import logging
 import os
 import sys
 
-from flows import embedded, tables
+from flows import embedded, project, tables
 
 
 def run(species: list[str], *, refresh: bool, debug: bool) -> int:
-    """The exit code: 0, 1 (failed), 130 (stopped)."""
+    """The flow for these species, or for all; the exit code: 0, 1 (failed), 130 (stopped)."""
+    project.chosen_species(species)
     server = None if embedded.join() else embedded.Server()
+    project.check()  # while the server starts; a mistake ends it at once
     if server:
         os.environ["PREFECT_API_URL"] = server.api  # Prefect reads it when it is imported
     from flows.pipeline import pipeline
@@ -19,7 +21,7 @@ def run(species: list[str], *, refresh: bool, debug: bool) -> int:
     if server:
         server.wait()
     _quieten(debug, embedded_server=server is not None)
-    state = pipeline(species=species or None, refresh=refresh, return_state=True)
+    state = pipeline(species=species, refresh=refresh, return_state=True)
     return _report(state, embedded_server=server is not None)
 
 

@@ -77,7 +77,9 @@ def gpus_wanted(kind: str) -> int:
 
     file = Path(os.environ.get("PALEO_ACCELERATE_CONFIG", "infra/accelerate/cpu.yaml"))
     config = (YAML(typ="safe").load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
-    return 0 if config.get("use_cpu") else int(config.get("num_processes") or 1)
+    if config.get("use_cpu"):
+        return 0
+    return max(1, int(config.get("num_processes") or 1) // int(config.get("num_machines") or 1))
 
 
 def _lock_folder() -> Path:

@@ -17,6 +17,7 @@ from flows.graph import Action, Graph, Stage
 if TYPE_CHECKING:
     from flows.pipeline import Result
 
+MLFLOW, PREFECT = "http://127.0.0.1:5000", "http://127.0.0.1:4200"  # where `paleo up` serves by default
 STYLES: dict[Action, str] = {"run": "bold yellow", "restore": "cyan", "after": "yellow", "cached": "dim"}
 
 
@@ -61,12 +62,12 @@ def show_result(result: Result, *, embedded_server: bool) -> None:
 
 
 def _places(result: Result, *, embedded_server: bool) -> Iterable[tuple[str, str]]:
-    page = Path("site/index.html")
+    """Each with the page that shows it, or the command that serves one."""
+    page, store, api = Path("site/index.html"), os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ["PREFECT_API_URL"]
     if page.is_file():
         yield "gallery", str(page.absolute())
-    tracking = os.environ.get("MLFLOW_TRACKING_URI", "")
-    yield "models", f"{tracking}/#/models" if tracking.startswith("http") else "`paleo up`, then http://127.0.0.1:5000/#/models"
-    api = os.environ.get("PREFECT_API_URL", "").removesuffix("/api")
-    yield "runs", "`paleo up`, then http://127.0.0.1:4200/runs" if embedded_server else f"{api}/runs"
+    models, runs = "/#/models?workflowType=machine_learning", "/runs"
+    yield "models", f"{store}{models}" if store.startswith("http") else f"`paleo up`, then {MLFLOW}{models}"
+    yield "runs", f"`paleo up`, then {PREFECT}{runs}" if embedded_server else f"{api.removesuffix('/api')}{runs}"
     if result.logs.is_dir():
         yield "logs", str(result.logs)

@@ -31,13 +31,18 @@ def switches(params: dict[str, Any], over: dict[str, bool] | None) -> dict[str, 
     return chosen
 
 
-def version_data(species: list[str], on: dict[str, bool], say: Callable[[str], None]) -> list[str]:
-    """Commit, tag and push the data sets as dvc.lock names them; returns the tags that are new."""
+def version_data(species: list[str], on: dict[str, bool], say: Callable[[str], None]) -> None:
+    """Commit, tag and push the data sets as dvc.lock names them."""
+    here = Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).is_file() else ""
     if on["commit"]:
-        commit([LOCK], f"Data of {', '.join(species)}", say)
-    tags = [tag for key in species if (tag := _tag(key, say))] if on["tag"] else []
-    push(on, [f"collect@{key}" for key in species], say)
-    return tags
+        before = _lock_at("HEAD")
+        changed = [key for key in species if data_md5(here, key) != data_md5(before, key)]
+        if changed:
+            commit([LOCK], f"Data of {', '.join(changed)}", say)
+    if on["tag"]:
+        for key in species:
+            _tag(key, say)
+    push(on, [f"collect@{key}" for key in species if data_md5(here, key)], say)
 
 
 def version_results(files: list[str], on: dict[str, bool], say: Callable[[str], None]) -> None:
@@ -61,16 +66,19 @@ def _ignored(file: str) -> bool:
     return _run(["git", "check-ignore", "--quiet", "--", file]).returncode == 0
 
 
-def _tag(species: str, say: Callable[[str], None]) -> str:
-    """The new tag's name, or nothing when the last one has the same data."""
-    now = data_md5(git("show", f"HEAD:./{LOCK}"), species)
-    last = latest_tag(species)
-    if not now or (last and data_md5(git("show", f"{last}:./{LOCK}"), species) == now):
-        return ""
+def _lock_at(revision: str) -> str:
+    """dvc.lock as git has it; empty when the revision lacks it."""
+    return _run(["git", "show", f"{revision}:./{LOCK}"]).stdout
+
+
+def _tag(species: str, say: Callable[[str], None]) -> None:
+    """Tag HEAD, unless the last tag has the same data."""
+    now, last = data_md5(_lock_at("HEAD"), species), latest_tag(species)
+    if not now or (last and data_md5(_lock_at(last), species) == now):
+        return
     name = f"{species}/v{int(last.rpartition('/v')[2]) + 1 if last else 1}"
     git("tag", "--annotate", name, "-m", f"Pictures of {species}: {now}")
     say(f"tagged {name}")
-    return name
 
 
 def latest_tag(species: str) -> str:

@@ -24,7 +24,7 @@ from pipeline.families import family
 from pipeline.io import outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
 from pipeline.training import method
-from pipeline.training.cache import Cache, Picture
+from pipeline.training.cache import Picture
 from pipeline.training.loop import COLUMNS, Hooks, run
 from pipeline.training.prepare import Task, prepare
 from pipeline.training.state import Saves
@@ -85,7 +85,7 @@ def _gate(paths: Paths) -> str:
     digest = outputs.read_card(paths.curated)["digest"]
     path = paths.validation / "verdict.json"
     if not path.is_file():
-        raise GateError(f"{paths.species} was not validated, so nothing is trained; run `paleo validate {paths.species}`")
+        raise GateError(f"{paths.species} was not validated, so not trained on; run `paleo validate {paths.species}`")
     verdict = outputs.read_json(path)
     if not verdict["success"]:
         reasons = ", ".join(verdict["stopped"])
@@ -139,7 +139,7 @@ def _trained(task: Task, params: Params, paths: Paths, saves: Saves, accelerator
         tracking.training_run(params, paths, **opened, main_process=main) as tracked,
         steps.shown(f"train {paths.species}", params.train.steps, main_process=main) as show,
     ):
-        job = prepare(task, accelerator, Cache(paths.work / "cache", task.stamp["base_digest"]))
+        job = prepare(task, accelerator, paths.work / "cache")
         begun = time.monotonic()
         hooks = Hooks(
             report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
@@ -216,14 +216,14 @@ def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
         "stage": "train", "species": paths.species, "name": name, "trigger": name,
         "family": params.base.family, "method": params.train.method, "base": params.base.path, **task.stamp,
         "steps": params.train.steps, "params": {"seed": params.seed, **params.train.model_dump(mode="json")},
-        "snapshots": [{"step": step, "path": f"step-{step:06d}"} for step in sorted(set(params.train.snapshots))],
+        "snapshots": [{"step": step, "path": f"step-{step:06d}"} for step in params.train.snapshots],
     }  # fmt: skip
 
 
 def _report(task: Task, params: Params, paths: Paths, history: list[list[float]], seconds: float) -> Report:
     last = history[-max(1, len(history) // 10):]
     loss = sum(row[0] for row in last) / len(last)
-    snapshots = ", ".join(map(str, sorted(set(params.train.snapshots))))
+    snapshots = ", ".join(map(str, params.train.snapshots))
     line = (
         f"train {paths.species}: {params.train.steps} steps ({params.train.method}) on {len(task.pictures)} pictures, "
         f"loss {loss:.4f}, {seconds:.0f} s; snapshots {snapshots} in {paths.model.relative_to(paths.root)}"

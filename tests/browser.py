@@ -32,7 +32,7 @@ FLAGS = [
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 ]
-START_SECONDS = 30
+PATIENCE_SECONDS = 60  # generous: a test that waits is late, one that gives up is wrong
 CODES = {
     "ArrowLeft": 37,
     "ArrowUp": 38,
@@ -60,7 +60,7 @@ class Page:
         number = next(self._numbers)
         self._socket.send(json.dumps({"id": number, "sessionId": self._session, "method": method, "params": params}))
         while True:
-            message = json.loads(self._socket.recv(timeout=START_SECONDS))
+            message = json.loads(self._socket.recv(timeout=PATIENCE_SECONDS))
             if message.get("id") == number and message.get("sessionId") == self._session:
                 assert "error" not in message, f"{method}: {message['error']}"
                 return message["result"]
@@ -83,7 +83,7 @@ class Page:
         assert "exceptionDetails" not in result, result["exceptionDetails"]
         return result["result"].get("value")
 
-    def wait(self, condition: str, seconds: float = 10) -> None:
+    def wait(self, condition: str, seconds: float = PATIENCE_SECONDS) -> None:
         until = time.monotonic() + seconds
         while not self.run(f"Boolean({condition})"):
             assert time.monotonic() < until, f"never came true: {condition}"
@@ -155,12 +155,12 @@ def browser() -> Iterator[Page]:
                 yield Page(socket, _tab(socket))
         finally:
             process.terminate()
-            process.wait(START_SECONDS)
+            process.wait(PATIENCE_SECONDS)
 
 
 def _address(profile: Path, process: subprocess.Popen) -> str:
     """Where the started browser listens: it writes port and path to a file."""
-    until = time.monotonic() + START_SECONDS
+    until = time.monotonic() + PATIENCE_SECONDS
     port_file = profile / "DevToolsActivePort"
     while not (port_file.exists() and len(port_file.read_text().splitlines()) == 2):
         assert process.poll() is None, f"Chromium ended with {process.returncode}"
@@ -179,6 +179,6 @@ def _tab(socket: ClientConnection) -> str:
 def _ask(socket: ClientConnection, method: str, **params: Any) -> dict:
     socket.send(json.dumps({"id": 0, "method": method, "params": params}))
     while True:
-        message = json.loads(socket.recv(timeout=START_SECONDS))
+        message = json.loads(socket.recv(timeout=PATIENCE_SECONDS))
         if message.get("id") == 0:
             return message["result"]

@@ -161,7 +161,7 @@ class Dreambooth(Section):
 class Prior(Section):
     weight: Annotated[float, Field(ge=0)]
     images: NonNegativeInt
-    prompt: str
+    prompt: Template
 
 
 class Train(Section):
@@ -181,6 +181,14 @@ class Train(Section):
     prior: Prior
     dreambooth: Dreambooth
     lora: Lora
+
+    @field_validator("snapshots")
+    @classmethod
+    def _are_reached(cls, snapshots: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        last = info.data.get("steps", max(snapshots))  # absent when `steps` itself is wrong
+        if late := [step for step in snapshots if step > last]:
+            raise ValueError(f"step {late[0]} is never reached, since train.steps is {last}")
+        return tuple(sorted(set(snapshots)))
 
 
 class Sample(Section):

@@ -125,7 +125,7 @@ def _columns(rows, snapshots, real: bool, outside, metrics: Mapping[str, Any]) -
     ordered = sorted(steps.items(), key=lambda item: (item[1], item[0]))
     checkpoints = [_checkpoint(label, step, chosen, measured.get(str(step), {})) for label, step in ordered]
     first = [Column(REAL, "real", "real", "held out, never trained on")] if real else []
-    return (*first, *checkpoints, *(Column(f"x-{o.name}", o.name, "external", "not ours; no seed") for o in outside))
+    return (*first, *checkpoints, *(Column(f"x-{o.name}", o.name, "external", "from elsewhere, no seed") for o in outside))
 
 
 def _checkpoint(label: str, step: int, chosen: str | None, values: Mapping[str, Any]) -> Column:

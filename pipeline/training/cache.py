@@ -26,7 +26,7 @@ from pipeline.families.parts import Conditioning, Parts
 from pipeline.training.trainable import write_tensors
 
 RESIZE = "lanczos, shortest side, centre crop"
-PRIOR_STEPS, PRIOR_GUIDANCE, PRIOR_BATCH = 20, 3.0, 16
+PRIOR_STEPS, PRIOR_GUIDANCE, PRIOR_BATCH = 20, 3.0, 4
 Tensors = dict[str, torch.Tensor]
 
 
@@ -41,14 +41,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of tensors by content; `model` is the digest of the base's weights."""
+    """A folder of tensors by content; `model` is the digest of the base's weights, `precision` of the computation."""
 
     folder: Path
     model: str
+    precision: str
 
     def get(self, kind: str, decided_by: Any, parts: Parts, make: Callable[[], Tensors]) -> Tensors:
         """The tensors that `make` gives; a file that cannot be read is made again."""
-        where = [str(parts.device.type), str(parts.dtype)]  # other hardware rounds otherwise
+        where = [parts.device.type, str(parts.dtype), self.precision]  # other hardware rounds otherwise
         path = self.folder / kind / f"{digest_json([decided_by, where])[:32]}.safetensors"
         try:
             return load_file(path, device=str(parts.device))

@@ -36,8 +36,8 @@ class Task:
     stamp: dict[str, str]
 
 
-def prepare(task: Task, accelerator: Accelerator, store: Cache) -> Job:
-    """Load the base, look at every picture and sentence once, attach the method.
+def prepare(task: Task, accelerator: Accelerator, folder: Path) -> Job:
+    """Load the base, look at every picture and sentence once (`folder` is the cache), attach the method.
 
     Raises
     ------
@@ -49,8 +49,9 @@ def prepare(task: Task, accelerator: Accelerator, store: Cache) -> Job:
     process = objective.from_config(parts.scheduler)
     learns = method(task.train.method)
     # The other processes wait, and then find in the cache what the first has computed.
+    store = Cache(folder, task.stamp["base_digest"], accelerator.mixed_precision)
     with accelerator.main_process_first():
-        examples = _examples(task, parts, store)
+        examples = _examples(task, parts, store, accelerator)
         frozen = None if learns.learns_text(task.train) else cache.conditioning(store, parts, examples.sentences)
     parts.vae.to("cpu")  # everything is encoded
     trainable = learns.attach(parts, task.train, task.seed, DTYPES.get(accelerator.mixed_precision, torch.float32))
@@ -68,12 +69,14 @@ def _check_side(parts: Parts, side_px: int) -> None:
         raise ParamsError(f"train.resolution_px is {side_px}, but this base needs a multiple of {unit}; take {near}")
 
 
-def _examples(task: Task, parts: Parts, store: Cache) -> Examples:
+def _examples(task: Task, parts: Parts, store: Cache, accelerator: Accelerator) -> Examples:
     side_px, prior = task.train.resolution_px, task.train.prior
     latents = [cache.picture_latents(store, parts, task.pictures, side_px)]
     captions = [picture.caption for picture in task.pictures]
     if prior.images and prior.weight:
-        latents.append(cache.prior_latents(store, parts, task.prior_prompt, prior.images, side_px, task.seed))
+        with accelerator.autocast():
+            drawn = cache.prior_latents(store, parts, task.prior_prompt, prior.images, side_px, task.seed)
+        latents.append(drawn.float())
         captions += [task.prior_prompt] * prior.images
     sentences = ("", *dict.fromkeys(caption for caption in captions if caption))
     texts = tuple(sentences.index(caption) for caption in captions)

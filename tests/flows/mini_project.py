@@ -50,12 +50,10 @@ def dvc(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def flows(folder: Path, *arguments: str, seconds: float = 100, **more: str) -> subprocess.CompletedProcess[str]:
+def flows(folder: Path, *arguments: str, seconds: float = 250, **more: str) -> subprocess.CompletedProcess[str]:
     """`paleo run | plan | up`; the caller looks at the exit code."""
     command = [sys.executable, "-m", "flows", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=seconds
-    )
+    return subprocess.run(command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=seconds)
 
 
 def start(folder: Path, *arguments: str, log: Path, **more: str) -> subprocess.Popen[bytes]:
@@ -76,7 +74,7 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
-def until(condition, what: str, seconds: float = 60):
+def until(condition, what: str, seconds: float = 150):
     """Wait for a true value and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

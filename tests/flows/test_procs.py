@@ -105,7 +105,8 @@ def test_leases_never_overlap_and_never_deadlock(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("config", "wanted"), [("use_cpu: true\nnum_processes: 2\n", 0), ("num_processes: 4\n", 4), ("", 1)]
+    ("config", "wanted"),
+    [("use_cpu: true", 0), ("num_processes: 4", 4), ("num_processes: 4\nnum_machines: 2", 2), ("", 1)],
 )
 def test_a_training_wants_the_gpus_that_its_config_names(tmp_path, monkeypatch, config, wanted):
     (tmp_path / "config.yaml").write_text(config)

@@ -30,7 +30,7 @@ def test_everything_answers_and_its_address_is_printed(up, addresses):
 
 
 def deployment(api: str) -> dict:
-    found = mini.until(lambda: httpx.post(f"{api}/deployments/filter", json={}).json(), "a deployment", 30)
+    found = mini.until(lambda: httpx.post(f"{api}/deployments/filter", json={}).json(), "a deployment")
     return found[0]
 
 
@@ -56,11 +56,11 @@ def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, address
     api = addresses["PREFECT_API_URL"]
     mini.wish(up, "steps", "600")
     run_id = start_run(api, species=["ants"])
-    mini.until(lambda: list((up / ".work/logs").glob("2*/train@ants.log")), "it trains", 90)
+    mini.until(lambda: list((up / ".work/logs").glob("2*/train@ants.log")), "it trains")
     log = next((up / ".work/logs").glob("2*/train@ants.log"))
-    mini.until(lambda: "step 2" in log.read_text(), "it trains", 30)
+    mini.until(lambda: "step 2" in log.read_text(), "it trains")
     httpx.post(f"{api}/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
-    mini.until(lambda: state(api, run_id) == "CANCELLED", "it is cancelled", 60)
+    mini.until(lambda: state(api, run_id) == "CANCELLED", "it is cancelled")
     mini.until(lambda: (up / ".work/train-ants.json").is_file(), "it has saved", 10)
     mini.until(lambda: not [name for name in mini.survivors(up) if "pipeline" in name], "no stage is left", 10)
     mini.unwish(up, "steps")
@@ -108,7 +108,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh
 def test_a_stop_while_it_starts_leaves_nobody(fresh, tmp_path):
     ports = [f"--{name}-port={embedded.free_port()}" for name in ("prefect", "mlflow", "gallery")]
     process = mini.start(fresh, "up", *ports, log=tmp_path / "up.log")
-    mini.until(lambda: (fresh / ".work/logs/gallery.log").exists(), "children", 30)
+    mini.until(lambda: (fresh / ".work/logs/gallery.log").exists(), "children")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 130
+    assert process.wait(120) == 130
     assert not mini.survivors(fresh)

@@ -64,13 +64,13 @@ class ClipSettings:
 class AutoencoderSettings:
     phase: Phase = Phase(steps=4_500, batch=16, peak_rate=2e-3, weight_decay=0.0)
     channels: tuple[int, ...] = (16, 32, 64, 64)
-    latent_channels: int = 16
+    latent_channels: int = 32
     kl_weight: float = 1e-6
 
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    phase: Phase = Phase(steps=12_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
+    phase: Phase = Phase(steps=9_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
     channels: tuple[int, ...] = (80, 128)
     norm_groups: int = 16
     heads: int = 4

@@ -1,0 +1,86 @@
+"""Stable Diffusion and SDXL: what our families do is what diffusers' own pipelines do."""
+
+import shutil
+
+import pytest
+import torch
+from diffusers import DDIMScheduler
+
+from pipeline.core.errors import InputError, ParamsError
+from pipeline.families import family, sd, sdxl
+from tests import tiny_models
+
+PROMPTS = ["", "a painting of a long tailed bird"]
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {"sd": sd.load(tiny_models.write_sd(folder / "sd")), "sdxl": sdxl.load(tiny_models.write_sdxl(folder / "sdxl"))}
+
+
+def _pipeline(parts):
+    return family(parts.family).pipeline(parts, DDIMScheduler.from_config({**parts.scheduler, "steps_offset": 1}))
+
+
+@torch.no_grad()
+def test_sd_reads_prompts_as_its_pipeline_does(parts):
+    ours = sd.encode_prompt(parts["sd"], PROMPTS)
+    theirs, _ = _pipeline(parts["sd"]).encode_prompt(PROMPTS, "cpu", 1, do_classifier_free_guidance=False)
+    assert torch.equal(ours.states, theirs) and ours.pooled is None
+
+
+@torch.no_grad()
+def test_sdxl_reads_prompts_as_its_pipeline_does(parts):
+    ours = sdxl.encode_prompt(parts["sdxl"], PROMPTS)
+    states, _, pooled, _ = _pipeline(parts["sdxl"]).encode_prompt(PROMPTS, device="cpu", do_classifier_free_guidance=False)
+    assert torch.equal(ours.states, states) and torch.equal(ours.pooled, pooled)
+
+
+@torch.no_grad()
+def test_sdxl_tells_the_size_of_an_uncropped_picture(parts):
+    assert sdxl.time_ids(parts["sdxl"], torch.zeros(2, 4, 8, 6)).tolist() == [[16, 12, 0, 0, 16, 12]] * 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_a_prediction_has_the_shape_of_the_latents(parts, name):
+    conditioning = family(name).encode_prompt(parts[name], PROMPTS)
+    latents = torch.zeros(2, 4, 8, 8)
+    assert family(name).predict(parts[name], latents, torch.tensor([5, 900]), conditioning).shape == latents.shape
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_its_pipeline_draws(parts, name):
+    drawn = _pipeline(parts[name])("a bird", num_inference_steps=2, height=16, width=16, guidance_scale=2.0)
+    assert drawn.images[0].size == (16, 16)
+
+
+def test_a_prompt_longer_than_the_window_is_cut(parts):
+    assert sd.encode_prompt(parts["sd"], ["a" * 100]).states.shape[1] == tiny_models.CONTEXT
+
+
+def test_scale_and_size_are_read_from_the_weights(parts):
+    assert parts["sd"].pixels_per_latent == 2 and parts["sd"].latent_channels == 4
+
+
+@pytest.mark.parametrize("missing", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])
+def test_a_missing_part_is_named(parts, tmp_path, missing):
+    folder = shutil.copytree(parts["sd"].folder, tmp_path / "base")
+    shutil.rmtree(folder / missing)
+    with pytest.raises(InputError, match=f"has no {missing}/.*download"):
+        sd.load(folder)
+
+
+def test_broken_weights_are_named(parts, tmp_path):
+    folder = shutil.copytree(parts["sd"].folder, tmp_path / "base")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"<html>not found</html>")
+    with pytest.raises(InputError, match="unet' cannot be loaded .*download it again"):
+        sd.load(folder)
+
+
+def test_an_unknown_family_answers_with_the_nearest():
+    with pytest.raises(ParamsError, match="base.family is 'sdx', which is no family; did you mean 'sdxl'?"):
+        family("sdx")
+    with pytest.raises(ParamsError, match="known are sd, sdxl"):
+        family("flux")

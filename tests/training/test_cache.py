@@ -1,0 +1,101 @@
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.core.errors import InputError
+from pipeline.families import sd
+from pipeline.training import cache
+from pipeline.training.cache import Cache, Picture
+
+
+def _picture(number: int = 0, size: tuple[int, int] = (24, 20)) -> Picture:
+    pixels = np.random.default_rng(number).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return Picture(f"train/{number}.png", stream.getvalue(), "a bird")
+
+
+@pytest.fixture(scope="module")
+def parts(sd_base):
+    return sd.load(sd_base)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Cache(tmp_path / "cache", model="m1", precision="no")
+
+
+def _files(store):
+    return sorted(store.folder.rglob("*.safetensors"))
+
+
+def test_latents_are_the_scaled_mean_of_the_picture_and_its_mirror_image(parts, store):
+    latents = cache.picture_latents(store, parts, [_picture()], 16)
+    pixels = cache.square(_picture(), 16)
+    with torch.no_grad():
+        wanted = parts.vae.encode(torch.stack([pixels, pixels.flip(-1)])).latent_dist.mean * 0.5
+    assert latents.shape == (1, 2, 4, 8, 8)
+    torch.testing.assert_close(latents[0], wanted)
+
+
+def test_what_is_known_is_not_computed_again(parts, store, monkeypatch):
+    first = cache.picture_latents(store, parts, [_picture(0), _picture(1)], 16)
+    monkeypatch.setattr(cache, "encode", lambda *_: pytest.fail("encoded again"))
+    assert torch.equal(cache.picture_latents(store, parts, [_picture(1), _picture(0)], 16), first.flip(0))
+
+
+def test_other_bytes_another_size_or_precision_are_other_entries(parts, store):
+    cache.picture_latents(store, parts, [_picture(0)], 16)
+    cache.picture_latents(store, parts, [_picture(1)], 16)
+    cache.picture_latents(store, parts, [_picture(0)], 8)
+    cache.picture_latents(Cache(store.folder, "m1", precision="bf16"), parts, [_picture(0)], 16)
+    assert len(_files(store)) == 4
+
+
+def test_what_was_cached_before_changes_no_bit(parts, store, tmp_path):
+    cache.picture_latents(store, parts, [_picture(2)], 16)
+    warm = cache.picture_latents(store, parts, [_picture(number) for number in range(4)], 16)
+    cold = cache.picture_latents(Cache(tmp_path / "other", "m1", "no"), parts, [_picture(n) for n in range(4)], 16)
+    assert torch.equal(warm, cold)
+
+
+def test_a_damaged_entry_is_made_again(parts, store):
+    first = cache.picture_latents(store, parts, [_picture()], 16)
+    (path,) = _files(store)
+    path.write_bytes(path.read_bytes()[:-40])
+    assert torch.equal(cache.picture_latents(store, parts, [_picture()], 16), first)
+
+
+def test_sentences_are_read_as_the_family_reads_them(parts, store):
+    rows = cache.conditioning(store, parts, ["", "a bird"])
+    with torch.no_grad():
+        torch.testing.assert_close(rows.states, sd.encode_prompt(parts, ["", "a bird"]).states)
+    assert torch.equal(cache.conditioning(store, parts, ["a bird"]).states[0], rows.states[1])
+
+
+def test_prior_pictures_are_drawn_once_and_depend_on_the_seed_alone(parts, store, monkeypatch):
+    first = cache.prior_latents(store, parts, "a bird", 3, 16, seed=1)
+    assert first.shape == (3, 2, 4, 8, 8) and torch.isfinite(first).all()
+    assert not torch.equal(first, cache.prior_latents(store, parts, "a bird", 3, 16, seed=2))
+    monkeypatch.setattr(cache, "draw", lambda *_: pytest.fail("drawn again"))
+    assert torch.equal(cache.prior_latents(store, parts, "a bird", 3, 16, seed=1), first)
+
+
+@pytest.mark.parametrize(("size", "left", "top"), [((40, 16), 12, 0), ((16, 40), 0, 12)])
+def test_the_middle_of_a_picture_is_kept(size, left, top):
+    pixels = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    pixels[top : top + 16, left : left + 16] = (255, 0, 128)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    kept = cache.square(Picture("a.png", stream.getvalue(), ""), 16)
+    assert kept.shape == (3, 16, 16)
+    assert kept.amin(dim=(1, 2)).tolist() == kept.amax(dim=(1, 2)).tolist() == [1.0, -1.0, pytest.approx(0.0039, abs=1e-3)]
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"", _picture().content[:200]])
+def test_what_is_no_picture_is_named(content):
+    with pytest.raises(InputError, match="'train/x.png' is no readable picture; run `paleo curate` again"):
+        cache.square(Picture("train/x.png", content, ""), 16)
