@@ -21,7 +21,7 @@ from pipeline.io.progress import track
 from pipeline.io.weights import model_folder
 from pipeline.metrics import METRICS, gain, real_values, score
 from pipeline.metrics.choice import Choice, Scores, choose, with_interval
-from pipeline.metrics.evidence import Reference, Samples
+from pipeline.metrics.evidence import Reference, Samples, Views
 from pipeline.metrics.nearest_train import nearest, threshold
 from pipeline.metrics.species_accuracy import nearest_species
 
@@ -80,25 +80,32 @@ def _curated(params: Params, paths: Paths) -> dict[str, pd.DataFrame]:
 
 
 def _reference(eyes: clip.Clip, curated: Mapping[str, pd.DataFrame], params: Params, paths: Paths) -> Reference:
-    """Embed the held-out pictures of all species and the training pictures of this one."""
-    held_out = {name: table[table["split"] == "holdout"] for name, table in curated.items()}
-    train = curated[paths.species].query("split == 'train'")
-    for split, rows in (("held-out", held_out[paths.species]), ("training", train)):
-        if rows.empty:
-            raise InputError(f"{paths.curated} has no {split} pictures to measure with; see curate.holdout_fraction")
-    pictures = _pictures(paths.curated, train["file_name"], params)
+    """Embed the curated pictures of every species that has held-out ones."""
+    own = curated[paths.species]
+    for split, name in (("holdout", "held-out"), ("train", "training")):
+        if not (own["split"] == split).any():
+            raise InputError(f"{paths.curated} has no {name} pictures to measure with; see curate.holdout_fraction")
+    measurable = {species: table for species, table in curated.items() if (table["split"] == "holdout").any()}
+    views = {
+        split: {
+            species: _views(eyes, paths.of(species).curated, table.loc[table["split"] == split, "file_name"], params)
+            for species, table in measurable.items()
+        }
+        for split in ("holdout", "train")
+    }
+    captions = own.loc[own["split"] == "holdout", "caption"]
     return Reference(
         species=paths.species,
-        holdout={
-            name: clip.embed_images(eyes, _pictures(paths.of(name).curated, rows["file_name"], params))
-            for name, rows in held_out.items()
-            if len(rows)
-        },
-        holdout_texts=clip.embed_texts(eyes, _known_words(held_out[paths.species]["caption"], params, paths.species)),
-        train=clip.embed_images(eyes, pictures),
-        train_mirrored=clip.embed_images(eyes, [ImageOps.mirror(picture) for picture in pictures]),
-        train_names=tuple(train["file_name"]),
+        **views,
+        holdout_texts=clip.embed_texts(eyes, _known_words(captions, params, paths.species)),
+        train_names=tuple(own.loc[own["split"] == "train", "file_name"]),
     )
+
+
+def _views(eyes: clip.Clip, folder: Path, names: Sequence[str], params: Params) -> Views:
+    pictures = _pictures(folder, names, params)
+    mirrored = [ImageOps.mirror(picture) for picture in pictures]
+    return Views(clip.embed_images(eyes, pictures), clip.embed_images(eyes, mirrored))
 
 
 def _known_words(captions: Sequence[str], params: Params, species: str) -> list[str]:
@@ -152,7 +159,7 @@ def _scores(
 def _per_image(table: pd.DataFrame, samples: Samples, reference: Reference) -> pd.DataFrame:
     """One row a sample, in the order of samples.parquet."""
     index, cosine = nearest(samples.rows, reference)
-    compared = len(reference.holdout) > 1
+    compared = reference.can_compare
     species = nearest_species(samples.rows, reference) if compared else np.full(len(table), "")
     chosen = ["file_name", "checkpoint", "step", "prompt_index", "prompt", "seed"]
     return table[chosen].assign(

@@ -221,7 +221,7 @@ def write_evaluation(params: Params, paths: Paths, samples: pd.DataFrame, metada
             "name": params.species[paths.species].name,
             "chosen_step": 250,
             "chosen_checkpoint": "step-000250",
-            "reason": "Step 250: species accuracy 92 %, as good as 500 within 2 points, with fewer steps.",
+            "reason": "step 250: species accuracy 88 % [82, 93] against 31 % for the base; step 50 reaches 57 %",
             "n_images": len(rows),
             "base": plain["0"],
             "chosen": plain["250"],
@@ -232,7 +232,7 @@ def write_evaluation(params: Params, paths: Paths, samples: pd.DataFrame, metada
         },
     )
     gain = {"value": 0.61, "low": 0.5, "high": 0.72, "n": 24}
-    outputs.write_json(paths.evaluation / "details/verdict.json", {"species": paths.species, "step": 250, "gain": gain})
+    outputs.write_json(paths.evaluation / "details/verdict.json", {"species": paths.species, "step": 250, "better_than_base": True, "gain": gain})
     lineage = _digest(f"lineage {paths.species}")[:16]
     outputs.write_card(paths.evaluation / "details", stage="evaluate", species=paths.species, lineage_id=lineage)
 

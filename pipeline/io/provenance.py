@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+WRITTEN_BY_RUNS = (":!dvc.lock", ":!reports")  # they change in every run, and digests tell what was in them
 FROM_ENVIRONMENT = {
     "DVC_EXP_NAME": "dvc_experiment",
     "PREFECT__FLOW_RUN_ID": "prefect_flow_run_id",  # set by Prefect's workers
@@ -21,7 +22,7 @@ def provenance(root: Path) -> dict[str, str]:
     tags = {tag: os.environ[name] for name, tag in FROM_ENVIRONMENT.items() if os.environ.get(name)}
     commit = _git(root, "rev-parse", "HEAD")
     if commit:
-        dirty = _git(root, "status", "--porcelain", "--untracked-files=no") != ""
+        dirty = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN_BY_RUNS) != ""
         tags |= {"mlflow.source.git.commit": commit, "git_commit": commit, "git_dirty": str(dirty).lower()}
     return tags
 

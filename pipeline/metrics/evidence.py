@@ -30,22 +30,48 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Reference:
-    """The curated pictures: held-out ones of every species; of this one also their captions and its training pictures.
+class Views:
+    """Curated pictures and their mirror images, in the same order: each is (n, d)."""
 
-    Training pictures come with their mirror images, which training may have shown as well.
-    """
+    plain: Rows
+    mirrored: Rows
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    @property
+    def both(self) -> Rows:
+        """(2n, d)."""
+        return np.concatenate([self.plain, self.mirrored])
+
+    def without(self, index: int) -> Views:
+        """All but one picture."""
+        return Views(np.delete(self.plain, index, axis=0), np.delete(self.mirrored, index, axis=0))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The curated pictures of every species; of the measured one also its captions and its training pictures' names."""
 
     species: str
-    holdout: Mapping[str, Rows]
+    holdout: Mapping[str, Views]
+    train: Mapping[str, Views]
     holdout_texts: Rows
-    train: Rows
-    train_mirrored: Rows
     train_names: tuple[str, ...]
 
     @property
     def own_holdout(self) -> Rows:
-        return self.holdout[self.species]
+        """(h, d), not mirrored."""
+        return self.holdout[self.species].plain
+
+    @property
+    def own_train(self) -> Views:
+        return self.train[self.species]
+
+    @property
+    def can_compare(self) -> bool:
+        """Is there another species to tell this one from?"""
+        return len(self.holdout) > 1
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ QUANTILE = 0.99
 
 def nearest(rows: Rows, reference: Reference) -> tuple[np.ndarray, np.ndarray]:
     """(n, d) -> index (n,) of the nearest training picture, and the cosine (n,) to it or to its mirror image."""
-    cosines = np.maximum(rows @ reference.train.T, rows @ reference.train_mirrored.T)
+    cosines = np.maximum(rows @ reference.own_train.plain.T, rows @ reference.own_train.mirrored.T)
     index = cosines.argmax(axis=1)
     return index, cosines[np.arange(len(rows)), index]
 

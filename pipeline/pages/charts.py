@@ -17,10 +17,11 @@ ROBUST = 0.99  # of the losses fit in the picture; a spike would flatten the res
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is called, what it says, and how its values are written."""
+    """How a metric is called, in full and in a narrow column, what it says, and how its values are written."""
 
     key: str
     title: str
+    short: str
     says: str
     share: bool = False
 
@@ -30,26 +31,27 @@ class Metric:
             return "–"
         return f"{100 * value:.0f} %" if self.share else f"{value:.3f}"
 
+    def change(self, value: float) -> str:
+        """A difference of two values."""
+        return f"{100 * value:+.0f} points" if self.share else f"{value:+.3f}"
 
+
+NEARER = "share nearer to this animal's held-out pictures than to any other's"
 KNOWN = (
-    Metric(
-        "species_accuracy",
-        "Species accuracy",
-        "share nearer to this animal's held-out pictures than to any other's",
-        True,
-    ),
-    Metric("clip_i", "Likeness (CLIP-I)", "cosine to the held-out pictures; higher is more alike"),
-    Metric("clip_t", "Prompt fidelity (CLIP-T)", "cosine to the words of the prompt; higher is closer to them"),
-    Metric("diversity", "Diversity", "how different the pictures of one prompt are; near 0 the model has collapsed"),
-    Metric("nearest_train", "Nearest training picture", "cosine to it; near 1 the model copies"),
-    Metric("memorised", "Copies", "share nearer to a training picture than held-out ones are", True),
+    Metric("species_accuracy", "Species accuracy", "accuracy", NEARER, True),
+    Metric("clip_i", "Likeness (CLIP-I)", "CLIP-I", "cosine to the held-out pictures; higher is more alike"),
+    Metric("clip_t", "Prompt fidelity (CLIP-T)", "CLIP-T", "cosine to the prompt; higher is closer to its words"),
+    Metric("diversity", "Diversity", "diversity", "how different the pictures of one prompt are; near 0 they are one"),
+    Metric("nearest_train", "Nearest training picture", "nearest", "cosine to it; near 1 the model copies"),
+    Metric("memorised", "Copies", "copies", "share nearer to a training picture than held-out ones are", True),
 )
 METRICS = {metric.key: metric for metric in KNOWN}
 
 
 def metric(key: str) -> Metric:
     """What is known of a metric; one that is new here is shown under its own name."""
-    return METRICS.get(key) or Metric(key, key.replace("_", " ").capitalize(), "")
+    name = key.replace("_", " ")
+    return METRICS.get(key) or Metric(key, name.capitalize(), name, "")
 
 
 def interval_chart(

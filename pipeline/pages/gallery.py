@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.pages import render
-from pipeline.pages.charts import METRICS, interval_chart, loss_chart, metric
+from pipeline.pages.charts import METRICS, Metric, interval_chart, loss_chart, metric
 from pipeline.pages.credits import licence_counts
 from pipeline.pages.suite import Gap, Shot, Suite
 
@@ -30,7 +30,7 @@ class Animal:
     model: Mapping[str, Any] = field(default_factory=dict)
     losses: Sequence[Mapping[str, float]] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    gain: Mapping[str, Any] = field(default_factory=dict)
+    verdict: Mapping[str, Any] = field(default_factory=dict)
     missing: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
 
@@ -51,6 +51,7 @@ def species_page(title: str, animal: Animal) -> str:
         funnel=_funnel(animal),
         licences=licence_counts(animal.credits),
         usage=_usage(animal),
+        gain=_gain(animal),
     )
 
 
@@ -61,11 +62,11 @@ def overview_page(title: str, animals: Sequence[Animal]) -> str:
 
 def _facts(animal: Animal) -> list[tuple[str, str]]:
     """The few numbers at the top of a page."""
-    accuracy = _before_after(animal.metrics, "species_accuracy")
+    primary, values = _primary(animal.metrics)
     chosen = animal.metrics.get("chosen_step")
     splits = [sum(entry["split"] == split for entry in animal.credits) for split in ("trained on", "held out")]
     facts = [
-        ("species accuracy, base → chosen", " → ".join(accuracy) if accuracy else ""),
+        (f"{primary.title}, base → chosen", " → ".join(map(primary.text, values))),
         ("chosen", "" if chosen is None else f"step {chosen}" if chosen else "the base"),
         ("pictures trained on, held out", f"{splits[0]}, {splits[1]}" if animal.credits else ""),
         ("licences", str(len(licence_counts(animal.credits)) or "")),
@@ -74,9 +75,19 @@ def _facts(animal: Animal) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
-def _before_after(metrics: Mapping[str, Any], key: str) -> tuple[str, str] | None:
+def _primary(metrics: Mapping[str, Any]) -> tuple[Metric, list[float]]:
+    """The metric that chose the step, with its value for the base and for the chosen one; none when nothing is measured."""
+    key = metrics.get("primary", "species_accuracy")
     values = [metrics.get(which, {}).get(key) for which in ("base", "chosen")]
-    return None if None in values else (metric(key).text(values[0]), metric(key).text(values[1]))
+    return metric(key), [] if None in values else values
+
+
+def _gain(animal: Animal) -> str:
+    """By how much the chosen step beats the base, picture by picture."""
+    gain, change = animal.verdict.get("gain", {}), _primary(animal.metrics)[0].change
+    if gain.get("value") is None:
+        return ""
+    return f"{change(gain['value'])} (95 % interval {change(gain['low'])} to {change(gain['high'])})"
 
 
 def _charts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -96,7 +107,7 @@ def _rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
             "label": f"step {step}" if int(step) else "base",
             "chosen": int(step) == metrics.get("chosen_step"),
             "values": [(key, _interval(key, values.get(key))) for key in _keys(metrics)],
-            "n": max((entry.get("n") or 0 for entry in values.values()), default=0),
+            "n": values.get("clip_t", {}).get("n", ""),  # of diversity it is the number of pairs
         }
         for step, values in steps
     ]
@@ -142,16 +153,12 @@ def _usage(animal: Animal) -> str:
 
 
 def _card(animal: Animal) -> dict[str, Any]:
-    accuracy = _before_after(animal.metrics, "species_accuracy")
-    shares = [animal.metrics.get(which, {}).get("species_accuracy") for which in ("base", "chosen")]
+    primary, values = _primary(animal.metrics)
+    bars = [{"label": label, "text": primary.text(v), "share": v} for label, v in zip(("base", "chosen"), values)]
     return {
         "animal": animal,
-        "accuracy": [
-            {"label": label, "text": text, "share": share}
-            for label, text, share in zip(("base", "chosen"), accuracy, shares)
-        ]
-        if accuracy
-        else [],
+        "primary": primary.title,
+        "bars": bars,
         "strips": _strips(animal),
         "licences": licence_counts(animal.credits),
         "facts": dict(_facts(animal)),

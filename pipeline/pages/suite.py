@@ -123,15 +123,19 @@ def _columns(rows, snapshots, real: bool, outside, metrics: Mapping[str, Any]) -
     steps = dict(snapshots) | {row["checkpoint"]: int(row["step"]) for row in rows}
     chosen, measured = metrics.get("chosen_checkpoint"), metrics.get("steps", {})
     ordered = sorted(steps.items(), key=lambda item: (item[1], item[0]))
-    checkpoints = [_checkpoint(label, step, chosen, measured.get(str(step), {})) for label, step in ordered]
+    primary = metrics.get("primary", "")
+    checkpoints = [_checkpoint(label, step, label == chosen, measured.get(str(step), {}), primary) for label, step in ordered]
     first = [Column(REAL, "real", "real", "held out, never trained on")] if real else []
-    return (*first, *checkpoints, *(Column(f"x-{o.name}", o.name, "external", "from elsewhere, no seed") for o in outside))
+    return (
+        *first,
+        *checkpoints,
+        *(Column(f"x-{o.name}", o.name, "external", "from elsewhere, no seed") for o in outside),
+    )
 
 
-def _checkpoint(label: str, step: int, chosen: str | None, values: Mapping[str, Any]) -> Column:
-    accuracy = values.get("species_accuracy")
-    note = f"accuracy {metric('species_accuracy').text(accuracy['value'])}" if accuracy else ""
-    return Column(label, f"step {step}" if step else "base", "step" if step else "base", note, step, label == chosen)
+def _checkpoint(label: str, step: int, chosen: bool, values: Mapping[str, Any], primary: str) -> Column:
+    note = f"{metric(primary).short} {metric(primary).text(values[primary]['value'])}" if primary in values else ""
+    return Column(label, f"step {step}" if step else "base", "step" if step else "base", note, step, chosen)
 
 
 def _commands(species: str, metrics: Mapping[str, Any]):
@@ -198,9 +202,9 @@ class _Cells:
         if not pictures:
             return [Gap(outside.reasons.get(index) or outside.reason)]
         facts = (("made by", outside.name), ("prompt", prompt), ("seed", "unknown"))
-        return [
-            Shot(**picture, alt=f"{prompt}, by {outside.name}", label=outside.name, facts=facts) for picture in pictures
-        ]
+        alt, several = f"{prompt}, by {outside.name}", len(pictures) > 1
+        labels = [f"picture {number}" if several else "" for number in range(1, len(pictures) + 1)]
+        return [Shot(**picture, alt=alt, label=label, facts=facts) for picture, label in zip(pictures, labels)]
 
     def _sample(self, row: Mapping[str, Any] | None, column: Column, seed: int) -> Shot | Gap:
         if row is None:
@@ -211,7 +215,7 @@ class _Cells:
             alt=f"{row['prompt']}, {column.label}, seed {seed}",
             label=f"seed {seed}",
             facts=_facts(row) + _score_facts(scores),
-            score=f"CLIP-I {metric('clip_i').text(scores['clip_i'])}" if scores else "",
+            score=_score(scores),
             hit=scores.get("species_hit"),
             rank=scores.get("clip_i", 0.0) + bool(scores.get("species_hit")),
             parameters=self.sampled.parameters.get(row["file_name"], ""),
@@ -235,6 +239,13 @@ def _facts(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "size": f"{row['width_px']} × {row['height_px']} px",
     }
     return tuple((name, str(value)) for name, value in facts.items() if value != "")
+
+
+def _score(scores: Mapping[str, Any]) -> str:
+    """The line below a picture of the table."""
+    if not scores:
+        return ""
+    return f"CLIP-I {metric('clip_i').text(scores['clip_i'])}" + (", looks copied" if scores.get("memorised") else "")
 
 
 def _score_facts(scores: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,20 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
         # safetensors refuses strided (channels-last) and shared memory.
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         save_file(plain, partial, {"format": "pt", **metadata})
+        _sort_metadata(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _sort_metadata(path: Path) -> None:
+    """safetensors writes metadata in an order that differs from call to call; the same weights are the same bytes."""
+    with path.open("r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > size:  # the data begins after `size` bytes, so the header must not grow
+            raise ValueError(f"the header of {path.name} cannot be put in order: {len(text)} of {size} bytes")
+        stream.seek(8)
+        stream.write(text.ljust(size))

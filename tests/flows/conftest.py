@@ -33,7 +33,7 @@ def up(fresh_template, tmp_path_factory) -> Path:
     log = folder.with_suffix(".log")
     process = mini.start(folder, "up", "--cron", "0 3 1 1 *", *ports, log=log)
     try:
-        mini.until(lambda: "Ctrl-C stops everything" in log.read_text() or process.poll() is not None, "up", 150)
+        mini.until(lambda: "Ctrl-C stops everything" in log.read_text() or process.poll() is not None, "up", 250)
         assert process.poll() is None, log.read_text()
         yield folder
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.evidence import Reference, Samples
+from pipeline.metrics.evidence import Reference, Samples, Views
 
 
 def unit(rows) -> np.ndarray:
@@ -25,9 +25,9 @@ def samples(rows, prompts=None, texts=None) -> Samples:
     )
 
 
-def reference(holdout: dict, train=((1, 0, 0),), species: str = "dodo") -> Reference:
-    held_out = {name: unit(rows) for name, rows in holdout.items()}
-    train = unit(train)
-    return Reference(
-        species, held_out, held_out[species], train, train, tuple(f"train/{i}.png" for i in range(len(train)))
-    )
+def reference(holdout: dict, train: dict | None = None, species: str = "dodo") -> Reference:
+    """Species without mirror images of their own; where no training pictures are given, they are the held-out ones."""
+    held_out = {name: Views(unit(rows), unit(rows)) for name, rows in holdout.items()}
+    learnt = {name: Views(unit(rows), unit(rows)) for name, rows in (train or holdout).items()}
+    names = tuple(f"train/{i}.png" for i in range(len(learnt[species])))
+    return Reference(species, held_out, {**held_out, **learnt}, held_out[species].plain, names)

@@ -99,7 +99,7 @@ def test_it_learns(project, tmp_path):
     task = _task_of(project, steps=40, snapshots=[40], caption_dropout=0.0, learning_rate=3e-3, save_every_steps=100)
     history, _ = _run(task, tmp_path / "long")
     losses = [row[0] for row in history]
-    assert sum(losses[-8:]) < 0.8 * sum(losses[:8])
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
 
 def test_every_step_is_reported_with_its_speed(project, tmp_path):

@@ -54,8 +54,8 @@ def test_a_snapshot_comes_back_as_it_was(base, name, kind, tmp_path):
     trainable = _learnt(base, kind, name, lora={"rank": 4, "alpha": 16})
     method(kind).save(trainable, tmp_path / "snapshot", torch.float32, STAMP)
     back = method(kind).restore(family(name).load(base), tmp_path / "snapshot")
-    assert torch.equal(_answer(back), _answer(trainable.parts))
-    assert not torch.equal(_answer(back), _answer(family(name).load(base)))
+    torch.testing.assert_close(_answer(back), _answer(trainable.parts), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(_answer(back), _answer(family(name).load(base)), atol=1e-2)
 
 
 @pytest.mark.parametrize(("name", "kind"), BOTH)

@@ -5,9 +5,9 @@ const frame = document.querySelector(".samples-frame");
 
 function drawTable() {
   if (!table) return;
-  for (const item of table.querySelectorAll("[data-shot]")) {
-    const cell = item.parentElement.querySelectorAll("[data-shot]");
-    item.hidden = cell.length > 1 ? !view.seeds.includes(Number(item.dataset.shot)) : false;
+  for (const cell of table.querySelectorAll(".shots")) {
+    const places = new Set(view.seeds.map((k) => k % cell.children.length)); // as in shotAt
+    for (const item of cell.children) item.hidden = !places.has(Number(item.dataset.shot));
   }
   const across = view.seeds.length === 1 ? 1 : view.seeds.length <= 4 ? 2 : 3;
   table.style.setProperty("--across", across);

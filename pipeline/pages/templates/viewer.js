@@ -49,8 +49,9 @@ function drawStage(now, pinned, alone) {
   const size = now?.src ? now : { width_px: 1, height_px: 1 };
   stage.style.setProperty("--ratio", size.width_px / size.height_px);
   stage.style.setProperty("--most", `${Math.max(640, size.width_px)}px`);
-  put("now", now, `${data.columns[view.column].label}`);
-  put("pin", pinned, `◆ ${data.columns[view.pin].label}`);
+  const [label, other] = [data.columns[view.column].label, data.columns[view.pin].label];
+  put("now", now, stage.dataset.mode === "difference" ? `${label} − ${other}` : label);
+  put("pin", pinned, `◆ ${other}`);
   $("image-under").src = pinned?.src ?? EMPTY;
   $("remark").textContent = remark(now, pinned);
   place();
@@ -70,7 +71,7 @@ function remark(now, pinned) {
   if (view.mode === "single") return "";
   if (!pinned?.src) return "nothing is pinned here to compare with";
   if (view.pin === view.column) return "this is the pinned column itself; move to another one to compare";
-  if (view.mode === "difference") return "absolute difference × 4: black is equal";
+  if (view.mode === "difference") return "absolute difference × 2: black is equal";
   if (view.mode === "flicker" && calm) return "hold Space to see the pinned picture in the same place";
   return "";
 }

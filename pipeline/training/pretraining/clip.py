@@ -24,7 +24,9 @@ from pipeline.training.pretraining.drawings import (
 from pipeline.training.pretraining.settings import ClipSettings, TextSettings
 
 # A batch speaks in one style: with mixed ones "a bird" would be a wrong answer to a bird described at length.
-STYLES = {"full": 0.45, "parts": 0.2, "medium": 0.12, "noun": 0.08, "place": 0.1, "name": 0.05}
+# The first cycle learns mostly from whole captions, later ones more from the few words that people ask with.
+LONG = {"full": 0.45, "parts": 0.2, "medium": 0.12, "noun": 0.08, "place": 0.1, "name": 0.05}
+SHORT = {"full": 0.3, "parts": 0.27, "medium": 0.2, "noun": 0.13, "place": 0.07, "name": 0.03}
 
 
 def preprocessing(image_px: int) -> Preprocessing:
@@ -82,7 +84,8 @@ def train(
     def losses_at(step: int) -> dict[str, torch.Tensor]:
         generator = generator_at(seed, "clip", step)
         rows = batch_at(len(drawings), settings.phase.batch, generator)
-        style, name = pick(STYLES, generator), made_up_name(generator)
+        styles = LONG if step * settings.phase.cycles < settings.phase.steps else SHORT
+        style, name = pick(styles, generator), made_up_name(generator)
         sentences = [sentence(drawings.words[row], style, generator, name) for row in rows]
         pixels = normalise(augment(drawings.pixels(rows), generator), look)
         return losses(model, pixels, tokenizer, sentences)
@@ -93,7 +96,7 @@ def train(
 
 def losses(model: CLIPModel, pixels: torch.Tensor, tokenizer: CLIPTokenizer, sentences: Sequence[str]) -> dict:
     """Symmetric cross-entropy over the batch; equal sentences share the probability."""
-    tokens = tokenizer(list(sentences), padding="max_length", truncation=True, return_tensors="pt")
+    tokens = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt")
     output = model(pixel_values=pixels, input_ids=tokens.input_ids, attention_mask=tokens.attention_mask)
     targets = same_sentence(sentences)
     by_image, by_text = (

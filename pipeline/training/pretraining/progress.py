@@ -83,10 +83,12 @@ def take_step(work: Optimisation, losses: dict[str, torch.Tensor]) -> dict[str, 
 
 
 def rate_at(phase: Phase, step: int) -> float:
-    """Linear warm-up, a plateau, and half a cosine down over the last `decay_share` of the steps."""
+    """Per cycle: linear warm-up, a plateau, and half a cosine down over the last `decay_share` of the steps."""
+    cycle_steps = -(-phase.steps // phase.cycles)
+    step = step % cycle_steps
     warm = min(1.0, (step + 1) / phase.warmup_steps)
-    decay_steps = phase.steps * phase.decay_share
-    gone = max(0.0, (step - (phase.steps - decay_steps)) / decay_steps)
+    decay_steps = cycle_steps * phase.decay_share
+    gone = max(0.0, (step - (cycle_steps - decay_steps)) / decay_steps)
     return phase.peak_rate * warm * 0.5 * (1 + math.cos(math.pi * gone))
 
 

@@ -27,6 +27,7 @@ class Phase:
     peak_rate: float
     warmup_steps: int = 200
     decay_share: float = 1.0
+    cycles: int = 1  # the rate starts anew so many times (Loshchilov and Hutter 2017)
     weight_decay: float = 0.01
     save_every: int = 250
 
@@ -51,7 +52,7 @@ class TextSettings:
 
 @dataclass(frozen=True)
 class ClipSettings:
-    phase: Phase = Phase(steps=1_800, batch=96, peak_rate=1e-3, weight_decay=0.05)
+    phase: Phase = Phase(steps=3_600, batch=96, peak_rate=1e-3, weight_decay=0.05, cycles=2)
     width: int = 128
     layers: int = 6
     heads: int = 4

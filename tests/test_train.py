@@ -1,0 +1,245 @@
+"""The stage: what it writes, what it refuses, and that no kill changes a byte of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline import train as stage
+from pipeline.core.errors import GateError, InputError, Interrupted, ParamsError
+from pipeline.io import tracking
+from tests import tiny_models
+from tests.conftest import copy_store
+from tests.project import environment
+from tests.training import world
+
+LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5}
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    return tiny_models.write_sd(tmp_path_factory.mktemp("base") / "sd")
+
+
+@pytest.fixture
+def paths(tmp_path, base):
+    return world.make_project(tmp_path, base)
+
+
+@pytest.fixture
+def untracked(monkeypatch):
+    """What MLflow is told is tested where it is told; here it would only take time."""
+    told = []
+
+    @contextmanager
+    def silence(params, paths, **opened):
+        told.append(opened)
+        yield tracking.Silence()
+
+    monkeypatch.setattr(tracking, "training_run", silence)
+    return told
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _train(paths):
+    return stage.train(world.load(paths), paths)
+
+
+def test_what_it_writes(paths, untracked):
+    report = _train(paths)
+    card = json.loads((paths.model / "card.json").read_text())
+    assert card["snapshots"] == [{"step": 2, "path": "step-000002"}, {"step": 6, "path": "step-000006"}]
+    assert card["trigger"] == card["name"] == "Raphus cucullatus" and card["dataset_digest"] == "d1"
+    assert {"family", "method", "base", "base_digest", "lineage_id", "steps", "params"} <= set(card)
+    assert (paths.model / "step-000006" / "model_index.json").is_file()
+    table = pd.read_csv(paths.model / "train.csv")
+    assert list(table.columns) == ["step", "loss", "learning_rate", "gradient_norm"]
+    assert table["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert "6 steps (dreambooth) on 5 pictures" in report.lines[0] and "snapshots 2, 6 in models/dodo" in report.lines[0]
+    assert not list((paths.work / "train").iterdir()), "finished work must be cleared away"
+
+
+@pytest.mark.parametrize("method", ["dreambooth", "lora"])
+def test_twice_the_same_bytes_with_a_cold_and_a_warm_cache(paths, untracked, method):
+    world.change(paths, method=method)
+    _train(paths)
+    first = _files(paths.model)
+    _train(paths)
+    assert _files(paths.model) == first
+
+
+def test_the_lineage_follows_what_decides_the_weights_and_nothing_else(paths, untracked):
+    def lineage(**changes):
+        return stage._task(world.change(paths, **changes), paths).stamp["lineage_id"]
+
+    first = lineage()
+    assert lineage(save_every_steps=1) == first
+    assert lineage(learning_rate=2e-3) != first
+
+
+def test_every_sentence_has_the_name_in_it(paths):
+    frame = pd.read_parquet(paths.curated / "metadata.parquet")
+    frame.loc[0, "caption"] = "Two RAPHUS CUCULLATUS by the sea"
+    frame.to_parquet(paths.curated / "metadata.parquet")
+    captions = [picture.caption for picture in stage._task(world.load(paths), paths).pictures]
+    assert captions[:2] == ["Two RAPHUS CUCULLATUS by the sea", "Raphus cucullatus, a painting number 1"]
+    assert len(captions) == 5, "held-out pictures are never trained on"
+
+
+def _verdict(paths, **changes):
+    path = paths.validation / "verdict.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_nothing_is_trained_without_a_green_verdict(paths):
+    _verdict(paths, dataset_digest="older")
+    with pytest.raises(GateError, match="dodo changed after it was validated; run `paleo validate dodo` again"):
+        _train(paths)
+    _verdict(paths, success=False, stopped=["licence", "unique"])
+    with pytest.raises(GateError, match="dodo is not trained: its data set was refused \\(licence, unique\\)"):
+        _train(paths)
+    (paths.validation / "verdict.json").unlink()
+    with pytest.raises(GateError, match="dodo was not validated, so not trained on; run `paleo validate dodo`"):
+        _train(paths)
+    assert not paths.model.exists()
+
+
+def test_what_cannot_be_meant_is_refused_in_a_sentence(paths):
+    with pytest.raises(ParamsError, match="'dreamboth', which is no method; did you mean 'dreambooth'"):
+        stage.train(world.change(paths, method="dreamboth"), paths)
+    with pytest.raises(ParamsError, match=r"train.snapshots is \[3, 9\]: step 9 is never reached, since train.steps is 6"):
+        world.change(paths, method="lora", snapshots=[3, 9])
+    params = world.change(paths, snapshots=[6])
+    for wrong, error, words in (
+        ({"path": "base_models/none"}, InputError, "'base_models/none' is not there; download it"),
+        ({"family": "sd3"}, ParamsError, "base.family is 'sd3', which is no family; did you mean 'sd'"),
+    ):
+        with pytest.raises(error, match=words):
+            stage.train(params.model_copy(update={"base": params.base.model_copy(update=wrong)}), paths)
+
+
+def test_no_picture_and_a_lost_picture_are_told(paths):
+    frame = pd.read_parquet(paths.curated / "metadata.parquet")
+    (paths.curated / frame.file_name[1]).unlink()
+    with pytest.raises(InputError, match="0001.png cannot be read"):
+        _train(paths)
+    frame.assign(split="holdout").to_parquet(paths.curated / "metadata.parquet")
+    with pytest.raises(InputError, match="has no picture to train on; run `paleo curate dodo`"):
+        _train(paths)
+
+
+@pytest.mark.parametrize(
+    ("launched", "words"),
+    [
+        ({"ACCELERATE_USE_CPU": "False"}, "asks for 1 GPU on this machine, which has 0"),
+        ({"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, "asks for 4 GPUs on this machine, which has 0"),
+    ],
+)
+def test_a_config_that_names_hardware_which_is_not_there(monkeypatch, launched, words):
+    for name, value in {**launched, "PALEO_ACCELERATE_CONFIG": "infra/accelerate/gpu.yaml"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"infra/accelerate/gpu.yaml {words}"):
+        stage._check_hardware(n_gpus=0)
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    stage._check_hardware(n_gpus=0)
+
+
+def test_an_earlier_result_outlives_a_failed_training(paths, untracked, monkeypatch):
+    _train(paths)
+    before = _files(paths.model)
+    world.change(paths, learning_rate=1e30, warmup_steps=0)
+    with pytest.raises(Exception, match="lower train.learning_rate"):
+        _train(paths)
+    assert _files(paths.model) == before
+
+
+def test_a_signal_during_training_saves_and_says_so(paths, untracked, monkeypatch):
+    world.change(paths, **LONG)
+    monkeypatch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(_signal_at(7)))
+    with pytest.raises(Interrupted, match="interrupted at step 7 of 40; saved; run again to continue") as stopped:
+        _train(paths)
+    assert stopped.value.exit_code == 75 and not paths.model.exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(tracking, "training_run", lambda *_, **opened: nullcontext(untracked.append(opened) or tracking.Silence()))
+    _train(paths)
+    assert untracked[-1]["resumed_from"] == 7
+
+
+def _signal_at(step: int):
+    return lambda report: os.kill(os.getpid(), signal.SIGTERM) if report.step == step else None
+
+
+# --- in processes of their own ---
+
+
+@pytest.fixture
+def tracked(paths, empty_store):
+    copy_store(empty_store, paths.root)
+    world.change(paths, **LONG)
+    return paths
+
+
+def _start(paths, *command: str, **extra: str) -> subprocess.Popen:
+    command = command or (sys.executable, "-m", "pipeline", "train", "dodo")
+    return subprocess.Popen(command, cwd=paths.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                            env={**environment(stage.Path(stage.__file__).parents[1]), "OMP_NUM_THREADS": "1", **extra})  # fmt: skip
+
+
+def _wait_for_state(paths, child: subprocess.Popen) -> None:
+    end = time.monotonic() + 120
+    while not list(paths.work.glob("train/*/state.json")):
+        assert child.poll() is None and time.monotonic() < end, child.stdout.read()
+        time.sleep(0.02)
+
+
+def test_killed_stopped_and_continued_gives_the_bytes_of_an_unbroken_run(tracked, untracked, tmp_path_factory):
+    killed = _start(tracked)
+    _wait_for_state(tracked, killed)
+    killed.kill()
+    killed.wait()
+    assert not tracked.model.exists() and len(list(tracked.work.glob("train/*/state-*"))) >= 1
+
+    stopped = _start(tracked)
+    _wait_for_line(stopped, "continuing from step")
+    stopped.send_signal(signal.SIGTERM)
+    said = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode == 75, said
+    assert "saved; run again to continue" in said and "Traceback" not in said
+
+    _train(tracked)
+    broken = _files(tracked.model)
+    _train(tracked)
+    assert _files(tracked.model) == broken
+
+
+def _wait_for_line(child: subprocess.Popen, words: str) -> None:
+    for line in child.stdout:
+        if words in line:
+            return
+    pytest.fail(f"it never said {words!r}")
+
+
+def test_two_processes_share_a_batch_and_get_the_same_losses(tracked, untracked):
+    world.change(tracked, steps=6, snapshots=[6])
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+                "-m", "pipeline", "train", "dodo")  # fmt: skip
+    child = _start(tracked, *launcher, ACCELERATE_USE_CPU="1")
+    said = child.communicate(timeout=180)[0]
+    assert child.returncode == 0, said
+    assert said.count("6 steps (dreambooth)") == 1, "the main process alone reports"
+    shared = pd.read_csv(tracked.model / "train.csv")
+    _train(tracked)
+    alone = pd.read_csv(tracked.model / "train.csv")
+    pd.testing.assert_frame_equal(shared, alone, atol=1e-5, rtol=1e-4)
