@@ -24,7 +24,7 @@ from typing import Any
 from flows import project
 from flows.errors import FlowError
 
-START_SECONDS = 120
+START_SECONDS = 300  # a child that died is noticed at once
 ADDRESSES = project.WORK / "servers.json"
 
 

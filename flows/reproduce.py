@@ -22,7 +22,7 @@ from flows.errors import FlowError, StageFailed, StageInterrupted, Stopped
 from flows.output import Log
 
 RETRIES = 2
-RETRY_DELAY_SECONDS = [5, 30]
+RETRY_DELAY_SECONDS = [3, 10]
 # dvc ends with 1 whatever the exit code of its command, and accelerate may hide it too: the trainer's sentence counts
 _INTERRUPTED = re.compile(r"interrupted at step|exited with 75\b|exit code:? 75\b|exitcode\s*: 75\b")
 _UNCHANGED = "didn't change, skipping"
@@ -56,7 +56,7 @@ def reproduce(plan: graph.Graph, logs: Path) -> list[Outcome]:
     unfinished: set[str] = set()
     for stage in plan.stages:
         before = [allow_failure(futures[name]) for name in stage.needs]
-        named = run_stage.with_options(task_run_name=stage.name)
+        named = run_stage.with_options(task_run_name=stage.name)  # no tags: Prefect asks for a limit for each, 2 s
         futures[stage.name] = named.submit(stage, logs, unfinished, wait_for=before)
     return [outcome(stage, futures[stage.name]) for stage in plan.stages]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import NoReturn
 from flows import embedded, procs, project
 from flows.errors import FlowError
 
-START_SECONDS = 120
+START_SECONDS = embedded.START_SECONDS
 STOP_SECONDS = 60  # the schedule may have to stop a training, which saves
 HOST = "127.0.0.1"
 
@@ -87,7 +88,7 @@ def _check_port(service: Service) -> None:
         try:
             probe.bind((HOST, service.port))
         except (OSError, OverflowError) as error:
-            why = "is in use" if isinstance(error, OSError) and error.errno == 98 else f"cannot be used ({error})"
+            why = "is in use" if getattr(error, "errno", None) == errno.EADDRINUSE else f"cannot be used ({error})"
             raise FlowError(
                 f"port {service.port} for {service.name} {why}; choose another with {service.option} PORT"
             ) from None

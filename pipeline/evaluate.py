@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,19 +13,13 @@ from PIL import Image, ImageOps
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params, fill_prompt
 from pipeline.core.paths import Paths
-from pipeline.core.records import Rejection, Report, Score
+from pipeline.core.records import Rejection, Report
 from pipeline.families import clip
 from pipeline.io import images, outputs, tables
 from pipeline.io.progress import track
 from pipeline.io.weights import model_folder
-from pipeline.metrics import METRICS, gain, real_values, score
-from pipeline.metrics.choice import Choice, Scores, choose, with_interval
+from pipeline.metrics import findings
 from pipeline.metrics.evidence import Reference, Samples, Views
-from pipeline.metrics.nearest_train import nearest, threshold
-from pipeline.metrics.species_accuracy import nearest_species
-
-DIGITS = 6  # the last bits of a float differ between machines
-SHOWN = ("species_accuracy", "clip_i", "clip_t", "diversity", "memorised")
 
 
 def evaluate(params: Params, paths: Paths) -> Report:
@@ -44,19 +37,18 @@ def evaluate(params: Params, paths: Paths) -> Report:
     samples = _samples(eyes, table, params, paths)
 
     by_step = {int(step): samples.take((table["step"] == step).to_numpy()) for step in sorted(table["step"].unique())}
-    scores, missing = _scores(by_step, reference, params)
-    choice = choose(scores, params.evaluate.primary, params.evaluate.tie_margin, missing)
-    per_image = _per_image(table, samples, reference)
-    verdict = _verdict(choice, by_step, reference, per_image, params) | {"lineage_id": card["lineage_id"]}
-    metrics = _metrics(choice, scores, missing, reference, params) | {"n_images": len(table)}
+    found = findings.measure(by_step, reference, params.evaluate, params.seed)
+    per_image = findings.per_image(table, samples, reference)
+    metrics = findings.summary(found) | {"name": params.species[paths.species].name, "n_images": len(table)}
 
     with outputs.fresh_folder(paths.evaluation / "details") as folder:
         tables.write(folder / "per_image.parquet", per_image)
-        outputs.write_json(folder / "verdict.json", verdict)
-        outputs.write_card(folder, stage="evaluate", species=paths.species, lineage_id=card["lineage_id"],
-                           n_images=len(table), chosen_step=choice.step, primary=choice.primary)  # fmt: skip
+        lineage = {"lineage_id": card["lineage_id"]}
+        outputs.write_json(folder / "verdict.json", findings.verdict(found, per_image) | lineage)
+        outputs.write_card(folder, stage="evaluate", species=paths.species, n_images=len(table),
+                           chosen_step=found.choice.step, primary=found.choice.primary, **lineage)  # fmt: skip
     outputs.write_json(paths.evaluation / "metrics.json", metrics)
-    return Report("evaluate", _lines(choice, scores, missing, paths.species), metrics["chosen"])
+    return Report("evaluate", tuple(findings.lines(found)), metrics["chosen"])
 
 
 def _load_clip(root: Path, path: str) -> clip.Clip:
@@ -111,7 +103,7 @@ def _views(eyes: clip.Clip, folder: Path, names: Sequence[str], params: Params) 
 def _known_words(captions: Sequence[str], params: Params, species: str) -> list[str]:
     """Captions with the class noun in place of the species' name, which CLIP has never read."""
     words = params.species[species]
-    return [caption.replace(words.name, words.class_noun) for caption in captions]
+    return [re.sub(re.escape(words.name), words.class_noun, caption, flags=re.IGNORECASE) for caption in captions]
 
 
 def _samples(eyes: clip.Clip, table: pd.DataFrame, params: Params, paths: Paths) -> Samples:
@@ -138,101 +130,3 @@ def _picture(path: Path, max_pixels: int) -> Image.Image:
     if isinstance(image, Rejection):
         raise InputError(f"{path} cannot be read: {image.sentence}")
     return image
-
-
-def _scores(
-    by_step: Mapping[int, Samples], reference: Reference, params: Params
-) -> tuple[dict[int, dict[str, Score]], dict[str, str]]:
-    """Scores by step and metric, and for each metric that could not be measured the reason."""
-    scores: dict[int, dict[str, Score]] = {step: {} for step in by_step}
-    missing: dict[str, str] = {}
-    for step, samples in by_step.items():
-        for name in METRICS:
-            found = score(name, samples, reference, resamples=params.evaluate.bootstrap_resamples, seed=params.seed)
-            if isinstance(found, Score):
-                scores[step][name] = found
-            else:
-                missing[name] = found
-    return scores, missing
-
-
-def _per_image(table: pd.DataFrame, samples: Samples, reference: Reference) -> pd.DataFrame:
-    """One row a sample, in the order of samples.parquet."""
-    index, cosine = nearest(samples.rows, reference)
-    compared = reference.can_compare
-    species = nearest_species(samples.rows, reference) if compared else np.full(len(table), "")
-    chosen = ["file_name", "checkpoint", "step", "prompt_index", "prompt", "seed"]
-    return table[chosen].assign(
-        clip_t=METRICS["clip_t"].measure(samples, reference).values.round(DIGITS),
-        clip_i=METRICS["clip_i"].measure(samples, reference).values.round(DIGITS),
-        species_hit=species == reference.species if compared else None,
-        nearest_species=species,
-        nearest_train=[reference.train_names[i] for i in index],
-        nearest_train_cosine=cosine.round(DIGITS),
-        memorised=cosine > threshold(reference),
-    )
-
-
-def _metrics(
-    choice: Choice,
-    scores: Scores,
-    missing: Mapping[str, str],
-    reference: Reference,
-    params: Params,
-) -> dict[str, Any]:
-    """`metrics.json`; a metric that could not be measured is null, and `missing` says why."""
-    plain = {step: {name: _rounded(by.get(name) and by[name].value) for name in METRICS} for step, by in scores.items()}
-    return {
-        "species": reference.species,
-        "name": params.species[reference.species].name,
-        "chosen_step": choice.step,
-        "chosen_checkpoint": _label(choice.step),
-        "primary": choice.primary,
-        "reason": choice.reason,
-        "base": plain[0],
-        "chosen": plain[choice.step],
-        "real": {name: _rounded(value) for name, value in real_values(reference).items()},
-        "steps": {str(step): {name: _entry(by.get(name)) for name in METRICS} for step, by in scores.items()},
-        "missing": dict(missing),
-    }
-
-
-def _entry(found: Score | None) -> dict[str, Any]:
-    if found is None:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    low, high = found.interval
-    return {"value": _rounded(found.value), "low": _rounded(low), "high": _rounded(high), "n": found.n}
-
-
-def _verdict(
-    choice: Choice, by_step: Mapping[int, Samples], reference: Reference, per_image: pd.DataFrame, params: Params
-) -> dict[str, Any]:
-    """`verdict.json`: the choice, the paired gain over the base, and the pictures that look copied."""
-    gained = gain(choice.primary, by_step[choice.step], by_step[0], reference,
-                  resamples=params.evaluate.bootstrap_resamples, seed=params.seed)  # fmt: skip
-    copied = per_image[(per_image["step"] == choice.step) & per_image["memorised"]]
-    return {
-        "species": reference.species,
-        **asdict(choice),
-        "checkpoint": _label(choice.step),
-        "gain": _entry(gained),
-        "compared_with": [name for name in reference.holdout if name != reference.species],
-        "memorised_above": _rounded(threshold(reference)),
-        "memorised": copied["file_name"].tolist(),
-    }
-
-
-def _lines(choice: Choice, scores: Scores, missing: Mapping[str, str], species: str) -> tuple[str, ...]:
-    measured = [name for name in SHOWN if name in scores[choice.step]]
-    rows = [f"  {METRICS[name].title:18} {METRICS[name].text(scores[0][name].value):>6} -> "
-            f"{with_interval(scores[choice.step][name])}" for name in measured]  # fmt: skip
-    unknown = [f"  {METRICS[name].title:18} unknown: {reason}" for name, reason in missing.items()]
-    return (f"{species}: {choice.reason}", *rows, *unknown)
-
-
-def _label(step: int) -> str:
-    return f"step-{step:06d}" if step else "base"
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, DIGITS)

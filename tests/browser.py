@@ -32,7 +32,7 @@ FLAGS = [
     "--hide-scrollbars",
     "--remote-debugging-port=0",
 ]
-PATIENCE_SECONDS = 60  # generous: a test that waits is late, one that gives up is wrong
+PATIENCE_SECONDS = 120  # generous: a test that waits is late, one that gives up is wrong
 CODES = {
     "ArrowLeft": 37,
     "ArrowUp": 38,
@@ -151,11 +151,16 @@ def browser() -> Iterator[Page]:
             stderr=subprocess.DEVNULL,
         )
         try:
-            with connect(_address(Path(profile), process), max_size=None, compression=None) as socket:
+            with _connect(_address(Path(profile), process)) as socket:
                 yield Page(socket, _tab(socket))
         finally:
             process.terminate()
             process.wait(PATIENCE_SECONDS)
+
+
+def _connect(address: str) -> ClientConnection:
+    """Without pings: on a busy machine a browser that is late is not one that is gone."""
+    return connect(address, max_size=None, compression=None, open_timeout=PATIENCE_SECONDS, ping_interval=None)
 
 
 def _address(profile: Path, process: subprocess.Popen) -> str:

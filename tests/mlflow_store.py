@@ -24,7 +24,7 @@ def server(folder: Path) -> Iterator[str]:
              "--workers": "1", "--port": str(port)}  # fmt: skip
     command = [sys.executable, "-m", "mlflow", "server", *(word for flag in flags.items() for word in flag)]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    process = subprocess.Popen(command, cwd=folder, env=os.environ | quiet, start_new_session=True,
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | quiet, process_group=0,
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     try:
         yield _when_ready(f"http://127.0.0.1:{port}", process)

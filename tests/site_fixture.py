@@ -232,7 +232,10 @@ def write_evaluation(params: Params, paths: Paths, samples: pd.DataFrame, metada
         },
     )
     gain = {"value": 0.61, "low": 0.5, "high": 0.72, "n": 24}
-    outputs.write_json(paths.evaluation / "details/verdict.json", {"species": paths.species, "step": 250, "better_than_base": True, "gain": gain})
+    outputs.write_json(
+        paths.evaluation / "details/verdict.json",
+        {"species": paths.species, "step": 250, "better_than_base": True, "gain": gain},
+    )
     lineage = _digest(f"lineage {paths.species}")[:16]
     outputs.write_card(paths.evaluation / "details", stage="evaluate", species=paths.species, lineage_id=lineage)
 

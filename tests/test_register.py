@@ -98,7 +98,7 @@ def test_a_version_knows_where_it_comes_from(project, params):
     assert tags["base_digest"] == json.loads((project / "models" / ONE / "card.json").read_text())["base_digest"]
     assert "metric.memorised" not in tags, "it could not be measured"
     version = mlstore.connect(project).get_model_version(ONE, "1")
-    assert "| 4 (chosen) | 90 % |" in version.description
+    assert "| 4 (chosen) | 0.800 |  | 90 % |" in version.description
 
 
 def test_the_trainings_own_run_gets_scores_pages_credits_and_data(project, params):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pipeline.core.errors import GateError, InputError, Interrupted, ParamsError
 from pipeline.io import tracking
 from tests import tiny_models
 from tests.conftest import copy_store
-from tests.project import environment
+from tests.project import ROOT, environment
 from tests.training import world
 
 LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5}
@@ -67,7 +68,8 @@ def test_what_it_writes(paths, untracked):
     table = pd.read_csv(paths.model / "train.csv")
     assert list(table.columns) == ["step", "loss", "learning_rate", "gradient_norm"]
     assert table["step"].tolist() == [1, 2, 3, 4, 5, 6]
-    assert "6 steps (dreambooth) on 5 pictures" in report.lines[0] and "snapshots 2, 6 in models/dodo" in report.lines[0]
+    assert "6 steps (dreambooth) on 5 pictures" in report.lines[0]
+    assert "snapshots 2, 6 in models/dodo" in report.lines[0]
     assert not list((paths.work / "train").iterdir()), "finished work must be cleared away"
 
 
@@ -119,7 +121,7 @@ def test_nothing_is_trained_without_a_green_verdict(paths):
 def test_what_cannot_be_meant_is_refused_in_a_sentence(paths):
     with pytest.raises(ParamsError, match="'dreamboth', which is no method; did you mean 'dreambooth'"):
         stage.train(world.change(paths, method="dreamboth"), paths)
-    with pytest.raises(ParamsError, match=r"train.snapshots is \[3, 9\]: step 9 is never reached, since train.steps is 6"):
+    with pytest.raises(ParamsError, match=r"snapshots is \[3, 9\]: step 9 is never reached, since train.steps is 6"):
         world.change(paths, method="lora", snapshots=[3, 9])
     params = world.change(paths, snapshots=[6])
     for wrong, error, words in (
@@ -167,14 +169,17 @@ def test_an_earlier_result_outlives_a_failed_training(paths, untracked, monkeypa
 
 def test_a_signal_during_training_saves_and_says_so(paths, untracked, monkeypatch):
     world.change(paths, **LONG)
-    monkeypatch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(_signal_at(7)))
+    with monkeypatch.context() as patch:
+        patch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(_signal_at(7)))
+        _interrupted_at_7(paths)
+    _train(paths)
+    assert [told["resumed_from"] for told in untracked] == [None, 7]
+
+
+def _interrupted_at_7(paths):
     with pytest.raises(Interrupted, match="interrupted at step 7 of 40; saved; run again to continue") as stopped:
         _train(paths)
     assert stopped.value.exit_code == 75 and not paths.model.exists()
-    monkeypatch.undo()
-    monkeypatch.setattr(tracking, "training_run", lambda *_, **opened: nullcontext(untracked.append(opened) or tracking.Silence()))
-    _train(paths)
-    assert untracked[-1]["resumed_from"] == 7
 
 
 def _signal_at(step: int):
@@ -191,10 +196,10 @@ def tracked(paths, empty_store):
     return paths
 
 
-def _start(paths, *command: str, **extra: str) -> subprocess.Popen:
-    command = command or (sys.executable, "-m", "pipeline", "train", "dodo")
-    return subprocess.Popen(command, cwd=paths.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            env={**environment(stage.Path(stage.__file__).parents[1]), "OMP_NUM_THREADS": "1", **extra})  # fmt: skip
+def _start(paths, **extra: str) -> subprocess.Popen:
+    command = (sys.executable, "-m", "pipeline", "train", "dodo")
+    return subprocess.Popen(command, cwd=paths.root, env={**environment(ROOT), **extra}, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
 
 
 def _wait_for_state(paths, child: subprocess.Popen) -> None:
@@ -233,13 +238,23 @@ def _wait_for_line(child: subprocess.Popen, words: str) -> None:
 
 def test_two_processes_share_a_batch_and_get_the_same_losses(tracked, untracked):
     world.change(tracked, steps=6, snapshots=[6])
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-                "-m", "pipeline", "train", "dodo")  # fmt: skip
-    child = _start(tracked, *launcher, ACCELERATE_USE_CPU="1")
-    said = child.communicate(timeout=180)[0]
-    assert child.returncode == 0, said
+    said = _launch(tracked, n_processes=2)
     assert said.count("6 steps (dreambooth)") == 1, "the main process alone reports"
     shared = pd.read_csv(tracked.model / "train.csv")
     _train(tracked)
     alone = pd.read_csv(tracked.model / "train.csv")
     pd.testing.assert_frame_equal(shared, alone, atol=1e-5, rtol=1e-4)
+
+
+def _launch(paths, n_processes: int) -> str:
+    """What torchrun and accelerate tell their children, without the launchers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    world_of = {"WORLD_SIZE": str(n_processes), "LOCAL_WORLD_SIZE": str(n_processes), "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+    ranks = [str(rank) for rank in range(n_processes)]
+    children = [_start(paths, **world_of, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
+    said = "".join(child.communicate(timeout=180)[0] for child in children)
+    assert [child.returncode for child in children] == [0] * n_processes, said
+    return said

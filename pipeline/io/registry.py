@@ -277,7 +277,9 @@ def _log_scores(client: MlflowClient, run: Run, model: LoggedModel, release: Rel
         for name, value in chosen
     ]
     _send(client, run, [*series, *of_model])
-    client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=release.step)])
+    outputs = client.get_run(run.info.run_id).outputs
+    if model.model_id not in [output.model_id for output in outputs.model_outputs]:  # twice is an error to MLflow
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=release.step)])
 
 
 def _make_version(client: MlflowClient, run: Run, model: LoggedModel, release: Release) -> None:

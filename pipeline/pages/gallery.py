@@ -76,7 +76,7 @@ def _facts(animal: Animal) -> list[tuple[str, str]]:
 
 
 def _primary(metrics: Mapping[str, Any]) -> tuple[Metric, list[float]]:
-    """The metric that chose the step, with its value for the base and for the chosen one; none when nothing is measured."""
+    """The metric that chose the step, and its values for the base and the chosen one, if they were measured."""
     key = metrics.get("primary", "species_accuracy")
     values = [metrics.get(which, {}).get(key) for which in ("base", "chosen")]
     return metric(key), [] if None in values else values

@@ -124,7 +124,9 @@ def _columns(rows, snapshots, real: bool, outside, metrics: Mapping[str, Any]) -
     chosen, measured = metrics.get("chosen_checkpoint"), metrics.get("steps", {})
     ordered = sorted(steps.items(), key=lambda item: (item[1], item[0]))
     primary = metrics.get("primary", "")
-    checkpoints = [_checkpoint(label, step, label == chosen, measured.get(str(step), {}), primary) for label, step in ordered]
+    checkpoints = [
+        _checkpoint(label, step, label == chosen, measured.get(str(step), {}), primary) for label, step in ordered
+    ]
     first = [Column(REAL, "real", "real", "held out, never trained on")] if real else []
     return (
         *first,

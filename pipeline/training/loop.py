@@ -213,8 +213,8 @@ class _Work:
 def _prepare(job: Job, accelerator: Accelerator, optimiser: torch.optim.Optimizer):
     """The parts as the forward pass uses them (wrapped when there are several processes), and the optimiser."""
     parts = job.trainable.parts
-    # Convolutions are faster on pixels whose channels lie side by side.
-    parts.unet.to(memory_format=torch.channels_last)
+    if accelerator.device.type == "cuda":  # tensor cores want channels side by side; on a CPU it changes nothing
+        parts.unet.to(memory_format=torch.channels_last)
     wrapped: Mapping[int, torch.nn.Module] = {
         id(module): accelerator.prepare_model(module) for module in job.trainable.modules.values()
     }

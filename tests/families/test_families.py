@@ -16,7 +16,8 @@ PROMPTS = ["", "a painting of a long tailed bird"]
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
-    return {"sd": sd.load(tiny_models.write_sd(folder / "sd")), "sdxl": sdxl.load(tiny_models.write_sdxl(folder / "sdxl"))}
+    written = {"sd": tiny_models.write_sd(folder / "sd"), "sdxl": tiny_models.write_sdxl(folder / "sdxl")}
+    return {name: family(name).load(path) for name, path in written.items()}
 
 
 def _pipeline(parts):
@@ -33,7 +34,8 @@ def test_sd_reads_prompts_as_its_pipeline_does(parts):
 @torch.no_grad()
 def test_sdxl_reads_prompts_as_its_pipeline_does(parts):
     ours = sdxl.encode_prompt(parts["sdxl"], PROMPTS)
-    states, _, pooled, _ = _pipeline(parts["sdxl"]).encode_prompt(PROMPTS, device="cpu", do_classifier_free_guidance=False)
+    theirs = _pipeline(parts["sdxl"]).encode_prompt(PROMPTS, device="cpu", do_classifier_free_guidance=False)
+    states, _, pooled, _ = theirs
     assert torch.equal(ours.states, states) and torch.equal(ours.pooled, pooled)
 
 

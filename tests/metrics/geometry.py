@@ -25,9 +25,10 @@ def samples(rows, prompts=None, texts=None) -> Samples:
     )
 
 
-def reference(holdout: dict, train: dict | None = None, species: str = "dodo") -> Reference:
-    """Species without mirror images of their own; where no training pictures are given, they are the held-out ones."""
+def reference(holdout: dict, train=None, mirrored=None, species: str = "dodo") -> Reference:
+    """Each species with held-out pictures that are their own mirror images; `train`, `mirrored`: of `species`."""
     held_out = {name: Views(unit(rows), unit(rows)) for name, rows in holdout.items()}
-    learnt = {name: Views(unit(rows), unit(rows)) for name, rows in (train or holdout).items()}
-    names = tuple(f"train/{i}.png" for i in range(len(learnt[species])))
-    return Reference(species, held_out, {**held_out, **learnt}, held_out[species].plain, names)
+    own = held_out[species].plain if train is None else unit(train)
+    learnt = held_out | {species: Views(own, own if mirrored is None else unit(mirrored))}
+    names = tuple(f"train/{i}.png" for i in range(len(own)))
+    return Reference(species, held_out, learnt, held_out[species].plain, names)

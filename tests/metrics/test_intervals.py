@@ -24,12 +24,12 @@ def test_whole_prompts_are_resampled_so_the_interval_is_wider_than_over_pictures
 def test_the_clustered_interval_covers_the_truth_and_the_naive_one_does_not():
     random = np.random.default_rng(1)
     covered = np.zeros(2)
-    for trial in range(400):
+    for trial in range(250):
         values, prompts = _suite(random, 25, 4)
         for kind, clusters in enumerate((prompts, np.arange(100))):
-            low, high = cluster_bootstrap(values, clusters, 400, trial)
+            low, high = cluster_bootstrap(values, clusters, 300, trial)
             covered[kind] += low <= 0 <= high
-    clustered, naive = covered / 400
+    clustered, naive = covered / 250
     assert clustered > 0.9
     assert naive < 0.85
 

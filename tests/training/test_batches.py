@@ -64,7 +64,7 @@ def test_without_prior_pictures_or_weight_there_are_none():
 def test_timesteps_are_spread_over_a_batch_and_uniform_over_steps():
     batch = sorted(timesteps_at(9, range(8), _draw(), T))
     gaps = {later - earlier for earlier, later in zip(batch, batch[1:])}
-    assert gaps <= {124, 125, 126} and 0 <= batch[0] and batch[-1] < T
+    assert gaps <= {124, 125, 126} and batch[0] >= 0 and batch[-1] < T
     over_steps = [timesteps_at(step, [3], _draw(), T)[0] for step in range(400)]
     assert 470 < sum(over_steps) / len(over_steps) < 530 and min(over_steps) < 20 and max(over_steps) > 980
 

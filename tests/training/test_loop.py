@@ -8,10 +8,10 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
+from pipeline.train import _task
 from pipeline.training.loop import Hooks, rate_at, run, share
 from pipeline.training.prepare import Task, prepare
 from pipeline.training.state import Saves
-from pipeline.train import _task
 from tests.training import world
 
 

@@ -19,7 +19,7 @@ def build(settings: AutoencoderSettings, image_px: int, seed: int) -> Autoencode
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         levels = len(settings.channels)
-        return AutoencoderKL(
+        vae = AutoencoderKL(
             block_out_channels=settings.channels,
             latent_channels=settings.latent_channels,
             layers_per_block=1,
@@ -29,6 +29,18 @@ def build(settings: AutoencoderSettings, image_px: int, seed: int) -> Autoencode
             mid_block_add_attention=False,
             sample_size=image_px,
         )
+    return start_quiet(vae, settings)
+
+
+@torch.no_grad()
+def start_quiet(vae: AutoencoderKL, settings: AutoencoderSettings) -> AutoencoderKL:
+    """Begin with little noise in the latents.
+
+    From the usual start, deviation one, half of the channels never rise above their noise and carry nothing.
+    """
+    vae.quant_conv.weight[settings.latent_channels :] = 0
+    vae.quant_conv.bias[settings.latent_channels :] = settings.first_log_variance
+    return vae
 
 
 def train(

@@ -39,15 +39,16 @@ def build_unet(
 ) -> UNet2DConditionModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        levels, (_, channels, _, edge) = len(settings.channels), latents_shape
+        _, channels, _, edge = latents_shape
+        kinds = ["CrossAttn" if reads else "" for reads in settings.attention]
         return UNet2DConditionModel(
             sample_size=edge,
             in_channels=channels,
             out_channels=channels,
             block_out_channels=settings.channels,
             layers_per_block=1,
-            down_block_types=("CrossAttnDownBlock2D",) * levels,
-            up_block_types=("CrossAttnUpBlock2D",) * levels,
+            down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+            up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
             cross_attention_dim=text.width,
             # diffusers reads this as the number of heads.
             attention_head_dim=settings.heads,

@@ -63,16 +63,18 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    phase: Phase = Phase(steps=4_500, batch=16, peak_rate=2e-3, weight_decay=0.0)
-    channels: tuple[int, ...] = (16, 32, 64, 64)
-    latent_channels: int = 32
-    kl_weight: float = 1e-6
+    phase: Phase = Phase(steps=2_000, batch=16, peak_rate=2e-3, weight_decay=0.0, decay_share=0.6)
+    channels: tuple[int, ...] = (16, 32, 64)  # two halvings: a third one blurs these drawings
+    latent_channels: int = 8
+    kl_weight: float = 1e-8
+    first_log_variance: float = -8.0
 
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    phase: Phase = Phase(steps=9_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
-    channels: tuple[int, ...] = (80, 128)
+    phase: Phase = Phase(steps=5_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
+    channels: tuple[int, ...] = (48, 96, 128)
+    attention: tuple[bool, ...] = (False, True, True)  # 256 cells see the words through those below
     norm_groups: int = 16
     heads: int = 4
     ema_decay: float = 0.999
