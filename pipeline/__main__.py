@@ -125,7 +125,9 @@ def _project(args: argparse.Namespace, species: str = ""):
     if species and species not in params.species:
         near = difflib.get_close_matches(species, params.species, n=1, cutoff=0.3)
         hint = f"did you mean {near[0]!r}?" if near else ""
-        raise InputError(f"no species {species!r} in params.yaml (there are {', '.join(params.species)}); {hint}".rstrip("; "))
+        raise InputError(
+            f"no species {species!r} in params.yaml (there are {', '.join(params.species)}); {hint}".rstrip("; ")
+        )
     return params, Paths(root, species)
 
 
@@ -146,7 +148,9 @@ def _run_gallery(args: argparse.Namespace):
 def _run_register(args: argparse.Namespace):
     params, paths = _project(args)
     keys = [_project(args, key)[1].species for key in args.species] or list(params.species)
-    return importlib.import_module("pipeline.register").register(params, [paths.of(key) for key in keys], dry_run=args.dry_run)
+    return importlib.import_module("pipeline.register").register(
+        params, [paths.of(key) for key in keys], dry_run=args.dry_run
+    )
 
 
 def _run_promote(args: argparse.Namespace):

@@ -131,8 +131,9 @@ def _code() -> str:
     return digest_json([(path.relative_to(package).as_posix(), digest_file(path)) for path in files])
 
 
-def _trained(task: Task, params: Params, paths: Paths, saves: Saves, accelerator: Accelerator,
-             stopping: Callable[[], bool]) -> tuple[list[list[float]], float]:
+def _trained(
+    task: Task, params: Params, paths: Paths, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool]
+) -> tuple[list[list[float]], float]:
     """Prepare and run; returns the numbers of every step and the seconds that the steps took."""
     main, opened = accelerator.is_main_process, {"lineage_id": saves.lineage_id, "resumed_from": saves.step}
     with (
@@ -221,7 +222,7 @@ def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def _report(task: Task, params: Params, paths: Paths, history: list[list[float]], seconds: float) -> Report:
-    last = history[-max(1, len(history) // 10):]
+    last = history[-max(1, len(history) // 10) :]
     loss = sum(row[0] for row in last) / len(last)
     snapshots = ", ".join(map(str, params.train.snapshots))
     line = (

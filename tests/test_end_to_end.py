@@ -77,7 +77,8 @@ def test_generate_draws_with_the_champion(project, finished):
 
 @pytest.mark.skipif(not DOG.is_dir(), reason="the real photographs (shared/data/dreambooth/dog) are not here")
 def test_real_photographs_take_the_same_way(project, finished):
-    source = {"kind": "folder", "path": str(DOG), "licence": "CC-BY-4.0", "author": "DreamBooth authors", "trusted": True}
+    told = {"licence": "CC-BY-4.0", "author": "DreamBooth authors", "trusted": True}
+    source = {"kind": "folder", "path": str(DOG), **told}
     edit_params(project, {"species": {"dog": {"name": "Canis familiaris", "class_noun": "dog", "sources": [source]}}})
     done = paleo(project, "run", "dog")
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -71,8 +71,9 @@ def from_config(config: Mapping[str, Any]) -> Objective:
 
 
 @torch.no_grad()
-def ddim(objective: Objective, x_T: torch.Tensor, n_steps: int,
-         predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+def ddim(
+    objective: Objective, x_T: torch.Tensor, n_steps: int, predict: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
     """Noise (n, c, h, w) -> latents, deterministically (Song et al. 2021); `predict(x_t, t)` with t (n,)."""
     x_t, times = x_T, torch.linspace(objective.n_timesteps - 1, 0, n_steps + 1).round().long()
     for now, later in zip(times[:-1], times[1:], strict=True):

@@ -95,8 +95,9 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
 def tokenise(parts: Parts, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
     """Ids (n, context) for each tokenizer, padded the way the pipelines pad them; longer prompts are cut."""
     return tuple(
-        tokenizer(list(prompts), padding="max_length", max_length=_context(encoder), truncation=True,
-                  return_tensors="pt").input_ids.to(parts.device)
+        tokenizer(
+            list(prompts), padding="max_length", max_length=_context(encoder), truncation=True, return_tensors="pt"
+        ).input_ids.to(parts.device)
         for tokenizer, encoder in zip(parts.tokenizers, parts.text_encoders, strict=True)
     )
 

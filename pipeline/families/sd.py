@@ -60,8 +60,14 @@ def pipeline(parts: Parts, scheduler: Any) -> StableDiffusionPipeline:
     from diffusers import StableDiffusionPipeline
 
     made = StableDiffusionPipeline(
-        vae=parts.vae, text_encoder=parts.text_encoders[0], tokenizer=parts.tokenizers[0], unet=parts.unet,
-        scheduler=scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        vae=parts.vae,
+        text_encoder=parts.text_encoders[0],
+        tokenizer=parts.tokenizers[0],
+        unet=parts.unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
     )
     made.set_progress_bar_config(disable=True)
     return made

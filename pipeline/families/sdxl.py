@@ -73,8 +73,13 @@ def pipeline(parts: Parts, scheduler: Any) -> StableDiffusionXLPipeline:
     from diffusers import StableDiffusionXLPipeline
 
     made = StableDiffusionXLPipeline(
-        vae=parts.vae, text_encoder=parts.text_encoders[0], text_encoder_2=parts.text_encoders[1],
-        tokenizer=parts.tokenizers[0], tokenizer_2=parts.tokenizers[1], unet=parts.unet, scheduler=scheduler,
+        vae=parts.vae,
+        text_encoder=parts.text_encoders[0],
+        text_encoder_2=parts.text_encoders[1],
+        tokenizer=parts.tokenizers[0],
+        tokenizer_2=parts.tokenizers[1],
+        unet=parts.unet,
+        scheduler=scheduler,
         add_watermarker=False,
     )
     made.set_progress_bar_config(disable=True)

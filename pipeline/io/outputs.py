@@ -62,7 +62,9 @@ def fresh_folder(final: Path) -> Iterator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(dir=final.parent, prefix=".building-"))
     except OSError as error:
-        raise InputError(f"cannot write to {final.parent}: {error.strerror}; check its permissions and space") from error
+        raise InputError(
+            f"cannot write to {final.parent}: {error.strerror}; check its permissions and space"
+        ) from error
     try:
         building.chmod(0o755)
         yield building

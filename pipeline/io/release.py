@@ -203,4 +203,3 @@ def _description(finding: Finding) -> str:
     head = f"| step | {' | '.join(name.replace('_', ' ') for name in names)} |\n|{' --- |' * (len(names) + 1)}"
     return "\n".join([f"Step {finding.step}: {finding.metrics['reason']}", "", head, *rows, "",
                       "Pictures: artifact `gallery/index.html` of the source run."])  # fmt: skip
-

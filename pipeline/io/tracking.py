@@ -147,15 +147,28 @@ def training_run(
     if resumed_from is not None:
         tags["resumed_from"] = str(resumed_from)
     name = f"{params.train.method} {lineage_id[:8]}"
-    with run(paths.root, paths.species, name, tags, training_params(params, paths.species),
-             same="lineage_id", main_process=main_process) as opened:
+    with run(
+        paths.root,
+        paths.species,
+        name,
+        tags,
+        training_params(params, paths.species),
+        same="lineage_id",
+        main_process=main_process,
+    ) as opened:
         yield opened
 
 
 @contextmanager
 def run(
-    root: Path, experiment_name: str, name: str, tags: Mapping[str, str], params: Mapping[str, Any] | None = None,
-    *, same: str | None = None, main_process: bool = True,
+    root: Path,
+    experiment_name: str,
+    name: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any] | None = None,
+    *,
+    same: str | None = None,
+    main_process: bool = True,
 ) -> Iterator[Run | Silence]:
     """A run in an experiment; with `same` (the name of a tag) an unfinished run with that tag is continued."""
     if not main_process:
@@ -209,8 +222,11 @@ def _unfinished(client: MlflowClient, experiment_id: str, same: str, tags: Mappi
 def _tell(client: MlflowClient, run_id: str, tags: Mapping[str, str], params: Mapping[str, str]) -> None:
     from mlflow.entities import Param, RunTag
 
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()],
-                     tags=[RunTag(key, str(value)) for key, value in tags.items()])
+    client.log_batch(
+        run_id,
+        params=[Param(key, str(value)) for key, value in params.items()],
+        tags=[RunTag(key, str(value)) for key, value in tags.items()],
+    )
 
 
 def _last_step(client: MlflowClient, run_id: str) -> int:

@@ -1,6 +1,6 @@
 """The training loop. It knows neither families nor methods by name, no clock, no files but the state's.
 
-    loss = mean |prediction - target|^2        over the whole batch, whatever number of processes shares it
+loss = mean |prediction - target|^2        over the whole batch, whatever number of processes shares it
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The resumable state of a training: complete and checked, or as good as absent.
 
-    .work/train/<lineage id>/
-        state-000200.safetensors    weights that learn, both moments of AdamW, the numbers of every step so far
-        state.json                  which file counts, its step and its sha256; replaced last
-        snapshots/step-000050/ …    what will be exported
+.work/train/<lineage id>/
+    state-000200.safetensors    weights that learn, both moments of AdamW, the numbers of every step so far
+    state.json                  which file counts, its step and its sha256; replaced last
+    snapshots/step-000050/ …    what will be exported
 """
 
 from __future__ import annotations
@@ -118,8 +118,9 @@ class Saves:
 
 
 @torch.no_grad()
-def put_back(tensors: Mapping[str, torch.Tensor], step: int, trainable: Trainable,
-             optimiser: torch.optim.Optimizer) -> None:
+def put_back(
+    tensors: Mapping[str, torch.Tensor], step: int, trainable: Trainable, optimiser: torch.optim.Optimizer
+) -> None:
     """Copy a saved state into weights and optimiser."""
     for name, weight in trainable.parameters.items():
         weight.copy_(tensors[f"weight/{name}"])

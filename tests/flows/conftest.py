@@ -38,7 +38,7 @@ def up(fresh_template, tmp_path_factory) -> Path:
         yield folder
     finally:
         process.send_signal(signal.SIGTERM)
-        code = process.wait(90)
+        code = mini.ended(process)
     assert code == 130 and "paleo up: stopped" in log.read_text(), log.read_text()
     assert not mini.survivors(folder)
     assert not (folder / ".work/servers.json").exists()

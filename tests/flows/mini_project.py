@@ -14,6 +14,7 @@ import psutil
 
 MINI = Path(__file__).parent / "mini"
 ROOT = Path(__file__).parents[2]
+PATIENCE = float(os.environ.get("PALEO_TEST_PATIENCE", "1"))  # more for a machine with other work to do
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -53,7 +54,9 @@ def dvc(folder: Path, *arguments: str) -> str:
 def flows(folder: Path, *arguments: str, seconds: float = 250, **more: str) -> subprocess.CompletedProcess[str]:
     """`paleo run | plan | up`; the caller looks at the exit code."""
     command = [sys.executable, "-m", "flows", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=seconds)
+    return subprocess.run(
+        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=seconds * PATIENCE
+    )
 
 
 def start(folder: Path, *arguments: str, log: Path, **more: str) -> subprocess.Popen[bytes]:
@@ -74,9 +77,14 @@ def interrupt(process: subprocess.Popen[bytes]) -> None:
     os.killpg(process.pid, signal.SIGINT)
 
 
+def ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a process that is about to end."""
+    return process.wait(120 * PATIENCE)
+
+
 def until(condition, what: str, seconds: float = 150):
     """Wait for a true value and return it."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while time.monotonic() < end:
         if found := condition():
             return found

@@ -125,7 +125,7 @@ def test_a_stop_saves_and_leaves_no_process(finished, server, tmp_path, how):
     process = mini.start(finished, "run", log=log, **server)
     mini.until(lambda: "step 3" in log.read_text(), "it trains")
     stop(how, process, server)
-    assert process.wait(120) == 130, log.read_text()
+    assert mini.ended(process) == 130, log.read_text()
     mini.until(lambda: not mini.survivors(finished), "no process is left", 10)
     step = json.loads(next((finished / ".work").glob("train-*.json")).read_text())
     assert step >= 3
@@ -151,7 +151,7 @@ def test_without_a_server_an_embedded_one_keeps_the_run_and_ends_with_it(finishe
     log = tmp_path / "run.log"
     process = mini.start(finished, "run", log=log)
     mini.until(lambda: "collect@ants" in log.read_text(), "it runs")
-    assert process.wait(120) == 0, log.read_text()
+    assert mini.ended(process) == 0, log.read_text()
     assert not mini.survivors(finished)
     with sqlite3.connect(finished / ".work/prefect/prefect.db") as database:
         assert database.execute("SELECT state_type FROM flow_run").fetchall() == [("COMPLETED",)]
@@ -166,7 +166,7 @@ def test_ctrl_c_with_the_embedded_server_still_records_the_stop(finished, tmp_pa
     process = mini.start(finished, "run", log=log)
     mini.until(lambda: "step 2" in log.read_text(), "it trains")
     mini.interrupt(process)
-    assert process.wait(120) == 130, log.read_text()
+    assert mini.ended(process) == 130, log.read_text()
     mini.until(lambda: not mini.survivors(finished), "no process is left", 10)
     with sqlite3.connect(finished / ".work/prefect/prefect.db") as database:
         assert database.execute("SELECT state_type FROM flow_run").fetchall() == [("CANCELLED",)]
@@ -182,4 +182,4 @@ def test_two_runs_at_once_are_refused(finished, server, tmp_path):
     assert second.returncode == 1
     assert f"another run works in this project (process {process.pid}); wait for it or stop it" in second.stderr
     process.send_signal(signal.SIGTERM)
-    process.wait(120)
+    mini.ended(process)

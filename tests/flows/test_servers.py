@@ -100,7 +100,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh
     ports = [f"--{name}-port={embedded.free_port()}" for name in ("prefect", "mlflow", "gallery")]
     (fresh / "mlflow.db").write_text("no database")
     process = mini.start(fresh, "up", *ports, log=log)
-    assert process.wait(120) == 1
+    assert mini.ended(process) == 1
     assert "paleo up: mlflow ended by itself (exit code 1)" in log.read_text()
     assert not mini.survivors(fresh)
 
@@ -110,5 +110,5 @@ def test_a_stop_while_it_starts_leaves_nobody(fresh, tmp_path):
     process = mini.start(fresh, "up", *ports, log=tmp_path / "up.log")
     mini.until(lambda: (fresh / ".work/logs/gallery.log").exists(), "children")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(120) == 130
+    assert mini.ended(process) == 130
     assert not mini.survivors(fresh)

@@ -72,7 +72,7 @@ class AutoencoderSettings:
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    phase: Phase = Phase(steps=5_000, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
+    phase: Phase = Phase(steps=3_600, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
     channels: tuple[int, ...] = (48, 96, 128)
     attention: tuple[bool, ...] = (False, True, True)  # 256 cells see the words through those below
     norm_groups: int = 16
