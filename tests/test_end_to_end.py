@@ -64,8 +64,9 @@ def test_the_second_run_does_nothing_and_makes_no_new_version(project, finished)
 
 
 def test_the_champion_loads_and_repeats_itself(project, finished):
-    done = subprocess.run([sys.executable, "-c", PREDICT.format(species="sinomacrops")], cwd=project, text=True,
-                          capture_output=True, env={**environment(project), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"})  # fmt: skip
+    store = {**environment(project), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"}
+    command = [sys.executable, "-c", PREDICT.format(species="sinomacrops")]
+    done = subprocess.run(command, cwd=project, text=True, capture_output=True, env=store)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
