@@ -49,7 +49,7 @@ COMPARISONS = [
     (version(2, 0.93, clip_digest="z"), OLD, 0, False, differ("measured with different CLIP models")),
     (version(2, 0.93, compared_with="y"), OLD, 0, False, differ("told apart from different other species")),
     (version(2, 0, primary="clip_i"), version(1, 0, primary="clip_i"), 0, False,
-     "clip i 0.800 does not beat 0.800 of version 1"),
+     "CLIP-I 0.800 does not beat 0.800 of version 1"),
 ]  # fmt: skip
 
 

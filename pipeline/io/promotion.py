@@ -85,7 +85,7 @@ def shown(metric: str, value: float, digits: int = 0) -> str:
 
 
 def words(metric: str) -> str:
-    return metric.replace("_", " ")
+    return {"clip_i": "CLIP-I", "clip_t": "CLIP-T"}.get(metric, metric.replace("_", " "))
 
 
 def _move(client: MlflowClient, version: Version) -> None:

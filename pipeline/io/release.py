@@ -200,6 +200,7 @@ def _description(finding: Finding) -> str:
         + " | ".join(promotion.shown(name, by[name]) if name in by else "" for name in names) + " |"
         for step, by in sorted(_scores(finding.metrics).items())
     ]  # fmt: skip
-    head = f"| step | {' | '.join(name.replace('_', ' ') for name in names)} |\n|{' --- |' * (len(names) + 1)}"
-    return "\n".join([f"Step {finding.step}: {finding.metrics['reason']}", "", head, *rows, "",
+    head = f"| step | {' | '.join(promotion.words(name) for name in names)} |\n|{' --- |' * (len(names) + 1)}"
+    reason = finding.metrics["reason"]
+    return "\n".join([reason[:1].upper() + reason[1:], "", head, *rows, "",
                       "Pictures: artifact `gallery/index.html` of the source run."])  # fmt: skip
