@@ -1,4 +1,4 @@
-"""Who may run now: at most as many children as cores, one training at a time on CPU, a GPU for each otherwise.
+"""Who may run now: at most as many children as cores; a training has a GPU for itself, or else every core.
 
 GPUs are leased by flock, so a crash frees them, and another project on the same machine respects them.
 """
@@ -40,9 +40,11 @@ def slot(kind: str) -> Iterator[dict[str, str]]:
         if wanted:
             leased = held.enter_context(lease(wanted, available_gpus(), _lock_folder()))
             more["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
-        elif kind == "train":
+        on_every_core = kind == "train" and not wanted
+        if on_every_core:
             held.enter_context(_acquired(_training))
-        held.enter_context(_acquired(_children))
+        for _ in range(cores() if on_every_core else 1):
+            held.enter_context(_acquired(_children))
         yield more
 
 
@@ -128,5 +130,10 @@ def _locks(stream: IO[str]) -> bool:
 
 
 def threads(kind: str) -> dict[str, str]:
-    """Training gets every core; the others share them with it."""
-    return {}
+    """Training has every core to itself; the others get one each.
+
+    Threads of two processes on the same cores wait for each other at every barrier: side by side they take five times
+    as long as one after the other.
+    """
+    alone = kind == "train" or "OMP_NUM_THREADS" in os.environ
+    return {} if alone else {"OMP_NUM_THREADS": "1"}

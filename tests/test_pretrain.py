@@ -32,9 +32,9 @@ SHORT = Phase(steps=4, batch=4, peak_rate=1e-3, warmup_steps=2, save_every=2)
 SMALL = Settings(
     drawings=DrawingSettings(count=16, held_out=8, drawn_px=64),
     text=TextSettings(width=32, layers=1, inner=32),
-    autoencoder=AutoencoderSettings(phase=SHORT, channels=(8, 8, 16, 16), latent_channels=4),
+    autoencoder=AutoencoderSettings(phase=SHORT, channels=(8, 8, 16), latent_channels=4),
     clip=ClipSettings(phase=SHORT, width=32, layers=1, inner=32, projection=16),
-    denoiser=DenoiserSettings(phase=SHORT, channels=(16, 32), norm_groups=8),
+    denoiser=DenoiserSettings(phase=SHORT, channels=(16, 32), attention=(False, True), norm_groups=8),
     samples=SampleSettings(pictures=1, steps=2),
 )
 

@@ -2,8 +2,8 @@
 
 Near is measured as Fisher (1936) and Mahalanobis did: to the mean of a species' held-out pictures, in units of how much
 pictures of one species differ anyway. Drawings differ most by background, medium and pose, which say nothing about the
-species; by plain cosines a quarter of the real pictures of the embedded world would be nearer to another species than
-to their own, in these units one in twelve.
+species: by plain cosines one in five real pictures of the embedded world would be nearer to another species than to its
+own, in these units one in twenty.
 
 The differences are learnt from all curated pictures, each about the mean of its own species, so they know nothing of
 which species is which; the means are those of held-out pictures alone, so copying training pictures does not help.

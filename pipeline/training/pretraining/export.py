@@ -47,9 +47,11 @@ def save_pipeline(
 
 
 def save_tokenizer(folder: Path, tokenizer: CLIPTokenizer) -> None:
-    """The new single file and the two classic ones, for tools that know only those."""
+    """Without spaces and line ends, which are half of the file; every byte of the folder lies in git."""
     tokenizer.save_pretrained(folder)
-    tokenizer.backend_tokenizer.model.save(str(folder))
+    file = folder / "tokenizer.json"
+    compact = json.dumps(json.loads(file.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":"))
+    file.write_text(compact, encoding="utf-8")
 
 
 def half(module: nn.Module) -> nn.Module:
