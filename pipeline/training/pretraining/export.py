@@ -25,6 +25,8 @@ def export(folder: Path, clip: Clip, vae: AutoencoderKL, denoiser: Optimisation)
     half(clip.model).save_pretrained(folder)
     for config in (folder / "config.json", folder / "text_encoder" / "config.json"):
         ask_for_full_precision(config)
+    for file in folder.rglob("*.safetensors"):
+        file.chmod(0o644)  # transformers writes them for their owner alone
     save_tokenizer(folder, clip.tokenizer)
     write_json(folder / "preprocessor_config.json", preprocessor_config(clip.preprocessing))
 
@@ -47,11 +49,10 @@ def save_pipeline(
 
 
 def save_tokenizer(folder: Path, tokenizer: CLIPTokenizer) -> None:
-    """Without spaces and line ends, which are half of the file; every byte of the folder lies in git."""
+    """Without tokenizer.json: vocab.json and merges.txt say the same, and every byte of the folder lies in git."""
     tokenizer.save_pretrained(folder)
-    file = folder / "tokenizer.json"
-    compact = json.dumps(json.loads(file.read_text(encoding="utf-8")), ensure_ascii=False, separators=(",", ":"))
-    file.write_text(compact, encoding="utf-8")
+    tokenizer.backend_tokenizer.model.save(str(folder))  # vocab.json and merges.txt
+    (folder / "tokenizer.json").unlink()
 
 
 def half(module: nn.Module) -> nn.Module:
