@@ -154,6 +154,37 @@ def test_half_a_pipeline_gives_half_a_page(tmp_path, stages):
     assert ('<h2 id="samples">' in page) == ("samples" in stages)
 
 
+def test_a_species_without_others_is_chosen_and_shown_by_another_metric(tmp_path):
+    """With nothing to be taken for, species accuracy is unknown: null in every table."""
+    paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
+    (tmp_path / "elsewhere").mkdir()
+    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    unknown = {"value": None, "low": None, "high": None, "n": 0}
+    metrics |= {"primary": "clip_i", "missing": {"species_accuracy": "there is no other species to compare with"}}
+    for part in (*metrics["steps"].values(), metrics["base"], metrics["chosen"]):
+        part["species_accuracy"] = unknown if isinstance(part["species_accuracy"], dict) else None
+    outputs.write_json(paths.evaluation / "metrics.json", metrics)
+    rows = tables.read(paths.evaluation / "details/per_image.parquet")
+    lonely = rows.assign(species_hit=None, nearest_species="")
+    tables.write(paths.evaluation / "details/per_image.parquet", lonely)
+    gallery(PARAMS, Paths(tmp_path, ""))
+    page = (tmp_path / "site/sinomacrops/index.html").read_text()
+    assert "species_accuracy is unknown: there is no other species to compare with" in page
+    assert _data(tmp_path, "sinomacrops")["columns"][3]["note"] == "CLIP-I 0.781"
+    assert "✓" not in page.split("</table>")[0]
+    assert "Likeness (CLIP-I)" in (tmp_path / "site/index.html").read_text()
+
+
+def test_an_adapter_loads_on_top_of_its_base(tmp_path):
+    paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
+    (tmp_path / "elsewhere").mkdir()
+    outputs.write_card(paths.model, **{**outputs.read_card(paths.model), "method": "lora"})
+    gallery(PARAMS, Paths(tmp_path, ""))
+    page = (tmp_path / "site/sinomacrops/index.html").read_text()
+    assert "StableDiffusionPipeline.from_pretrained(&#34;pipeline/assets/tiny&#34;)" in page
+    assert "pipe.load_lora_weights(&#34;models/sinomacrops/step-000250&#34;)" in page
+
+
 def test_a_snapshot_that_was_not_sampled_is_a_column_of_gaps(tmp_path):
     paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
     (tmp_path / "elsewhere").mkdir()
