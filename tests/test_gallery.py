@@ -132,7 +132,7 @@ def test_a_species_that_was_never_run_says_how_to(root):
     assert "dvc repro train@ornithocheiromorpha" in page
     overview = (root / "site/index.html").read_text()
     assert "paleo run ornithocheiromorpha" in overview
-    assert "31 %" in overview
+    assert "31\u00a0%" in overview
     assert "3&nbsp;× CC-BY-4.0" in overview
 
 

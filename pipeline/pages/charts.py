@@ -12,6 +12,7 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 10, 14, 26  # room for the labels
 CURVE_WIDTH, CURVE_HEIGHT = 960, 240
 CURVE_POINTS = 320
 SMOOTH = 0.05  # weight of a new loss in the running mean
+NO_BREAK = "\u00a0"  # a number and its sign stay on one line
 ROBUST = 0.99  # of the losses fit in the picture; a spike would flatten the rest
 
 
@@ -29,7 +30,7 @@ class Metric:
         """A value as people read it; a dash when it was not measured."""
         if value is None or math.isnan(value):
             return "–"
-        return f"{100 * value:.0f} %" if self.share else f"{value:.3f}"
+        return f"{100 * value:.0f}{NO_BREAK}%" if self.share else f"{value:.3f}"
 
     def change(self, value: float) -> str:
         """A difference of two values."""

@@ -18,8 +18,10 @@ ALL = [
 
 
 def flow_runs(server: dict[str, str]) -> list[dict]:
-    answer = httpx.post(f"{server['PREFECT_API_URL']}/flow_runs/filter", json={"sort": "START_TIME_DESC"})
-    return answer.json()
+    """Newest first; those that the schedule has planned for later have no start yet and would come before them."""
+    begun = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
+    query = {"sort": "START_TIME_DESC", "flow_runs": begun}
+    return httpx.post(f"{server['PREFECT_API_URL']}/flow_runs/filter", json=query).json()
 
 
 def task_states(server: dict[str, str], run_id: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ def test_a_single_value_without_interval_is_drawn():
 
 
 def test_values_are_written_as_people_read_them():
-    assert metric("species_accuracy").text(0.925) == "92 %"
+    assert metric("species_accuracy").text(0.925) == "92\u00a0%"
     assert metric("clip_i").text(0.5) == "0.500"
     assert metric("clip_i").text(None) == metric("clip_i").text(float("nan")) == "–"
     assert metric("some_new_one").title == "Some new one"
