@@ -42,7 +42,7 @@ def _wait_for_servers(project: Path, at_most_seconds: float = 120) -> None:
     deadline = time.monotonic() + at_most_seconds
     state = project / ".work" / "servers.json"
     while time.monotonic() < deadline:
-        if state.exists() and _answers(json.loads(state.read_text())["prefect"] + "/health"):
+        if state.exists() and _answers(json.loads(state.read_text())["PREFECT_API_URL"] + "/health"):
             return
         time.sleep(0.5)
     raise RuntimeError("`paleo up` did not come up")
@@ -68,7 +68,8 @@ def _accuracies(project: Path) -> list[Claim]:
 
 
 def _mean_accuracy(project: Path, step: str) -> float:
-    found = [json.loads(path.read_text()) for path in sorted((project / "reports/evaluation").glob("*/metrics.json"))]
-    keys = [str(metrics["chosen_step"]) if step == CHOSEN else step for metrics in found]
-    values = [metrics["steps"][key]["species_accuracy"]["value"] for metrics, key in zip(found, keys)]
+    paths = sorted((project / "reports/evaluation").glob("*/details/verdict.json"))
+    found = [json.loads(path.read_text()) for path in paths]
+    keys = [str(verdict["step"]) if step == CHOSEN else step for verdict in found]
+    values = [verdict["steps"][key]["species_accuracy"]["value"] for verdict, key in zip(found, keys)]
     return 100 * sum(values) / len(values)

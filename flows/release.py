@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 from flows import procs, project
 from flows.output import Log
-from flows.reproduce import Outcome
+from flows.reproduce import Outcome, run_id
 
 LOCK = Path("dvc.lock")
 STORE = Path("mlflow.db")
@@ -59,7 +59,8 @@ def register(species: list[str], logs: Path) -> State[None]:
     if all(is_released(key, digests[key]) for key in species):
         return Completed(name="Cached", message="every version is registered")
     log = Log(logs / "register.log", get_run_logger().info)
-    with procs.started([sys.executable, "-m", "pipeline", "register", *species], project.environment()) as child:
+    command = [sys.executable, "-m", "pipeline", "register", *species]
+    with procs.started(command, project.environment(**run_id())) as child:
         for _line in log.follow(child.stdout):
             pass
     if procs.stopping():

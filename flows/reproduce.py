@@ -15,6 +15,7 @@ from prefect import allow_failure, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import graph, procs, project, slots
@@ -120,7 +121,7 @@ def dvc_repro(
     """`dvc repro` of one stage; its telling lines. Raises StageFailed with the stage's own sentence or last lines."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage.name]
     log = Log(logs / f"{stage.name}.log", show)
-    with procs.started(command, project.environment(**slots.threads(stage.kind), **more)) as child:
+    with procs.started(command, project.environment(**slots.threads(stage.kind), **run_id(), **more)) as child:
         said = [line for line in log.follow(child.stdout) if _INTERRUPTED.search(line) or "skipping" in line]
     saved = any(_INTERRUPTED.search(line) for line in said)
     if procs.stopping():
@@ -128,6 +129,11 @@ def dvc_repro(
     if child.returncode:
         raise (StageInterrupted if saved else StageFailed)(_failure(stage, log))
     return said
+
+
+def run_id() -> dict[str, str]:
+    """For MLflow: from which run of the flow a model comes."""
+    return {"PALEO_FLOW_RUN_ID": flow_run.id} if flow_run.id else {}
 
 
 def _failure(stage: graph.Stage, log: Log) -> str:

@@ -46,6 +46,13 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"paleo {args.command}: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:  # a full disk, or permissions, in the middle of the work
+        if args.debug or not error.strerror:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"paleo {args.command}: {error.strerror}{where}; earlier results are as they were, "
+              "mend it and run this again", file=sys.stderr)  # fmt: skip
+        return 1
     except KeyboardInterrupt:
         print(f"paleo {args.command}: stopped", file=sys.stderr)
         return 130
@@ -164,6 +171,8 @@ def _run_generate(args: argparse.Namespace):
     module = importlib.import_module("pipeline.generate")
     chosen = {"steps": args.steps, "guidance": args.guidance, "sampler": args.sampler}
     sample = params.sample.model_copy(update={key: value for key, value in chosen.items() if value is not None})
+    if args.dry_run:
+        return _show("generate", params.model_copy(update={"sample": sample}), paths)
     return module.generate(params, paths, args.prompt, sample=sample, seed=args.seed, number=args.number, out=args.out)
 
 
@@ -173,6 +182,8 @@ def _run_profile(args: argparse.Namespace):
 
 def _run_pretrain(args: argparse.Namespace):
     module = importlib.import_module("pipeline.pretrain")
+    if args.dry_run:
+        return module.dry_run(args.scale, args.seed)
     return module.pretrain(args.out, work=args.work, scale=args.scale, seed=args.seed)
 
 
@@ -181,7 +192,8 @@ def _show(stage: str, params, paths):
     from pipeline.core.records import Report
 
     dump = params.model_dump(mode="json", by_alias=True)
-    shown = {key: dump[key] for key in ("seed", "base", stage) if key in dump}
+    section = "sample" if stage == "generate" else stage
+    shown = {key: dump[key] for key in ("seed", "base", section) if key in dump}
     if paths.species:
         shown["species"] = dump["species"][paths.species]
     return Report(stage, (json.dumps(shown, indent=2, ensure_ascii=False), f"dry run: {stage} did nothing"))

@@ -119,21 +119,10 @@ class _LazyClip:
 
     def _loaded(self):
         if self._clip is None:
-            self._clip = _load_clip(weights.model_folder(self._root, self._path, marker="config.json"), self._path)
+            from pipeline.families.clip import load
+
+            self._clip = load(weights.model_folder(self._root, self._path, marker="config.json"))
         return self._clip
-
-
-def _load_clip(folder: Path, named: str):
-    """A CLIP of families.clip; InputError when the folder holds none that can be loaded."""
-    from safetensors import SafetensorError
-
-    from pipeline.families.clip import load
-
-    try:
-        return load(folder)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        detail = " ".join(str(error).split())
-        raise InputError(f"{named!r} (`base.clip` in params.yaml) is no CLIP that can be loaded: {detail}") from error
 
 
 def _table(stored: pd.DataFrame, seen: dict, verdicts: dict[str, Verdict], params: Params, species: Species):

@@ -32,14 +32,14 @@ def evaluate(params: Params, paths: Paths) -> Report:
     """
     card, table = outputs.read_card(paths.samples), tables.read(paths.samples / "samples.parquet")
     curated = _curated(params, paths)
-    eyes = _load_clip(paths.root, params.base.clip)
+    eyes = clip.load(model_folder(paths.root, params.base.clip, marker="config.json"))
     reference = _reference(eyes, curated, params, paths)
     samples = _samples(eyes, table, params, paths)
 
     by_step = {int(step): samples.take((table["step"] == step).to_numpy()) for step in sorted(table["step"].unique())}
     found = findings.measure(by_step, reference, params.evaluate, params.seed)
     per_image = findings.per_image(table, samples, reference)
-    metrics = findings.summary(found) | {"name": params.species[paths.species].name, "n_images": len(table)}
+    metrics = findings.summary(found)
 
     with outputs.fresh_folder(paths.evaluation / "details") as folder:
         tables.write(folder / "per_image.parquet", per_image)
@@ -49,15 +49,6 @@ def evaluate(params: Params, paths: Paths) -> Report:
                            chosen_step=found.choice.step, primary=found.choice.primary, **lineage)  # fmt: skip
     outputs.write_json(paths.evaluation / "metrics.json", metrics)
     return Report("evaluate", tuple(findings.lines(found)), metrics["chosen"])
-
-
-def _load_clip(root: Path, path: str) -> clip.Clip:
-    folder = model_folder(root, path, marker="config.json")
-    try:
-        return clip.load(folder)
-    except (OSError, ValueError) as error:
-        detail = " ".join(str(error).split())
-        raise InputError(f"`base.clip` in params.yaml names no CLIP that can be loaded: {detail}") from error
 
 
 def _curated(params: Params, paths: Paths) -> dict[str, pd.DataFrame]:

@@ -74,7 +74,6 @@ def _animal(key: str, found: Results, params: Params, paths: Paths, folders: Map
         model=found.model.card if found.model else {},
         losses=_records(found.model.losses) if found.model else [],
         metrics=found.evaluation.metrics if found.evaluation else {},
-        verdict=found.evaluation.verdict if found.evaluation else {},
         missing=_missing(key, found),
         warnings=_warnings(key, found),
     )
@@ -187,7 +186,7 @@ def _warnings(key: str, found: Results) -> list[str]:
     sentences = [
         f"{what[0].upper()}{what[1:]} belongs to earlier pictures than those shown here; {again}" for what in old
     ]
-    if found.evaluation and not found.evaluation.verdict.get("better_than_base", True):
+    if found.evaluation and not found.evaluation.metrics.get("better_than_base", True):
         sentences.append("No step is better than the base model: look at the pictures before you use one.")
     return [*sentences, *(f"{what} belong to another training than the model; {again}" for what in foreign)]
 

@@ -6,6 +6,7 @@ work folder, one file per phase, named by the settings that it depends on: a kil
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -64,6 +65,12 @@ def pretrain(
         state = train_denoiser(training, parts, settings, work, out, told.report)
         measured = publish(out, page, parts, state, held_out, settings, told)
     return report_of(out, page, measured)
+
+
+def dry_run(scale: float = 1.0, seed: int = 0) -> Report:
+    """What `pretrain` would be told, and do nothing."""
+    settings = asdict(Settings().with_seed(seed).scaled(scale))
+    return Report("pretrain", (json.dumps(settings, indent=2), "dry run: pretrain did nothing"))
 
 
 @dataclass

@@ -115,8 +115,10 @@ def _evaluation(params: Params, paths: Paths, lineage_id: str, accuracy: float) 
     steps = {str(step): {name: {"value": value, "low": 0, "high": 1, "n": 4} for name, value in by.items()}
              for step, by in values.items()}  # fmt: skip
     outputs.write_json(paths.evaluation / "metrics.json", {
-        "species": paths.species, "chosen_step": last, "primary": "species_accuracy", "reason": f"step {last}: better",
-        "base": values[0] | {"memorised": None}, "chosen": values[last] | {"memorised": None}, "steps": steps,
+        "chosen_step": last, "base": values[0] | {"memorised": None}, "chosen": values[last] | {"memorised": None},
     })  # fmt: skip
-    outputs.write_json(paths.evaluation / "details/verdict.json", {"compared_with": list(SPECIES[1:])})
+    outputs.write_json(paths.evaluation / "details/verdict.json", {
+        "species": paths.species, "primary": "species_accuracy", "reason": f"step {last}: better", "steps": steps,
+        "compared_with": list(SPECIES[1:]),
+    })  # fmt: skip
     outputs.write_card(paths.evaluation / "details", stage="evaluate", lineage_id=lineage_id, chosen_step=last)

@@ -83,10 +83,16 @@ def project(original, tmp_path):
     return _params(), Paths(tmp_path, SPECIES)
 
 
+def _found(paths):
+    """The metrics with the verdict, as the gallery reads them."""
+    files = (paths.evaluation / "details/verdict.json", paths.evaluation / "metrics.json")
+    return outputs.read_json(files[0]) | outputs.read_json(files[1])
+
+
 def test_the_step_that_draws_the_species_is_chosen_and_the_reason_has_the_numbers(project):
     params, paths = project
     report = evaluate(params, paths)
-    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    metrics = _found(paths)
     assert (metrics["chosen_step"], metrics["chosen_checkpoint"]) == (250, "step-000250")
     assert metrics["base"]["species_accuracy"] == 0
     assert metrics["steps"]["50"]["species_accuracy"]["value"] == pytest.approx(6 / 9, abs=1e-6)
@@ -97,10 +103,18 @@ def test_the_step_that_draws_the_species_is_chosen_and_the_reason_has_the_number
     assert "sinomacrops: step 250" in report.lines[0]
 
 
+def test_what_dvc_shows_of_the_metrics_fits_a_screen(project):
+    params, paths = project
+    evaluate(params, paths)
+    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    assert set(metrics) == {"chosen_step", "base", "chosen"}
+    assert all(isinstance(value, float) for which in ("base", "chosen") for value in metrics[which].values())
+
+
 def test_every_metric_stands_there_with_its_interval(project):
     params, paths = project
     evaluate(params, paths)
-    for by_metric in outputs.read_json(paths.evaluation / "metrics.json")["steps"].values():
+    for by_metric in _found(paths)["steps"].values():
         for entry in by_metric.values():
             assert entry["low"] <= entry["value"] <= entry["high"] and entry["n"] == 9
 
@@ -109,7 +123,7 @@ def test_every_picture_has_a_row_that_agrees_with_the_metrics(project):
     params, paths = project
     evaluate(params, paths)
     table = tables.read(paths.evaluation / "details/per_image.parquet")
-    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    metrics = _found(paths)
     assert len(table) == 27
     for step, by_metric in metrics["steps"].items():
         rows = table[table["step"] == int(step)]
@@ -125,7 +139,7 @@ def test_the_verdict_has_the_paired_gain_and_what_was_compared(project):
     evaluate(params, paths)
     verdict = outputs.read_json(paths.evaluation / "details/verdict.json")
     assert verdict["gain"]["value"] == 1
-    assert verdict["better_than_base"] and verdict["checkpoint"] == "step-000250"
+    assert verdict["better_than_base"] and verdict["chosen_checkpoint"] == "step-000250"
     assert verdict["compared_with"] == ["dimorphodontidae", "ornithocheiromorpha"]
     assert verdict["lineage_id"] == outputs.read_card(paths.evaluation / "details")["lineage_id"] == "a" * 16
 
@@ -155,7 +169,7 @@ def test_a_species_alone_is_chosen_by_clip_i_and_says_so(project):
     for other in ("dimorphodontidae", "ornithocheiromorpha"):
         shutil.rmtree(paths.of(other).curated)
     report = evaluate(params, paths)
-    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    metrics = _found(paths)
     assert metrics["primary"] == "clip_i" and metrics["chosen"]["species_accuracy"] is None
     assert metrics["steps"]["250"]["species_accuracy"] == {"value": None, "low": None, "high": None, "n": 0}
     assert "no other species" in metrics["missing"]["species_accuracy"]
@@ -169,7 +183,7 @@ def test_one_seed_a_prompt_leaves_diversity_unknown(project):
     table = tables.read(paths.samples / "samples.parquet")
     tables.write(paths.samples / "samples.parquet", table[table["seed"] == 1])
     evaluate(params, paths)
-    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    metrics = _found(paths)
     assert metrics["chosen"]["diversity"] is None and "at least two" in metrics["missing"]["diversity"]
 
 
@@ -179,7 +193,7 @@ def test_one_seed_a_prompt_leaves_diversity_unknown(project):
         (lambda p: shutil.rmtree(p.samples), "samples/sinomacrops/card.json is missing"),
         (lambda p: shutil.rmtree(p.curated), "curated/sinomacrops/card.json is missing"),
         (lambda p: shutil.rmtree(p.root / "clip"), "'clip' is not there"),
-        (lambda p: (p.root / "clip/preprocessor_config.json").unlink(), "`base.clip` in params.yaml names no CLIP"),
+        (lambda p: (p.root / "clip/preprocessor_config.json").unlink(), "`base.clip` in params.yaml. is no CLIP"),
         (lambda p: (p.samples / "base/p00-s00001.png").write_bytes(b"<html>"), "p00-s00001.png cannot be read: "),
         (lambda p: (p.samples / "base/p00-s00001.png").unlink(), "p00-s00001.png is missing, though its table names"),
         (lambda p: (p.samples / "samples.parquet").write_bytes(b"PAR"), "samples.parquet is not a parquet table"),

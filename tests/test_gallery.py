@@ -158,12 +158,14 @@ def test_a_species_without_others_is_chosen_and_shown_by_another_metric(tmp_path
     """With nothing to be taken for, species accuracy is unknown: null in every table."""
     paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
     (tmp_path / "elsewhere").mkdir()
-    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    files = [paths.evaluation / name for name in ("metrics.json", "details/verdict.json")]
+    metrics, verdict = map(outputs.read_json, files)
     unknown = {"value": None, "low": None, "high": None, "n": 0}
-    metrics |= {"primary": "clip_i", "missing": {"species_accuracy": "there is no other species to compare with"}}
-    for part in (*metrics["steps"].values(), metrics["base"], metrics["chosen"]):
+    verdict |= {"primary": "clip_i", "missing": {"species_accuracy": "there is no other species to compare with"}}
+    for part in (*verdict["steps"].values(), metrics["base"], metrics["chosen"]):
         part["species_accuracy"] = unknown if isinstance(part["species_accuracy"], dict) else None
-    outputs.write_json(paths.evaluation / "metrics.json", metrics)
+    for file, content in zip(files, (metrics, verdict), strict=True):
+        outputs.write_json(file, content)
     rows = tables.read(paths.evaluation / "details/per_image.parquet")
     lonely = rows.assign(species_hit=None, nearest_species="")
     tables.write(paths.evaluation / "details/per_image.parquet", lonely)

@@ -16,7 +16,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import CLIPModel, CLIPTokenizer
+
+from pipeline.core.errors import InputError
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -51,13 +54,20 @@ class Clip:
 
 
 def load(folder: Path | str, device: str | torch.device = "cpu") -> Clip:
-    """Read a local CLIP folder; raises FileNotFoundError with what is missing."""
+    """Read a local CLIP folder; InputError with what is missing or damaged."""
     folder = Path(folder)
-    for name in ("config.json", "preprocessor_config.json"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(
-                f"{str(folder)!r} is not a CLIP folder: it has no {name}; `paleo pretrain` builds one"
-            )
+    # Without its vocabulary transformers makes an empty tokenizer, to which all sentences are the same.
+    for names in (("config.json",), ("preprocessor_config.json",), ("vocab.json", "tokenizer.json")):
+        if not any((folder / name).is_file() for name in names):
+            raise InputError(f"{folder} (`base.clip` in params.yaml) is no CLIP folder: it has no {names[0]}")
+    try:
+        return _read(folder, device)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        detail = " ".join(str(error).split())
+        raise InputError(f"{folder} (`base.clip` in params.yaml) is no CLIP that can be loaded: {detail}") from error
+
+
+def _read(folder: Path, device: str | torch.device) -> Clip:
     # transformers loads the file's own dtype; half-precision files must still be computed in full precision.
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)

@@ -69,8 +69,9 @@ def find(paths: Paths) -> Finding:
     again = f"run `paleo run {paths.species}` first"
     if not (paths.evaluation / "metrics.json").is_file() or not (paths.evaluation / "details" / outputs.CARD).is_file():
         raise InputError(f"{paths.species} is not evaluated yet; {again}")
-    card, metrics = outputs.read_card(paths.model), outputs.read_json(paths.evaluation / "metrics.json")
-    evaluated = outputs.read_card(paths.evaluation / "details")
+    card, evaluated = outputs.read_card(paths.model), outputs.read_card(paths.evaluation / "details")
+    metrics = outputs.read_json(paths.evaluation / "details/verdict.json")
+    metrics |= outputs.read_json(paths.evaluation / "metrics.json")
     if (evaluated["lineage_id"], evaluated["chosen_step"]) != (card["lineage_id"], metrics["chosen_step"]):
         raise InputError(f"the evaluation of {paths.species} is not of its present model; {again}")
     if outputs.read_card(paths.samples)["lineage_id"] != card["lineage_id"]:
@@ -149,12 +150,11 @@ def _scores_as_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
 def _yardstick(params: Params, finding: Finding) -> dict[str, str]:
     """How the numbers were measured: those of two versions can be compared when this is the same."""
     paths = finding.paths
-    verdict = outputs.read_json(paths.evaluation / "details/verdict.json")
     return {
         "primary": finding.metrics["primary"],
         "suite_digest": suite_digest(tables.read(paths.samples / "samples.parquet")),
         "clip_digest": weights.weights_digest(weights.model_folder(paths.root, params.base.clip, marker="config.json")),
-        "compared_with": ", ".join(verdict["compared_with"]),
+        "compared_with": ", ".join(finding.metrics["compared_with"]),
     }
 
 
@@ -182,7 +182,7 @@ def _attachments(paths: Paths) -> dict[str, Path]:
     """Pages and tables for the run, those that are there."""
     wanted = {
         "gallery": paths.site / paths.species,
-        "evaluation": paths.evaluation / "metrics.json",
+        "evaluation": paths.evaluation / "details/verdict.json",
         "credits": paths.work / "release" / paths.species / "CREDITS.csv",
     }
     return {folder: path for folder, path in wanted.items() if path.exists()}

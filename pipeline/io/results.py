@@ -35,9 +35,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class Evaluation:
+    """`metrics`: what metrics.json and verdict.json say together."""
+
     card: dict[str, Any]
     metrics: dict[str, Any]
-    verdict: dict[str, Any]
     rows: pd.DataFrame
 
 
@@ -85,8 +86,8 @@ def _model(folder: Path) -> Model:
 
 
 def _evaluation(folder: Path) -> Evaluation:
-    metrics, verdict = outputs.read_json(folder.parent / "metrics.json"), outputs.read_json(folder / "verdict.json")
-    return Evaluation(outputs.read_card(folder), metrics, verdict, tables.read(folder / "per_image.parquet"))
+    metrics = outputs.read_json(folder / "verdict.json") | outputs.read_json(folder.parent / "metrics.json")
+    return Evaluation(outputs.read_card(folder), metrics, tables.read(folder / "per_image.parquet"))
 
 
 def _csv(path: Path) -> pd.DataFrame:

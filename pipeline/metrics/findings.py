@@ -62,31 +62,27 @@ def per_image(table: pd.DataFrame, samples: Samples, reference: Reference) -> pd
 
 
 def summary(found: Findings) -> dict[str, Any]:
-    """`metrics.json`; a metric that could not be measured is null, and `missing` says why."""
+    """`metrics.json`, what `dvc metrics show` prints; a metric that could not be measured is null."""
     plain = {
         step: {name: by[name].value if name in by else None for name in METRICS} for step, by in found.scores.items()
     }
     return {
-        "species": found.reference.species,
         "chosen_step": found.choice.step,
-        "chosen_checkpoint": _label(found.choice.step),
-        "primary": found.choice.primary,
-        "reason": found.choice.reason,
         "base": _rounded(plain[0]),
         "chosen": _rounded(plain[found.choice.step]),
-        "real": _rounded(found.real),
-        "steps": {str(step): {name: _entry(by.get(name)) for name in METRICS} for step, by in found.scores.items()},
-        "missing": dict(found.missing),
     }
 
 
 def verdict(found: Findings, images: pd.DataFrame) -> dict[str, Any]:
-    """`verdict.json`: the choice, the paired gain over the base, and the chosen step's pictures that look copied."""
+    """`verdict.json`: the choice and all that led to it, the gain over the base, the pictures that look copied."""
     copied = images[(images["step"] == found.choice.step) & images["memorised"]]
     return {
         "species": found.reference.species,
         **asdict(found.choice),
-        "checkpoint": _label(found.choice.step),
+        "chosen_checkpoint": _label(found.choice.step),
+        "steps": {str(step): {name: _entry(by.get(name)) for name in METRICS} for step, by in found.scores.items()},
+        "real": _rounded(found.real),
+        "missing": dict(found.missing),
         "gain": _entry(found.gain),
         "compared_with": [name for name in found.reference.holdout if name != found.reference.species],
         "memorised_above": round(threshold(found.reference), DIGITS),

@@ -30,7 +30,6 @@ class Animal:
     model: Mapping[str, Any] = field(default_factory=dict)
     losses: Sequence[Mapping[str, float]] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
-    verdict: Mapping[str, Any] = field(default_factory=dict)
     missing: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()
 
@@ -84,7 +83,7 @@ def _primary(metrics: Mapping[str, Any]) -> tuple[Metric, list[float]]:
 
 def _gain(animal: Animal) -> str:
     """By how much the chosen step beats the base, picture by picture."""
-    gain, change = animal.verdict.get("gain", {}), _primary(animal.metrics)[0].change
+    gain, change = animal.metrics.get("gain", {}), _primary(animal.metrics)[0].change
     if gain.get("value") is None:
         return ""
     return f"{change(gain['value'])} (95 % interval {change(gain['low'])} to {change(gain['high'])})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
+from pipeline.core.errors import InputError
 from pipeline.families import clip
 
 
@@ -106,5 +108,13 @@ def test_preprocessing_is_close_to_the_processor_of_transformers(folder):
 
 
 def test_a_folder_that_is_no_clip_says_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="config.json"):
+    with pytest.raises(InputError, match="has no config.json"):
         clip.load(tmp_path)
+
+
+def test_a_folder_without_a_vocabulary_is_refused(folder, tmp_path):
+    copy = Path(shutil.copytree(folder, tmp_path / "clip"))
+    for name in ("vocab.json", "merges.txt", "tokenizer.json"):
+        (copy / name).unlink(missing_ok=True)
+    with pytest.raises(InputError, match="has no vocab.json"):
+        clip.load(copy)

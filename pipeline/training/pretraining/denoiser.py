@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -85,7 +84,7 @@ def train(
     def losses_at(step: int) -> dict[str, torch.Tensor]:
         generator = generator_at(seed, "denoiser", step)
         clean, sentences = examples(latents, drawings, settings, generator)
-        return losses(unet, encoder, tokenizer, clean, sentences, alphas, generator)
+        return losses(unet, encoder, tokenizer, clean, sentences, alphas, generator, settings.snr_limit)
 
     return progress.run(work, losses_at, state_file, report, saved)
 
@@ -115,14 +114,21 @@ def losses(
     sentences: list[str],
     alphas: torch.Tensor,
     generator: torch.Generator,
+    snr_limit: float = float("inf"),
 ) -> dict[str, torch.Tensor]:
-    """x_t = a x + s e,  v = a e - s x,  loss = |v' - v|^2."""
+    """x_t = a x + s e,  v = a e - s x,  loss = |v' - v|^2.
+
+    An error of v counts as SNR + 1 errors of x; that number is limited, as in Min-SNR (Hang et al. 2023), so that
+    nearly noiseless steps do not take the network for themselves.
+    """
     t = torch.randint(len(alphas), (len(clean),), generator=generator)
     e = torch.randn(clean.shape, generator=generator)
     a, s = (value.view(-1, 1, 1, 1) for value in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
     states = encoder(tokenise(tokenizer, sentences)).last_hidden_state
     v = unet(a * clean + s * e, t, states).sample
-    return {"loss": F.mse_loss(v, a * e - s * clean)}
+    errors = (v - (a * e - s * clean)).square().mean(dim=(1, 2, 3))
+    weights = ((snr_limit + 1) * (1 - alphas[t])).clamp(max=1.0)  # (limit + 1) / (SNR + 1), at most 1
+    return {"loss": (weights * errors).mean()}
 
 
 def tokenise(tokenizer: CLIPTokenizer, sentences: list[str]) -> torch.Tensor:

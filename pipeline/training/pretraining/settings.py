@@ -63,7 +63,7 @@ class ClipSettings:
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    phase: Phase = Phase(steps=2_000, batch=16, peak_rate=2e-3, weight_decay=0.0, decay_share=0.6)
+    phase: Phase = Phase(steps=4_500, batch=16, peak_rate=2e-3, weight_decay=0.0, decay_share=0.6)
     channels: tuple[int, ...] = (16, 32, 64)  # two halvings: a third one blurs these drawings
     latent_channels: int = 8
     kl_weight: float = 1e-8
@@ -72,11 +72,12 @@ class AutoencoderSettings:
 
 @dataclass(frozen=True)
 class DenoiserSettings:
-    phase: Phase = Phase(steps=3_600, batch=32, peak_rate=5e-4, warmup_steps=300, decay_share=0.35)
+    phase: Phase = Phase(steps=18_000, batch=32, peak_rate=7e-4, warmup_steps=300, decay_share=0.35)
     channels: tuple[int, ...] = (48, 96, 128)
     attention: tuple[bool, ...] = (False, True, True)  # 256 cells see the words through those below
     norm_groups: int = 16
     heads: int = 4
+    snr_limit: float = 5.0  # the last, nearly noiseless steps are about texture; they count no more than this
     ema_decay: float = 0.999
     empty_prompt_share: float = 0.1
 
