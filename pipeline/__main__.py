@@ -14,6 +14,8 @@ from pipeline.core.errors import InputError, PaleoError
 
 STAGES = ("collect", "curate", "validate", "train", "sample", "evaluate")
 FLOWS = ("run", "plan", "up")
+# transformers speaks of a missing torchvision, which nothing here needs, and shows a bar for every file it reads
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 EPILOG = """examples:
   paleo run                              everything that is stale, for every species
   paleo run sinomacrops                  one species
@@ -39,6 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv and argv[0] in FLOWS:  # their own parser knows Prefect; this process becomes theirs
         os.execv(sys.executable, [sys.executable, "-m", "flows", *argv])
     args = parser().parse_args(argv)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         report = args.handler(args)
     except PaleoError as error:

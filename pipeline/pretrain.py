@@ -28,6 +28,7 @@ from pipeline.training.pretraining import autoencoder, clip, denoiser, export, g
 from pipeline.training.pretraining.drawings import DrawingSet, Words
 from pipeline.training.pretraining.settings import Settings, digest
 
+PHASES = ("drawings", "autoencoder", "clip", "denoiser")
 EXPORT_EVERY_S = 600
 TRACK_EVERY = 10  # steps between two points of a curve in MLflow
 
@@ -221,7 +222,7 @@ def name(phase: str, settings: Settings) -> str:
 def reporting(settings: Settings, work: Path, tracked: bool) -> Iterator[Told]:
     """Screen, clock and MLflow for the time of the work; an unfinished run of the same settings is continued."""
     identity = Path(name("denoiser", settings)).stem
-    clock = phases.Clock(work / f"{identity}.seconds.json")
+    clock = phases.Clock({phase: work / f"{Path(name(phase, settings)).stem}.seconds.json" for phase in PHASES})
     with ExitStack() as stack:
         show = stack.enter_context(phases.show())
         run = stack.enter_context(

@@ -21,16 +21,17 @@ Show = Callable[[str, int, int, Mapping[str, float]], None]
 
 @dataclass
 class Clock:
-    """Seconds spent in each phase, over all the runs that it took."""
+    """Seconds spent in each phase, over all the runs that it took; each phase has a file of its own."""
 
-    file: Path
+    files: Mapping[str, Path]
     seconds: dict[str, float] = field(default_factory=dict)
     _last_s: float = field(default_factory=time.monotonic)
     _noted_s: float = 0.0
 
     def __post_init__(self):
-        if self.file.is_file():
-            self.seconds = json.loads(self.file.read_text(encoding="utf-8"))
+        for phase, file in self.files.items():
+            if file.is_file():
+                self.seconds[phase] = json.loads(file.read_text(encoding="utf-8"))["seconds"]
 
     def tick(self, phase: str) -> None:
         now_s = time.monotonic()
@@ -41,7 +42,8 @@ class Clock:
 
     def note(self) -> None:
         self._noted_s = time.monotonic()
-        outputs.write_json(self.file, self.seconds)
+        for phase, spent in self.seconds.items():
+            outputs.write_json(self.files[phase], {"seconds": spent})
 
 
 @contextmanager
