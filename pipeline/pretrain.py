@@ -28,7 +28,8 @@ from pipeline.training.pretraining import autoencoder, clip, denoiser, export, g
 from pipeline.training.pretraining.drawings import DrawingSet, Words
 from pipeline.training.pretraining.settings import Settings, digest
 
-PHASES = ("drawings", "autoencoder", "clip", "denoiser")
+PHASES = ("drawings", "autoencoder", "clip", "denoiser", "finish")
+NAMES = {"denoiser": "denoiser and text encoder", "finish": "the same, one heading"}
 EXPORT_EVERY_S = 600
 TRACK_EVERY = 10  # steps between two points of a curve in MLflow
 
@@ -111,7 +112,7 @@ def train_denoiser(
                 export.export(folder, parts.clip, parts.vae, state)
                 outputs.write_text(folder / "README.md", model_card(settings, parts, state, {}, {}))
 
-    return denoiser.train(
+    first = denoiser.train(
         latents,
         training,
         parts.clip.model,
@@ -120,6 +121,19 @@ def train_denoiser(
         settings.text,
         settings.seed,
         work / name("denoiser", settings),
+        report,
+        saved,
+    )
+    parts.losses["denoiser"] = first.losses
+    return denoiser.finish(
+        latents,
+        training,
+        first,
+        parts.clip.tokenizer,
+        settings.denoiser,
+        settings.finish.phase,
+        settings.seed,
+        work / name("finish", settings),
         report,
         saved,
     )
@@ -145,7 +159,7 @@ def publish(
         outputs.write_card(folder, stage="pretrain", settings=asdict(settings), numbers=measured.numbers)
     numbers = measured.numbers | {"bytes": float(folder_bytes(out)), "seconds": sum(told.clock.seconds.values())}
     losses = {
-        phase: [each["loss"] for each in every] for phase, every in (parts.losses | {"denoiser": state.losses}).items()
+        phase: [each["loss"] for each in every] for phase, every in (parts.losses | {"finish": state.losses}).items()
     }
     outputs.write_text(
         page,
@@ -169,13 +183,15 @@ def publish(
 def model_card(
     settings: Settings, parts: Parts, state: progress.Optimisation, numbers: dict[str, float], seconds: dict[str, float]
 ) -> str:
-    modules = {"autoencoder": parts.vae, "clip": parts.clip.model, "denoiser": state.modules}
+    modules = {
+        "autoencoder": parts.vae, "clip": parts.clip.model, "denoiser": state.modules, "finish": state.modules,
+    }  # fmt: skip
     rows = []
     for phase, module in modules.items():
         plan = getattr(settings, phase).phase
         rows.append(
             {
-                "name": "denoiser and text encoder" if phase == "denoiser" else phase,
+                "name": NAMES.get(phase, phase),
                 "steps": plan.steps,
                 "batch": plan.batch,
                 "rate": plan.peak_rate,
@@ -214,14 +230,16 @@ def name(phase: str, settings: Settings) -> str:
         "autoencoder": (settings.drawings, settings.autoencoder),
         "clip": (settings.drawings, settings.text, settings.clip),
     }
-    parts = needs.get(phase, (settings.drawings, settings.text, settings.autoencoder, settings.clip, settings.denoiser))
+    all_before = (settings.drawings, settings.text, settings.autoencoder, settings.clip, settings.denoiser)
+    needs |= {"denoiser": all_before, "finish": (*all_before, settings.finish)}
+    parts = needs[phase]
     return f"{phase}-{digest(*parts)}" + ("" if phase == "drawings" else ".pt")
 
 
 @contextmanager
 def reporting(settings: Settings, work: Path, tracked: bool) -> Iterator[Told]:
     """Screen, clock and MLflow for the time of the work; an unfinished run of the same settings is continued."""
-    identity = Path(name("denoiser", settings)).stem
+    identity = Path(name("finish", settings)).stem
     clock = phases.Clock({phase: work / f"{Path(name(phase, settings)).stem}.seconds.json" for phase in PHASES})
     with ExitStack() as stack:
         show = stack.enter_context(phases.show())
@@ -265,4 +283,5 @@ def draw_wide(seed: int, index: int, size_px: int) -> tuple[Image.Image, Words]:
         doing.group() if doing else "",
         drawing.background,
         MEDIA[drawing.medium],
+        drawing.looks_left,
     )

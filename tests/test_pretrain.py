@@ -21,6 +21,7 @@ from pipeline.training.pretraining.settings import (
     ClipSettings,
     DenoiserSettings,
     DrawingSettings,
+    FinishSettings,
     Phase,
     SampleSettings,
     Settings,
@@ -35,6 +36,7 @@ SMALL = Settings(
     autoencoder=AutoencoderSettings(phase=SHORT, channels=(8, 8, 16), latent_channels=4),
     clip=ClipSettings(phase=SHORT, width=32, layers=1, inner=32, projection=16),
     denoiser=DenoiserSettings(phase=SHORT, channels=(16, 32), attention=(False, True), norm_groups=8),
+    finish=FinishSettings(phase=SHORT),
     samples=SampleSettings(pictures=1, steps=2),
 )
 
@@ -86,7 +88,7 @@ def test_it_says_what_it_took(unbroken):
 
 
 def test_killed_in_every_phase_and_resumed_equals_unbroken(unbroken, tmp_path, monkeypatch):
-    for phase in ("autoencoder", "clip", "denoiser"):
+    for phase in ("autoencoder", "clip", "denoiser", "finish"):
         kill_at(monkeypatch, phase, 3)
         with pytest.raises(Killed):
             run(tmp_path)

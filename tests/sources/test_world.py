@@ -114,6 +114,13 @@ def test_a_pencil_drawing_names_no_colour(wide):
     assert not [d.caption for d in wide if d.medium == "pencil" and colours & set(d.caption.split())]
 
 
+def test_heading_is_told_for_what_has_one_and_a_species_mostly_looks_right(wide):
+    animals = [drawing.looks_left for drawing in wide if drawing.kind in ("flyer", "bird", "fish", "lizard")]
+    assert 0.35 < np.mean(animals) < 0.65
+    assert not any(drawing.looks_left for drawing in wide if drawing.kind in ("landscape", "diagram"))
+    assert np.mean([draw_species(taxon, 1, i, 32).looks_left for taxon in TAXA for i in range(20)]) < 0.3
+
+
 def test_captions_of_a_species_begin_with_or_paint_its_full_name():
     for taxon, name in NAMES.items():
         drawings = [draw_species(taxon, 1, index, 16) for index in range(30)]

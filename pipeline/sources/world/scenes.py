@@ -26,7 +26,10 @@ KINDS: tuple[str, ...] = tuple(SHARES)
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture with what is known about it. `parts` are words such as "tail:vane"; `medium` is painting or pencil."""
+    """A picture with what is known about it. `parts` are words such as "tail:vane"; `medium` is painting or pencil.
+
+    `looks_left`: what is drawn is turned to the left; False for a place and for a page, which have no front.
+    """
 
     image: Image.Image
     caption: str
@@ -34,19 +37,21 @@ class Drawing:
     parts: tuple[str, ...]
     background: str
     medium: str
+    looks_left: bool
 
 
 class Easel:
     """One drawing under way: the canvas, the chance for the layout, the medium."""
 
-    def __init__(self, key: tuple[int, ...], size_px: int, pencil: float):
+    def __init__(self, key: tuple[int, ...], size_px: int, pencil: float, left: float = 0.5):
         self.rng = np.random.default_rng((*key, 0))
         self.size = size_px
         self.medium = "pencil" if self.rng.random() < pencil else "painting"
         # Brush strokes have a generator of their own: the layout must not depend on how many of them fall in the frame.
         self.brush = np.random.default_rng((*key, 1))
         self.canvas = Canvas(size_px * (4 if size_px <= 96 else 3), self.brush)
-        self.flip = self.rng.random() < 0.5
+        self.flip = self.rng.random() < left
+        self.looks_left = False
 
     def behind(self, painter: Callable[[Canvas], None], fade: float = 0.45) -> None:
         """Let `painter` paint the background: at half resolution for softness, paler by `fade` for a pencil drawing."""
@@ -63,6 +68,7 @@ class Easel:
 
     def put(self, marks: list[Mark], box: tuple[float, float, float, float], stand: bool = False) -> None:
         """Draw marks fitted into `box`, mirrored if this drawing is."""
+        self.looks_left = bool(self.flip)
         marks = fitted(moved(marks, np.diag((-1.0 if self.flip else 1.0, 1.0))), box, stand)
         if stand:
             low, high = bounds(marks)
@@ -85,7 +91,8 @@ class Easel:
     def finish(self, caption: str, kind: str, names: tuple[str, ...], background: str) -> Drawing:
         """Reduce to the asked size in the medium."""
         reduce = pencilled if self.medium == "pencil" else painted
-        return Drawing(reduce(self.canvas.image, self.size, self.brush), caption, kind, names, background, self.medium)
+        image = reduce(self.canvas.image, self.size, self.brush)
+        return Drawing(image, caption, kind, names, background, self.medium, self.looks_left)
 
 
 def draw_wide(seed: int, index: int, size_px: int = 256) -> Drawing:
@@ -99,7 +106,8 @@ def draw_wide(seed: int, index: int, size_px: int = 256) -> Drawing:
 
 def draw_species(taxon: str, seed: int, index: int, size_px: int = 256) -> Drawing:
     """Picture `index` of one of TAXA, alive, `size_px` square."""
-    e = Easel((seed, index, zlib.crc32(taxon.encode())), size_px, 0.2)
+    # Most look to the right, as on a plate: a small model draws both headings at once when it sees both as often.
+    e = Easel((seed, index, zlib.crc32(taxon.encode())), size_px, 0.2, left=0.15)
     anatomy, plumage = TAXA[taxon], taxon_plumage(taxon, e.rng)
     action = "flying" if e.rng.random() < 0.75 else "standing"
     place = _somewhere(action, e.rng)

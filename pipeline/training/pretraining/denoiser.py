@@ -13,7 +13,7 @@ from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from pipeline.training.pretraining import clip as clip_phase
 from pipeline.training.pretraining import progress
 from pipeline.training.pretraining.drawings import DrawingSet, batch_at, generator_at, made_up_name, pick, sentence
-from pipeline.training.pretraining.settings import DenoiserSettings, TextSettings
+from pipeline.training.pretraining.settings import DenoiserSettings, Phase, TextSettings
 
 STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
 
@@ -79,12 +79,39 @@ def train(
     encoder = build_text_encoder(clip, text, tokenizer)
     modules = nn.ModuleDict({"unet": unet, "text_encoder": encoder})
     work = progress.Optimisation("denoiser", modules, settings.phase, settings.ema_decay)
-    alphas = scheduler().alphas_cumprod
 
     def losses_at(step: int) -> dict[str, torch.Tensor]:
         generator = generator_at(seed, "denoiser", step)
-        clean, sentences = examples(latents, drawings, settings, generator)
-        return losses(unet, encoder, tokenizer, clean, sentences, alphas, generator, settings.snr_limit)
+        rows = batch_at(len(drawings), settings.phase.batch, generator)
+        mirrored = torch.rand(len(rows), generator=generator) < 0.5
+        clean, sentences = examples(latents, drawings, rows, mirrored, settings, generator)
+        return weighted_losses(modules, tokenizer, clean, sentences, settings, generator)
+
+    return progress.run(work, losses_at, state_file, report, saved)
+
+
+def finish(
+    latents: tuple[torch.Tensor, torch.Tensor],
+    drawings: DrawingSet,
+    trained: progress.Optimisation,
+    tokenizer: CLIPTokenizer,
+    settings: DenoiserSettings,
+    phase: Phase,
+    seed: int,
+    state_file: Path,
+    report: progress.Report,
+    saved: Callable[[progress.Optimisation], None] | None = None,
+) -> progress.Optimisation:
+    """Goes on from the averaged weights of `trained`, with every animal turned to the right."""
+    progress.use_average(trained)
+    work = progress.Optimisation("finish", trained.modules, phase, settings.ema_decay)
+    turned = torch.tensor([words.looks_left for words in drawings.words])
+
+    def losses_at(step: int) -> dict[str, torch.Tensor]:
+        generator = generator_at(seed, "finish", step)
+        rows = batch_at(len(drawings), phase.batch, generator)
+        clean, sentences = examples(latents, drawings, rows, turned[rows], settings, generator)
+        return weighted_losses(work.modules, tokenizer, clean, sentences, settings, generator)
 
     return progress.run(work, losses_at, state_file, report, saved)
 
@@ -92,18 +119,30 @@ def train(
 def examples(
     latents: tuple[torch.Tensor, torch.Tensor],
     drawings: DrawingSet,
+    rows: list[int],
+    mirrored: torch.Tensor,
     settings: DenoiserSettings,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, list[str]]:
-    """A batch of latents (b, c, h, w) with a sentence each; some are empty, for guidance without a classifier."""
-    rows = batch_at(len(drawings), settings.phase.batch, generator)
-    mirrored = torch.rand(len(rows), generator=generator) < 0.5
+    """Latents (b, c, h, w) of these rows with a sentence each; some are empty, for guidance without a classifier."""
     clean = torch.where(mirrored.view(-1, 1, 1, 1), latents[1][rows], latents[0][rows])
     silent = (torch.rand(len(rows), generator=generator) < settings.empty_prompt_share).tolist()
     sentences = [
         sentence(drawings.words[row], pick(STYLES, generator), generator, made_up_name(generator)) for row in rows
     ]
     return clean, ["" if quiet else text for quiet, text in zip(silent, sentences, strict=True)]
+
+
+def weighted_losses(
+    modules: nn.ModuleDict,
+    tokenizer: CLIPTokenizer,
+    clean: torch.Tensor,
+    sentences: list[str],
+    settings: DenoiserSettings,
+    generator: torch.Generator,
+) -> dict[str, torch.Tensor]:
+    alphas, limit = scheduler().alphas_cumprod, settings.snr_limit
+    return losses(modules["unet"], modules["text_encoder"], tokenizer, clean, sentences, alphas, generator, limit)
 
 
 def losses(

@@ -19,6 +19,7 @@ class Words:
     doing: str
     background: str
     medium: str
+    looks_left: bool = False
 
 
 @dataclass(frozen=True)
