@@ -98,7 +98,7 @@ class SampleSettings:
 
     pictures: int = 8
     steps: int = 25
-    guidance: float = 4.0
+    guidance: float = 2.5
 
 
 @dataclass(frozen=True)
