@@ -19,6 +19,7 @@ from pipeline.training.pretraining.settings import SampleSettings
 
 ALIVE = ("bird", "bat", "fish", "lizard", "frog", "flying reptile")
 PROMPTS = (
+    "a painting of a red bird",
     "a painting of a red bird flying in the sky",
     "a painting of a blue fish swimming in the sea",
     "a green lizard standing in the desert, painting",
