@@ -54,11 +54,11 @@ class Done:
 def reproduce(plan: graph.Graph, logs: Path) -> list[Outcome]:
     """Run what is stale, side by side where the graph allows it; failures end in outcomes, not in exceptions."""
     futures: dict[str, PrefectFuture[Done]] = {}
-    unfinished: set[str] = set()
+    finished: set[str] = set()
     for stage in plan.stages:
         before = [allow_failure(futures[name]) for name in stage.needs]
         named = run_stage.with_options(task_run_name=stage.name)  # no tags: Prefect asks for a limit for each, 2 s
-        futures[stage.name] = named.submit(stage, logs, unfinished, wait_for=before)
+        futures[stage.name] = named.submit(stage, logs, finished, wait_for=before)
     return [outcome(stage, futures[stage.name]) for stage in plan.stages]
 
 
@@ -74,15 +74,14 @@ def _interrupted(_task: object, _run: object, state: State) -> bool:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def run_stage(stage: graph.Stage, logs: Path, unfinished: set[str]) -> State[Done]:
-    """One stage of dvc.yaml; unchanged ones cost no process. `unfinished`: the stages that ended badly so far."""
-    blocker = next((name for name in stage.needs if name in unfinished), None)
-    unfinished.add(stage.name)
-    if blocker:
-        return Cancelled(name="NotRun", message=f"{blocker} did not finish")
+def run_stage(stage: graph.Stage, logs: Path, finished: set[str]) -> State[Done]:
+    """One stage of dvc.yaml; unchanged ones cost no process. `finished`: the stages that have ended well so far."""
+    blocker = next((name for name in stage.needs if name not in finished), None)
+    if blocker:  # of type Failed: for a cancelled one `allow_failure` lets nobody behind it begin, even to say so
+        return Failed(name="NotRun", message=f"{blocker} did not finish")
     state = _attempt(stage, logs)
     if state.is_completed():
-        unfinished.discard(stage.name)
+        finished.add(stage.name)
     return state
 
 
@@ -179,5 +178,7 @@ def outcome(stage: graph.Stage, future: PrefectFuture[Done]) -> Outcome:
     if state.is_completed():
         done = state.result()
         return Outcome(stage, done.ending, done.seconds, done.message)
-    ending: Ending = "not run" if state.name == "NotRun" else "stopped" if state.is_cancelled() else "failed"
+    ending: Ending = (
+        "not run" if state.name in ("NotRun", "NotReady") else "stopped" if state.is_cancelled() else "failed"
+    )
     return Outcome(stage, ending, message=state.message or state.name)

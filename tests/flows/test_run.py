@@ -103,7 +103,9 @@ def test_a_failure_is_one_sentence_the_rest_goes_on_and_earlier_results_stay(fin
     assert (finished / "data/curated/bees/side.json").read_text() == "11"
     assert (finished / "reports/evaluation/ants/metrics.json").is_file()
     states = task_states(server, flow_runs(server)[0]["id"])
-    assert states["curate@ants"] == "Failed" and states["train@ants"] == states["evaluate@bees"] == "NotRun"
+    assert states["curate@ants"] == "Failed"
+    assert {states[name] for name in ("train@ants", "evaluate@ants", "evaluate@bees", "gallery")} == {"NotRun"}
+    assert "4 stages were not run because of it" in done.stderr and "Upstream" not in done.stderr
     assert len(max((finished / ".work/logs").glob("*/curate@bees.log")).read_text().splitlines()) > 5000
 
 
