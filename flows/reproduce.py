@@ -26,6 +26,7 @@ RETRIES = 2
 RETRY_DELAY_SECONDS = [3, 10]
 # dvc ends with 1 whatever the exit code of its command, and accelerate may hide it too: the trainer's sentence counts
 _INTERRUPTED = re.compile(r"interrupted at step|exited with 75\b|exit code:? 75\b|exitcode\s*: 75\b")
+_REFUSED = re.compile(r"^ERROR: failed to reproduce .*?: \[Errno \d+\] (.+)")  # by the operating system, to dvc
 _UNCHANGED = "didn't change, skipping"
 _RESTORED = "is cached - skipping run"
 
@@ -140,6 +141,9 @@ def _failure(stage: graph.Stage, log: Log) -> str:
     own = [line for line in log.tail if line.startswith(f"paleo {stage.kind}: ")]
     if own:
         return f"{stage.name} failed: {own[-1].removeprefix(f'paleo {stage.kind}: ')}"
+    refused = [match[1] for line in log.tail if (match := _REFUSED.search(line))]
+    if refused:
+        return f"{stage.name} failed: {refused[-1]}; check permissions and space there, then run this again"
     tail = [line for line in log.tail if not line.startswith(("> ", "Running stage"))]
     return "\n  ".join([f"{stage.name} failed; its last lines (all in {log.path}):", *tail])
 

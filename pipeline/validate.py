@@ -128,7 +128,8 @@ def _refusal(verdict: dict[str, Any], paths: Paths) -> str:
     return (
         f"{len(entries)} of {len(verdict['expectations'])} expectations failed for {verdict['species']}{warned}: "
         + "; ".join(map(_sentence, entries))
-        + f". Nothing is trained on it. {page} shows the pictures; mend the source or `curate:` in params.yaml"
+        + f". Nothing is trained on it. {page} shows the pictures; mend the source (and look at it "
+        f"again: `paleo run {paths.species} --refresh`) or `curate:` in params.yaml"
     )
 
 

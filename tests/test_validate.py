@@ -136,7 +136,8 @@ def test_too_few_pictures_stop_with_both_numbers(tmp_path):
     assert str(refused.value) == (
         "2 of 13 expectations failed for sinomacrops: 'enough training pictures' (2; at least 3 are needed); "
         "'enough held-out pictures' (0; at least 1 is needed). Nothing is trained on it. "
-        "reports/validation/sinomacrops/index.html shows the pictures; mend the source or `curate:` in params.yaml"
+        "reports/validation/sinomacrops/index.html shows the pictures; mend the source (and look at it again: "
+        "`paleo run sinomacrops --refresh`) or `curate:` in params.yaml"
     )
 
 
