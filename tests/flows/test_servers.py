@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -112,3 +114,19 @@ def test_a_stop_while_it_starts_leaves_nobody(fresh, tmp_path):
     process.send_signal(signal.SIGTERM)
     assert mini.ended(process) == 130
     assert not mini.survivors(fresh)
+
+
+def test_the_deployment_for_a_work_pool_is_taken(up, addresses):
+    """The commands that infra/prefect.yaml names; with FastAPI 0.151 the second one ended in a traceback."""
+    env = mini.environment(PREFECT_API_URL=addresses["PREFECT_API_URL"], PALEO_HOME=str(mini.ROOT))
+    for words in (
+        "work-pool create paleo --type process",
+        "--no-prompt deploy --all --prefect-file infra/prefect.yaml",
+    ):
+        command = [sys.executable, "-m", "prefect", *words.split()]
+        done = subprocess.run(command, cwd=mini.ROOT, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    found = httpx.post(f"{addresses['PREFECT_API_URL']}/deployments/filter", json={}).json()
+    weekly = next(each for each in found if each["name"] == "weekly")
+    assert weekly["parameters"]["versioning"] == dict.fromkeys(("commit", "tag", "dvc_push", "git_push"), True)
+    httpx.delete(f"{addresses['PREFECT_API_URL']}/deployments/{weekly['id']}").raise_for_status()
