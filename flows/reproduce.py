@@ -182,7 +182,10 @@ def outcome(stage: graph.Stage, future: PrefectFuture[Done]) -> Outcome:
     if state.is_completed():
         done = state.result()
         return Outcome(stage, done.ending, done.seconds, done.message)
-    ending: Ending = (
-        "not run" if state.name in ("NotRun", "NotReady") else "stopped" if state.is_cancelled() else "failed"
-    )
-    return Outcome(stage, ending, message=state.message or state.name)
+    return Outcome(stage, _ending(state), message=state.message or state.name)
+
+
+def _ending(state: State) -> Ending:
+    if state.name in ("NotRun", "NotReady"):  # NotReady: Prefect's own, behind a stage that was stopped
+        return "not run"
+    return "stopped" if state.is_cancelled() else "failed"

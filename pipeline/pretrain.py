@@ -112,31 +112,11 @@ def train_denoiser(
                 export.export(folder, parts.clip, parts.vae, state)
                 outputs.write_text(folder / "README.md", model_card(settings, parts, state, {}, {}))
 
-    first = denoiser.train(
-        latents,
-        training,
-        parts.clip.model,
-        parts.clip.tokenizer,
-        settings.denoiser,
-        settings.text,
-        settings.seed,
-        work / name("denoiser", settings),
-        report,
-        saved,
-    )
+    lessons = denoiser.Lessons(latents, training, parts.clip.tokenizer, settings.denoiser, settings.seed)
+    files = [work / name(phase, settings) for phase in ("denoiser", "finish")]
+    first = denoiser.train(lessons, parts.clip.model, settings.text, files[0], report, saved)
     parts.losses["denoiser"] = first.losses
-    return denoiser.finish(
-        latents,
-        training,
-        first,
-        parts.clip.tokenizer,
-        settings.denoiser,
-        settings.finish.phase,
-        settings.seed,
-        work / name("finish", settings),
-        report,
-        saved,
-    )
+    return denoiser.finish(lessons, first, settings.finish.phase, files[1], report, saved)
 
 
 def publish(
@@ -230,10 +210,9 @@ def name(phase: str, settings: Settings) -> str:
         "autoencoder": (settings.drawings, settings.autoencoder),
         "clip": (settings.drawings, settings.text, settings.clip),
     }
-    all_before = (settings.drawings, settings.text, settings.autoencoder, settings.clip, settings.denoiser)
-    needs |= {"denoiser": all_before, "finish": (*all_before, settings.finish)}
-    parts = needs[phase]
-    return f"{phase}-{digest(*parts)}" + ("" if phase == "drawings" else ".pt")
+    needs["denoiser"] = (settings.drawings, settings.text, settings.autoencoder, settings.clip, settings.denoiser)
+    needs["finish"] = (*needs["denoiser"], settings.finish)
+    return f"{phase}-{digest(*needs[phase])}" + ("" if phase == "drawings" else ".pt")
 
 
 @contextmanager

@@ -295,7 +295,7 @@ def _sentence(item: dict[str, Any]) -> str:
     if item["type"] == "missing":
         return f"key {location[-1]!r} is missing under {parent or 'the top level'!r}"
     if item["type"] == "too_short":
-        return f"{key} is empty; it needs at least {item['ctx']['min_length']}"
+        return f"{key} has {item['ctx']['actual_length']} entries; it needs at least {item['ctx']['min_length']}"
     return f"{key} is {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
 
 

@@ -13,7 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_json
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
-from pipeline.io import outputs, promotion, provenance, tables, tracking, weights
+from pipeline.io import outputs, promotion, provenance, results, tables, tracking, weights
 from pipeline.io.registry import Release
 
 STORED_BASE_BYTES = 200 * 2**20  # a larger base model is named by its digest instead of stored with every adapter
@@ -70,8 +70,7 @@ def find(paths: Paths) -> Finding:
     if not (paths.evaluation / "metrics.json").is_file() or not (paths.evaluation / "details" / outputs.CARD).is_file():
         raise InputError(f"{paths.species} is not evaluated yet; {again}")
     card, evaluated = outputs.read_card(paths.model), outputs.read_card(paths.evaluation / "details")
-    metrics = outputs.read_json(paths.evaluation / "details/verdict.json")
-    metrics |= outputs.read_json(paths.evaluation / "metrics.json")
+    metrics = results.metrics(paths.evaluation)
     if (evaluated["lineage_id"], evaluated["chosen_step"]) != (card["lineage_id"], metrics["chosen_step"]):
         raise InputError(f"the evaluation of {paths.species} is not of its present model; {again}")
     if outputs.read_card(paths.samples)["lineage_id"] != card["lineage_id"]:

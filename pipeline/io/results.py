@@ -86,8 +86,12 @@ def _model(folder: Path) -> Model:
 
 
 def _evaluation(folder: Path) -> Evaluation:
-    metrics = outputs.read_json(folder / "verdict.json") | outputs.read_json(folder.parent / "metrics.json")
-    return Evaluation(outputs.read_card(folder), metrics, tables.read(folder / "per_image.parquet"))
+    return Evaluation(outputs.read_card(folder), metrics(folder.parent), tables.read(folder / "per_image.parquet"))
+
+
+def metrics(evaluation: Path) -> dict[str, Any]:
+    """What metrics.json and verdict.json of `reports/evaluation/<species>` say together."""
+    return outputs.read_json(evaluation / "details/verdict.json") | outputs.read_json(evaluation / "metrics.json")
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def test_scheduled_runs_are_made(addresses):
     api = addresses["PREFECT_API_URL"]
     identity = deployment(api)["id"]
     query = {"flow_runs": {"deployment_id": {"any_": [identity]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
-    mini.until(lambda: httpx.post(f"{api}/flow_runs/filter", json=query).json(), "a scheduled run", 10)
+    assert mini.until(lambda: httpx.post(f"{api}/flow_runs/filter", json=query).json(), "a scheduled run", 10)
 
 
 def start_run(api: str, **parameters) -> str:
@@ -63,7 +63,7 @@ def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, address
     mini.until(lambda: "step 2" in log.read_text(), "it trains")
     httpx.post(f"{api}/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
     mini.until(lambda: state(api, run_id) == "CANCELLED", "it is cancelled")
-    mini.until(lambda: (up / ".work/train-ants.json").is_file(), "it has saved", 10)
+    assert mini.until(lambda: (up / ".work/train-ants.json").is_file(), "it has saved", 10)
     mini.until(lambda: not [name for name in mini.survivors(up) if "pipeline" in name], "no stage is left", 10)
     mini.unwish(up, "steps")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from pipeline.training.pretraining import progress
 from pipeline.training.pretraining.drawings import DrawingSet, batch_at, generator_at, made_up_name, pick, sentence
 from pipeline.training.pretraining.settings import DenoiserSettings, Phase, TextSettings
 
+Saved = Callable[[progress.Optimisation], None]  # told after each save
 STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
 
 
@@ -62,87 +64,76 @@ def build_text_encoder(clip: CLIPModel, text: TextSettings, tokenizer: CLIPToken
     return encoder.requires_grad_(True)
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What the denoiser learns from: `latents` are the drawings' and their mirror images', each (n, c, h, w)."""
+
+    latents: tuple[torch.Tensor, torch.Tensor]
+    drawings: DrawingSet
+    tokenizer: CLIPTokenizer
+    settings: DenoiserSettings
+    seed: int
+    alphas: torch.Tensor = field(default_factory=lambda: scheduler().alphas_cumprod)
+
+    @property
+    def turned(self) -> torch.Tensor:
+        """(n,) bool: which drawings must be mirrored to look to the right."""
+        return torch.tensor([words.looks_left for words in self.drawings.words])
+
+    def losses(
+        self, modules: nn.ModuleDict, rows: list[int], mirrored: torch.Tensor, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Of a batch of these rows, some of them (b,) bool mirrored."""
+        clean = torch.where(mirrored.view(-1, 1, 1, 1), self.latents[1][rows], self.latents[0][rows])
+        sentences = self.sentences(rows, generator)
+        unet, encoder, limit = modules["unet"], modules["text_encoder"], self.settings.snr_limit
+        return losses(unet, encoder, self.tokenizer, clean, sentences, self.alphas, generator, limit)
+
+    def sentences(self, rows: list[int], generator: torch.Generator) -> list[str]:
+        """One for each row; some are empty, for guidance without a classifier."""
+        silent = (torch.rand(len(rows), generator=generator) < self.settings.empty_prompt_share).tolist()
+        words = [self.drawings.words[row] for row in rows]
+        said = [sentence(each, pick(STYLES, generator), generator, made_up_name(generator)) for each in words]
+        return ["" if quiet else text for quiet, text in zip(silent, said, strict=True)]
+
+
 def train(
-    latents: tuple[torch.Tensor, torch.Tensor],
-    drawings: DrawingSet,
-    clip: CLIPModel,
-    tokenizer: CLIPTokenizer,
-    settings: DenoiserSettings,
-    text: TextSettings,
-    seed: int,
-    state_file: Path,
-    report: progress.Report,
-    saved: Callable[[progress.Optimisation], None] | None = None,
+    lessons: Lessons, clip: CLIPModel, text: TextSettings, state_file: Path, report: progress.Report, saved: Saved
 ) -> progress.Optimisation:
-    """`latents` are the drawings' and their mirror images', each (n, c, h, w). Modules: "unet" and "text_encoder"."""
-    unet = build_unet(settings, text, latents[0].shape, seed)
-    encoder = build_text_encoder(clip, text, tokenizer)
-    modules = nn.ModuleDict({"unet": unet, "text_encoder": encoder})
+    """Both headings as often. Modules: "unet" and "text_encoder"."""
+    settings, seed, tokenizer = lessons.settings, lessons.seed, lessons.tokenizer
+    unet = build_unet(settings, text, lessons.latents[0].shape, seed)
+    modules = nn.ModuleDict({"unet": unet, "text_encoder": build_text_encoder(clip, text, tokenizer)})
     work = progress.Optimisation("denoiser", modules, settings.phase, settings.ema_decay)
 
     def losses_at(step: int) -> dict[str, torch.Tensor]:
         generator = generator_at(seed, "denoiser", step)
-        rows = batch_at(len(drawings), settings.phase.batch, generator)
+        rows = batch_at(len(lessons.drawings), settings.phase.batch, generator)
         mirrored = torch.rand(len(rows), generator=generator) < 0.5
-        clean, sentences = examples(latents, drawings, rows, mirrored, settings, generator)
-        return weighted_losses(modules, tokenizer, clean, sentences, settings, generator)
+        return lessons.losses(modules, rows, mirrored, generator)
 
     return progress.run(work, losses_at, state_file, report, saved)
 
 
 def finish(
-    latents: tuple[torch.Tensor, torch.Tensor],
-    drawings: DrawingSet,
+    lessons: Lessons,
     trained: progress.Optimisation,
-    tokenizer: CLIPTokenizer,
-    settings: DenoiserSettings,
     phase: Phase,
-    seed: int,
     state_file: Path,
     report: progress.Report,
-    saved: Callable[[progress.Optimisation], None] | None = None,
+    saved: Saved,
 ) -> progress.Optimisation:
     """Goes on from the averaged weights of `trained`, with every animal turned to the right."""
     progress.use_average(trained)
-    work = progress.Optimisation("finish", trained.modules, phase, settings.ema_decay)
-    turned = torch.tensor([words.looks_left for words in drawings.words])
+    work = progress.Optimisation("finish", trained.modules, phase, lessons.settings.ema_decay)
+    turned = lessons.turned
 
     def losses_at(step: int) -> dict[str, torch.Tensor]:
-        generator = generator_at(seed, "finish", step)
-        rows = batch_at(len(drawings), phase.batch, generator)
-        clean, sentences = examples(latents, drawings, rows, turned[rows], settings, generator)
-        return weighted_losses(work.modules, tokenizer, clean, sentences, settings, generator)
+        generator = generator_at(lessons.seed, "finish", step)
+        rows = batch_at(len(lessons.drawings), phase.batch, generator)
+        return lessons.losses(work.modules, rows, turned[rows], generator)
 
     return progress.run(work, losses_at, state_file, report, saved)
-
-
-def examples(
-    latents: tuple[torch.Tensor, torch.Tensor],
-    drawings: DrawingSet,
-    rows: list[int],
-    mirrored: torch.Tensor,
-    settings: DenoiserSettings,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, list[str]]:
-    """Latents (b, c, h, w) of these rows with a sentence each; some are empty, for guidance without a classifier."""
-    clean = torch.where(mirrored.view(-1, 1, 1, 1), latents[1][rows], latents[0][rows])
-    silent = (torch.rand(len(rows), generator=generator) < settings.empty_prompt_share).tolist()
-    sentences = [
-        sentence(drawings.words[row], pick(STYLES, generator), generator, made_up_name(generator)) for row in rows
-    ]
-    return clean, ["" if quiet else text for quiet, text in zip(silent, sentences, strict=True)]
-
-
-def weighted_losses(
-    modules: nn.ModuleDict,
-    tokenizer: CLIPTokenizer,
-    clean: torch.Tensor,
-    sentences: list[str],
-    settings: DenoiserSettings,
-    generator: torch.Generator,
-) -> dict[str, torch.Tensor]:
-    alphas, limit = scheduler().alphas_cumprod, settings.snr_limit
-    return losses(modules["unet"], modules["text_encoder"], tokenizer, clean, sentences, alphas, generator, limit)
 
 
 def losses(
