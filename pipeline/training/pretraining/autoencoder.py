@@ -15,7 +15,7 @@ from pipeline.training.pretraining.settings import AutoencoderSettings
 
 
 def build(settings: AutoencoderSettings, image_px: int, seed: int) -> AutoencoderKL:
-    """Without attention: at 8 x 8 cells the convolutions already see the whole picture."""
+    """Without attention: a drawing's strokes are local, and the denoiser has the whole in view."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         levels = len(settings.channels)
@@ -83,7 +83,7 @@ def encode(vae: AutoencoderKL, drawings: DrawingSet, mirrored: bool = False, bat
 
 @torch.no_grad()
 def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
-    """Scaled latents (n, c, h, w) -> pixels (n, 3, 8h, 8w) in 0..1."""
+    """Scaled latents (n, c, h, w) -> pixels (n, 3, height, width) in 0..1."""
     return (vae.decode(latents / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
 
 
