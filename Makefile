@@ -39,5 +39,5 @@ up: setup
 	@$(BIN)/paleo up
 
 clean:
-	rm -rf .venv .work build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .work build dist *.egg-info .pytest_cache .ruff_cache .grimp_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
