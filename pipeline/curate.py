@@ -86,7 +86,7 @@ def _look(row: dict[str, Any], params: Params, raw: Path, trusted: bool) -> Look
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); run `paleo collect {raw.name}` again") from error
-    image = images.decode(content, params.curate.max_pixels)
+    image = images.decode(content, params.curate.decode.max_pixels)
     if isinstance(image, Rejection):
         return image
     return look_at(row["sha256"], row["source_id"], image, images.shrink(image, params.curate.image_side_px), trusted)

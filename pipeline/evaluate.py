@@ -110,7 +110,7 @@ def _samples(eyes: clip.Clip, table: pd.DataFrame, params: Params, paths: Paths)
 
 
 def _pictures(folder: Path, names: Sequence[str], params: Params) -> list[Image.Image]:
-    return [_picture(folder / name, params.curate.max_pixels) for name in names]
+    return [_picture(folder / name, params.curate.decode.max_pixels) for name in names]
 
 
 def _picture(path: Path, max_pixels: int) -> Image.Image:

@@ -59,7 +59,7 @@ def mixed(project) -> Path:
         soft=encoded(scene(8, (48, 48)).resize((300, 300), Image.Resampling.BICUBIC)),
         tiny=encoded(scene(9, (90, 90))),
     )
-    edit_params(project, {"curate": {"max_pixels": 2_000_000}})
+    edit_params(project, {"curate": {"decode": {"max_pixels": 2_000_000}}})
     return project
 
 

@@ -4,7 +4,8 @@
     ├── ParamsError       params.yaml says something that cannot be meant
     ├── InputError        a file, folder or picture is not what it should be
     ├── GateError         the data set was refused by its expectations
-    ├── ServiceError      a server (registry, tracking) does not answer
+    ├── ServiceError      a server (registry, tracking, web API) does not answer, or not as it should
+    │   └── HttpError     it answered with an error; `status` says which
     └── Interrupted       asked to stop; the work is saved; exit code 75: run it again
 
 A failed *item* (one picture) is data, a `Rejection`; only a failed *stage* is an exception.
@@ -34,6 +35,12 @@ class GateError(PaleoError):
 
 class ServiceError(PaleoError):
     pass
+
+
+class HttpError(ServiceError):
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Interrupted(PaleoError):

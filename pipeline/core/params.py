@@ -6,14 +6,13 @@ params.yaml is the only home of defaults, so no field here has one unless absenc
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -24,18 +23,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.core.errors import ParamsError
+from pipeline.core.source_params import KINDS, NonNegativeInt, PositiveInt, Section, Source, kind_names
 
-PositiveInt = Annotated[int, Field(gt=0, strict=True)]
-NonNegativeInt = Annotated[int, Field(ge=0, strict=True)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 StopOrWarn = Literal["stop", "warn"]
 SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 PLACEHOLDERS = ("name", "class_noun")
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _known_placeholders(template: str) -> str:
@@ -53,37 +47,22 @@ Template = Annotated[str, AfterValidator(_known_placeholders)]
 Prompts = Annotated[tuple[Template, ...], AfterValidator(_some)]
 
 
-class SyntheticSource(Section):
-    kind: Literal["synthetic"]
-    taxon: str
-    good: PositiveInt
-    clutter: NonNegativeInt
+class Taxon(Section):
+    """Who the animal is by the authorities, as `paleo species add` found it; credits and pages show it."""
 
-    @property
-    def label(self) -> str:
-        """How tables name this source."""
-        return f"{self.kind}:{self.taxon}"
-
-
-class FolderSource(Section):
-    kind: Literal["folder"]
-    path: str
-    licence: str
-    author: str = ""
-    trusted: bool = False  # True: chosen by hand, so curation does not ask what a picture shows
-
-    @property
-    def label(self) -> str:
-        """How tables name this source."""
-        return f"{self.kind}:{self.path}"
-
-
-Source = Annotated[SyntheticSource | FolderSource, Field(discriminator="kind")]
+    accepted: str
+    rank: str
+    clade: tuple[str, ...] = ()  # from the widest to the narrowest
+    interval_ma: tuple[float, float] | None = None  # oldest, youngest
+    synonyms: tuple[str, ...] = ()
+    pbdb: int | None = None
+    gbif: int | None = None
 
 
 class Species(Section):
     name: str
     class_noun: str
+    taxon: Taxon | None = None
     sources: tuple[Source, ...] = Field(min_length=1)
     refresh_days: PositiveInt | None = None  # None: collect.refresh_days
 
@@ -94,21 +73,89 @@ class Base(Section):
     clip: str
 
 
+class Download(Section):
+    """When a download is given up, whatever its headers say."""
+
+    connections: PositiveInt
+    max_bytes: PositiveInt
+    max_seconds: PositiveFloat
+    min_bytes_per_second: NonNegativeInt
+    attempts: PositiveInt
+
+
+class Host(Section):
+    """How a host is treated."""
+
+    connections: PositiveInt
+    requests_per_second: PositiveFloat
+    requests_per_day: PositiveInt | None = None
+
+
+class Openverse(Section):
+    """The names of the environment variables that hold the credentials; unset: anonymous."""
+
+    client_id_variable: str
+    client_secret_variable: str
+
+
 class Collect(Section):
     refresh_days: PositiveInt
     licences: tuple[str, ...]
+    contact: str
+    drop_vanished: bool
+    download: Download
+    hosts: dict[str, Host]
+    openverse: Openverse
+    replay: str
+
+    @field_validator("hosts")
+    @classmethod
+    def _has_default(cls, hosts: dict[str, Host]) -> dict[str, Host]:
+        if "default" not in hosts:
+            raise ValueError("it needs an entry `default` for the hosts that it does not name")
+        return hosts
+
+    @field_validator("replay")
+    @classmethod
+    def _is_loopback(cls, address: str) -> str:
+        if address and not re.fullmatch(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+", address):
+            raise ValueError("it must be a server on this machine such as http://127.0.0.1:8000, or empty")
+        return address
+
+
+class Decode(Section):
+    """What one picture may cost its child process."""
+
+    processes: NonNegativeInt
+    memory_mb: PositiveInt
+    seconds: PositiveInt
+    max_pixels: PositiveInt
+    max_frames: PositiveInt
+
+
+class Series(Section):
+    cosine: Fraction
+    keep: PositiveInt
 
 
 class Curate(Section):
+    decode: Decode
     min_side_px: PositiveInt
-    max_pixels: PositiveInt
+    max_aspect: Annotated[float, Field(ge=1)]
+    crop_borders: bool
     image_side_px: PositiveInt
     duplicate_phash_bits: NonNegativeInt
     duplicate_dhash_bits: NonNegativeInt
+    review_phash_bits: NonNegativeInt
+    series: Series
     min_sharpness: float
+    min_entropy_bits: Annotated[float, Field(ge=0)]
     min_class_margin: float
     classes: dict[str, Prompts]
     keep_classes: tuple[str, ...]
+    media: dict[str, Prompts]
+    few_shot_labels: NonNegativeInt
+    captioner: str
     holdout_fraction: Fraction
     caption: Template
 
@@ -125,26 +172,46 @@ class Curate(Section):
 class Severity(Section):
     """One key per expectation of `curation/expectations.py` (a test keeps them alike)."""
 
+    # of the manifest
+    manifest_licence: StopOrWarn
+    manifest_author: StopOrWarn
+    manifest_page: StopOrWarn
+    manifest_stored: StopOrWarn
+    manifest_reason: StopOrWarn
+    manifest_unique: StopOrWarn
+    manifest_count: StopOrWarn
+    # of the curated set
     decodable: StopOrWarn
     unique: StopOrWarn
     size: StopOrWarn
+    aspect: StopOrWarn
     mode: StopOrWarn
     licence: StopOrWarn
     author: StopOrWarn
+    landing_page: StopOrWarn
     caption: StopOrWarn
     caption_length: StopOrWarn
+    caption_vocabulary: StopOrWarn
     caption_name: StopOrWarn
     train_count: StopOrWarn
     holdout_count: StopOrWarn
     no_leak: StopOrWarn
+    near_leak: StopOrWarn
+    series_leak: StopOrWarn
+    author_share: StopOrWarn
     class_margin: StopOrWarn
+    drift: StopOrWarn
 
 
 class Validate(Section):
     min_train: PositiveInt
     min_holdout: PositiveInt
+    min_kept_share: Fraction
     caption_max_words: PositiveInt
+    caption_forbidden: tuple[str, ...]
+    max_author_share: Fraction
     min_class_margin: float
+    max_drift: Annotated[float, Field(ge=0)]
     severity: Severity
 
 
@@ -286,7 +353,7 @@ def _sentences(where: str, error: ValidationError) -> Iterator[str]:
 
 
 def _sentence(item: dict[str, Any]) -> str:
-    location = [part for part in item["loc"] if part not in ("synthetic", "folder")]
+    location = [part for part in item["loc"] if part not in kind_names()]
     key, parent = ".".join(map(str, location)), ".".join(map(str, location[:-1]))
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), n=1, cutoff=0.4)
@@ -311,6 +378,4 @@ def _known_keys(location: list[Any]) -> list[str]:
     return [(f.alias or name) for name, f in getattr(section, "model_fields", {}).items()]
 
 
-_AnySource = create_model(
-    "_AnySource", **{name: (Any, None) for kind in (SyntheticSource, FolderSource) for name in kind.model_fields}
-)
+_AnySource = create_model("_AnySource", **{name: (Any, None) for kind in KINDS for name in kind.model_fields})

@@ -26,6 +26,16 @@ class Paths:
         return self.root / "data/curated" / self.species
 
     @property
+    def curation(self) -> Path:
+        """What curation shows to people: report, contact sheet, thumbnails."""
+        return self.root / "reports/curation" / self.species
+
+    @property
+    def reviews(self) -> Path:
+        """Verdicts of people, kept in git."""
+        return self.root / "data/reviews" / f"{self.species}.csv"
+
+    @property
     def validation(self) -> Path:
         return self.root / "reports/validation" / self.species
 

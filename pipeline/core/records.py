@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture that a source offers, before a byte of it was judged."""
+    """A picture that a source offers, before a byte of it was judged.
+
+    `licence` is its SPDX name (public-domain mark: PDM-1.0) or empty, `licence_text` what the source wrote; `shows` is
+    "specimen" where the source says that it is a fossil, a skeleton or a carcass; `evidence` is the sha256 of the
+    answer that says all this.
+    """
 
     source: str
     source_id: str
@@ -19,6 +24,29 @@ class Candidate:
     author: str = ""
     licence: str = ""
     licence_url: str = ""
+    author_url: str = ""
+    licence_text: str = ""
+    shows: str = ""
+    taxon: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A question to a web API: everything that its answer depends on."""
+
+    url: str
+    query: tuple[tuple[str, str], ...] = ()
+    accept: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an API said: the parsed JSON, the sha256 of its body, and the address that finally answered."""
+
+    value: Any
+    sha256: str
+    url: str = ""
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _decode(content: bytes, max_pixels: int) -> Image.Image | Rejection:
 
 
 def _too_many(what: str, max_pixels: int) -> Rejection:
-    sentence = f"{what} would need more than the {max_pixels} pixels that curate.max_pixels allows; it was not decoded."
+    sentence = f"{what} would need more than the {max_pixels} pixels that curate.decode.max_pixels allows; it was not decoded."
     return Rejection("decode", "too_many_pixels", sentence)
 
 

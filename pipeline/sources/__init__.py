@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.core.errors import ParamsError
-from pipeline.core.params import SyntheticSource
+from pipeline.core.source_params import SyntheticSource
 from pipeline.core.records import Candidate, Rejection
 from pipeline.sources.folder import pictures
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.core.params import FolderSource
+from pipeline.core.source_params import FolderSource
 from pipeline.core.records import Candidate, Rejection
 
 CAPTION = ".txt"

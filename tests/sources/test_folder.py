@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.params import FolderSource
+from pipeline.core.source_params import FolderSource
 from pipeline.core.records import Rejection
 from pipeline.sources import folder
 
