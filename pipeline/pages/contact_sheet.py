@@ -1,14 +1,16 @@
-"""The contact sheet: every collected picture, kept or dropped, with the reason. One file, pictures inside."""
+"""The contact sheet: the collected pictures, kept or dropped, with the reason. Thumbnails lie beside the page."""
 
 from __future__ import annotations
 
-import base64
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.pages import render
+import pandas as pd
 
+from pipeline.pages import render
+from pipeline.pages.credits import web_address
+
+CARDS, REFUSED = 400, 500  # shown of a section; a page with every one of 100 000 opens nowhere
 SPLITS = {
     "train": ("To train on", "What the model learns from."),
     "holdout": ("Held out", "Never trained on; the model is measured against them."),
@@ -23,56 +25,60 @@ CODES = {
     "undecodable": ("Damaged", "The file cannot be decoded."),
     "too_many_pixels": ("Too many pixels", "Not decoded, for safety."),
 }
-WEB = ("https://", "http://")  # other addresses (javascript:) are no links
 DIGITS = {"wrong_class": 3, "kept": 3}
+COLUMNS = [
+    "sha256", "source_id", "page_url", "image_url", "caption", "author", "licence", "code", "score", "sentence",
+    "width_px", "height_px", "uncertain", "decided_by", "split",
+]  # fmt: skip
+
+Table = pd.DataFrame | Sequence[Mapping[str, Any]]
 
 
-def contact_sheet(
-    name: str,
-    rows: Sequence[Mapping[str, Any]],
-    refused: Sequence[Mapping[str, Any]],
-    thumbs: Mapping[str, bytes],
-) -> str:
+def contact_sheet(name: str, rows: Table, refused: Table) -> str:
     """The page for a species called `name`.
 
-    `rows` are rows of `verdicts.parquet`, `refused` those of the manifest that were never stored, `thumbs` WebP bytes
-    by sha256 (none for a picture that could not be decoded).
+    `rows` are rows of `verdicts.parquet`, `refused` those of the manifest that were never stored. The page links to
+    `thumbs/<sha256>.webp` for each picture that was decoded, which is one with `width_px`.
     """
-    cards = [_card(row, thumbs.get(row["sha256"])) for row in rows]
-    kept = [_section(split, *SPLITS[split], [card for card in cards if card["split"] == split]) for split in SPLITS]
-    codes = sorted({card["code"] for card in cards if not card["split"]}, key=_place)
-    dropped = [_section(code, *_words(code), [card for card in cards if card["code"] == code]) for code in codes]
+    frame, never = pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(refused)
+    dropped = frame[frame["split"] == ""]
+    codes = sorted(dropped["code"].unique(), key=_place)
+    kept = [_section(split, *SPLITS[split], frame[frame["split"] == split]) for split in SPLITS]
     return render(
         "contact_sheet.html",
         name=name,
-        kept=[section for section in kept if section["cards"]],
-        dropped=dropped,
-        refused=[{**row, "code": row["reason_code"]} for row in refused],
-        counts={"train": len(kept[0]["cards"]), "holdout": len(kept[1]["cards"]), "all": len(cards)},
+        kept=[section for section in kept if section["n"]],
+        dropped=[_section(code, *words(code), dropped[dropped["code"] == code]) for code in codes],
+        refused=never.head(REFUSED).to_dict("records"),
+        n_refused=len(never),
+        counts={"train": kept[0]["n"], "holdout": kept[1]["n"], "all": len(frame)},
     )
 
 
-def _section(anchor: str, title: str, intro: str, cards: list[dict]) -> dict[str, Any]:
-    nearest = anchor == "wrong_class"
-    ranked = sorted(cards, key=lambda card: -card["rank"] if nearest else card["rank"])
-    ordered = anchor in SPLITS and any(card["shown_score"] for card in cards)
-    return {"anchor": anchor, "title": title, "intro": intro + (ORDER if ordered else ""), "cards": ranked}
+def words(code: str) -> tuple[str, str]:
+    """How pictures dropped with a code are called, and what it means."""
+    return CODES.get(code, (code.replace("_", " ").capitalize(), ""))
 
 
-def _card(row: Mapping[str, Any], thumb: bytes | None) -> dict[str, Any]:
-    score = row["score"] if row["score"] is not None and not math.isnan(row["score"]) else None
+def _section(anchor: str, title: str, intro: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """The first cards of a section: what a person should look at, then the least certain."""
+    score = frame["score"].astype("float64")
+    ranked = frame.assign(sure=frame["uncertain"] == "", rank=-score if anchor == "wrong_class" else score)
+    first = ranked.sort_values(["sure", "rank"], kind="stable").head(CARDS)
+    more = ORDER if anchor in SPLITS and score.notna().any() else ""
+    cards = [_card(row) for row in first.to_dict("records")]
+    return {"anchor": anchor, "title": title, "intro": intro + more, "n": len(frame), "cards": cards}
+
+
+def _card(row: Mapping[str, Any]) -> dict[str, Any]:
+    seen, scored = pd.notna(row["width_px"]), pd.notna(row["score"])
     return {
         **row,
-        "thumb": f"data:image/webp;base64,{base64.b64encode(thumb).decode()}" if thumb else "",
-        "page": next((row[key] for key in ("page_url", "image_url") if row[key].startswith(WEB)), ""),
-        "shown_score": "" if score is None else f"{score:.{DIGITS.get(row['code'], 0)}f}",
-        "size": f"{row['width_px']} × {row['height_px']} px" if thumb else "",
-        "rank": 0.0 if score is None else score,
+        "thumb": f"thumbs/{row['sha256']}.webp" if seen else "",
+        "page": web_address(row["page_url"]) or web_address(row["image_url"]),
+        "shown_score": f"{row['score']:.{DIGITS.get(row['code'], 0)}f}" if scored else "",
+        "size": f"{int(row['width_px'])} × {int(row['height_px'])} px" if seen else "",
     }
-
-
-def _words(code: str) -> tuple[str, str]:
-    return CODES.get(code, (code.replace("_", " ").capitalize(), ""))
 
 
 def _place(code: str) -> tuple[int, str]:
