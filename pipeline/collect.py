@@ -2,119 +2,318 @@
 
 The one stage that looks at the world. It judges files, not pictures: is this a picture by its first bytes, may it be
 used, do we have it already. What a picture shows is for `curate`.
+
+A source that fails (it does not answer, its budget is used up, its answers have changed) is named in the summary and
+stops nobody: what it gave before stays in the data set, what the others give comes in.
 """
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pandas as pd
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, ServiceError
 from pipeline.core.lineage import digest_bytes, digest_json
 from pipeline.core.params import Params, Species
 from pipeline.core.paths import Paths
 from pipeline.core.records import Candidate, Rejection, Report
-from pipeline.io import images, outputs, tables
-from pipeline.io.progress import track
-from pipeline.sources import SOURCES, Offer
+from pipeline.core.source_params import API_HOSTS, Source
+from pipeline.io import earlier, images, looks, outputs, tables
+from pipeline.io.downloads import Downloads, by_host
+from pipeline.io.http import Web
+from pipeline.io.progress import Board
+from pipeline.pages.credits import collection_credits
+from pipeline.sources import SOURCES, Offer, decide
 
+Row = decide.Row
 COLUMNS = {
     "source": "str", "source_id": "str", "image_url": "str", "page_url": "str", "title": "str", "caption": "str",
-    "author": "str", "licence": "str", "licence_url": "str", "sha256": "str", "path": "str", "bytes": "int64",
-    "kept": "bool", "reason_code": "str", "reason": "str",
+    "author": "str", "licence": "str", "licence_url": "str", "author_url": "str", "licence_text": "str", "shows": "str",
+    "taxon": "str", "evidence": "str", "final_url": "str", "content_type": "str", "sha256": "str", "path": "str",
+    "bytes": "int64", "kept": "bool", "reason_code": "str", "reason": "str",
 }  # fmt: skip
+UNJUDGED: Row = {
+    "final_url": "", "content_type": "", "sha256": "", "path": "", "bytes": 0, "reason_code": "", "reason": "",
+}  # fmt: skip
+WAITING = "budget_used_up"  # not for good: the next run goes on with it
+REJUDGED = ("same_bytes", "sources_disagree", "licence_refused", "vanished")  # reasons that a new look may take back
+HEAD_BYTES = 2048  # enough to see what kind of file it is
+NAMED = 5  # files that a line of the summary names
+
+
+@dataclass
+class Collecting:
+    """One run: what is at hand, and what is to be said at its end."""
+
+    params: Params
+    paths: Paths
+    web: Web
+    downloads: Downloads
+    board: Board
+    skipped: dict[str, str] = field(default_factory=dict)  # by source: why it was not heard to the end
+    vanished: list[str] = field(default_factory=list)
+    tally: dict[str, Counter] = field(default_factory=dict)  # by source: kept, waiting, and every reason
+
+    @property
+    def species(self) -> Species:
+        return self.params.species[self.paths.species]
 
 
 def collect(params: Params, paths: Paths) -> Report:
-    """Fill `data/raw/<species>/`: original bytes, one manifest row per candidate, the card."""
-    species = params.species[paths.species]
-    offers = track(_offers(species, paths.root, params.seed), f"collect {paths.species}", _expected(species))
-
-    with outputs.fresh_folder(paths.raw) as folder:
-        manifest = _manifest(_store(offers, folder, params.collect.licences))
-        _demand_pictures(manifest, species)
-        tables.write(folder / "manifest.parquet", manifest)
-        card = _card(paths.species, manifest)
-        outputs.write_card(folder, **card)
-
-    return Report("collect", _lines(card), {"n_kept": card["n_kept"], "n_candidates": card["n_candidates"]})
-
-
-def _offers(species: Species, root: Path, seed: int) -> Iterator[Offer]:
-    for source in species.sources:
-        yield from SOURCES[source.kind](source, root, seed)
-
-
-def _expected(species: Species) -> int | None:
-    """How many files the sources will offer, where that is known beforehand."""
-    if any(source.kind != "synthetic" for source in species.sources):
-        return None
-    return sum(source.good + source.clutter for source in species.sources)
+    """Fill `data/raw/<species>/`: original bytes, one manifest row per candidate, the evidence, credits, the card."""
+    look = looks.begin(paths.work / "collect" / paths.species)
+    with ExitStack() as stack:
+        run = Collecting(
+            params,
+            paths,
+            stack.enter_context(Web(params.collect, paths.work / "http", look=look.name)),
+            stack.enter_context(Downloads(paths.work / "downloads", look.name)),
+            stack.enter_context(Board(source.label for source in params.species[paths.species].sources)),
+        )
+        folder = stack.enter_context(outputs.fresh_folder(paths.raw))
+        manifest = _manifest(_rows(run, folder))
+        _demand_pictures(manifest, run)
+        card = _write(run, folder, manifest)
+        if not any(manifest["reason_code"] == WAITING) and not run.skipped:
+            run.downloads.forget_refusals()
+            look.finish()
+    return Report("collect", _lines(card, run), {"n_kept": card["n_kept"], "n_candidates": card["n_candidates"]})
 
 
-def _store(offers: Iterator[Offer], folder: Path, licences: tuple[str, ...]) -> Iterator[dict]:
-    """Write what may be kept and yield one manifest row per offer."""
-    first: dict[str, Candidate] = {}
-    for candidate, content in offers:
-        candidate = replace(candidate, licence=_spelled(candidate.licence, licences))
-        refused = content if isinstance(content, Rejection) else _refuse(candidate, content, licences, first)
-        content = b"" if isinstance(content, Rejection) else content
-        sha256 = digest_bytes(content) if content else ""
-        path = "" if refused else f"images/{sha256}.{images.FORMATS[images.sniff(content)]}"
-        if path:
-            first[sha256] = candidate
-            outputs.write_bytes(folder / path, content)
-        yield _row(candidate, refused, sha256=sha256, path=path, bytes=len(content))
+def _rows(run: Collecting, folder: Path) -> list[Row]:
+    """From cheap to dear: what sources offer, what they may give, what has to be fetched, what we have already."""
+    past = earlier.read(run.paths.raw)
+    rows = [row for source in run.species.sources for row in _offered(run, source, folder)]
+    rows = _without_disagreement(rows, "image_url")
+    rows = _with_the_past(run, _fetched(run, rows, past), past)
+    rows = _without_disagreement(rows, "sha256")
+    for place, refused in decide.again(rows).items():
+        rows[place] = _refused(rows[place], refused)
+    rows = [_laid_out(run, row, folder, past) for row in rows]
+    _write_evidence(run, rows, folder, past)
+    return rows
 
 
-def _spelled(licence: str, known: tuple[str, ...]) -> str:
-    """A licence as params.yaml spells it: SPDX names mean the same in capitals and small letters."""
-    return next((name for name in known if name.casefold() == licence.strip().casefold()), licence.strip())
+def _offered(run: Collecting, source: Source, folder: Path) -> Iterator[Row]:
+    """The candidates of one source; a source that fails is noted, and what it said until then counts."""
+    count = 0
+    try:
+        for count, (candidate, content) in enumerate(_walk(run, source), start=1):
+            run.board.show(source.label, count, None, "listed")
+            yield _row(candidate, content, run.params.collect.licences, folder)
+    except ServiceError as error:
+        run.skipped[source.label] = str(error)
 
 
-def _refuse(candidate: Candidate, content: bytes, licences: tuple[str, ...], first: dict) -> Rejection | None:
-    """Why this file is not kept; None when it is."""
-    return images.refuse(content) or _refuse_licence(candidate, licences) or _refuse_again(content, first)
+def _walk(run: Collecting, source: Source) -> Iterator[Offer]:
+    walk = SOURCES[source.kind]
+    if source.kind == "openverse":
+        names = run.params.collect.openverse
+        pair = os.environ.get(names.client_id_variable, ""), os.environ.get(names.client_secret_variable, "")
+        walk = partial(walk, credentials=pair if all(pair) else None)
+    return walk(source, run.paths.root, run.params.seed, run.web.ask)
 
 
-def _refuse_licence(candidate: Candidate, licences: tuple[str, ...]) -> Rejection | None:
-    accepted = f"accepted are {', '.join(licences) or 'none'} (collect.licences in params.yaml)"
-    if not candidate.licence:
-        return Rejection("licence", "licence_missing", f"It names no licence; {accepted}.")
-    if candidate.licence not in licences:
-        return Rejection("licence", "licence_refused", f"Its licence is {candidate.licence!r}; {accepted}.")
-    return None
+def _row(candidate: Candidate, content: bytes | Rejection | None, policy: tuple[str, ...], folder: Path) -> Row:
+    """A manifest row; content that is here already is written down, content that is not is waited for."""
+    candidate = replace(candidate, licence=decide.spelled(candidate.licence, policy))
+    row = {**asdict(candidate), **UNJUDGED}
+    if isinstance(content, Rejection):
+        return _refused(row, content)
+    if content is not None:
+        row |= {"sha256": digest_bytes(content) if content else "", "bytes": len(content)}
+    refused = (images.refuse(content) if content is not None else None) or decide.refuse_licence(candidate, policy)
+    if refused:
+        return _refused(row, refused)
+    if content is not None:
+        row["path"] = _place(row["sha256"], content)
+        outputs.write_bytes(folder / row["path"], content)
+    return row
 
 
-def _refuse_again(content: bytes, first: dict[str, Candidate]) -> Rejection | None:
-    again = first.get(digest_bytes(content))
-    if not again:
-        return None
-    return Rejection("bytes", "same_bytes", f"It is the very file of {again.source_id!r}, byte for byte.")
+def _place(sha256: str, content: bytes) -> str:
+    return f"images/{sha256}.{images.FORMATS[images.sniff(content)]}"
 
 
-def _row(candidate: Candidate, refused: Rejection | None, **stored: str | int) -> dict:
-    code, reason = (refused.code, refused.sentence) if refused else ("", "")
-    return {**asdict(candidate), **stored, "kept": refused is None, "reason_code": code, "reason": reason}
+def _refused(row: Row, refused: Rejection) -> Row:
+    return {**row, "reason_code": refused.code, "reason": refused.sentence}
 
 
-def _manifest(rows: Iterator[dict]) -> pd.DataFrame:
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(COLUMNS)
-    return frame.sort_values(["source", "source_id"], kind="stable", ignore_index=True)
+def _without_disagreement(rows: list[Row], key: str) -> list[Row]:
+    found = decide.disagreements(rows, key)
+    refusals = [None if row["reason_code"] else decide.disagreement(row, key, found) for row in rows]
+    return [_refused(row, refused) if refused else row for row, refused in zip(rows, refusals)]
 
 
-def _demand_pictures(manifest: pd.DataFrame, species: Species) -> None:
+def _fetched(run: Collecting, rows: list[Row], past: earlier.Collection) -> list[Row]:
+    """Every row that waits for its bytes gets them, or the reason why there are none."""
+    waiting: dict[str, list[Row]] = {}
+    for row in rows:
+        if _waits(row):
+            waiting.setdefault(row["image_url"], []).append(row)
+    for url in waiting:
+        if run.downloads.known(url) is None and (content := past.content(url)):
+            run.downloads.keep(url, content, past.stored[url]["final_url"], past.stored[url]["content_type"])
+    missing = [url for url in waiting if run.downloads.known(url) is None]
+    _start_tally(run, rows, set(missing))
+    for url, future in by_host(missing, partial(_connections, run.params), partial(_download, run)):
+        future.result()
+        _count(run, waiting[url])
+    return [_or_before(run, _with_bytes(run, row), past) if _waits(row) else row for row in rows]
+
+
+def _waits(row: Row) -> bool:
+    return not row["reason_code"] and not row["sha256"]
+
+
+def _connections(params: Params, host: str) -> int:
+    hosts = params.collect.hosts
+    return min(hosts.get(host, hosts["default"]).connections, params.collect.download.connections)
+
+
+def _download(run: Collecting, url: str) -> None:
+    found = run.web.download(url)
+    if not isinstance(found, Rejection):
+        run.downloads.keep(url, found.content, found.url, found.content_type)
+    elif found.code != WAITING:
+        run.downloads.refuse(url, found)
+
+
+def _with_bytes(run: Collecting, row: Row) -> Row:
+    """The row of a picture that was fetched, or could not be."""
+    found = run.downloads.known(row["image_url"])
+    if found is None:
+        host = urlsplit(row["image_url"]).hostname
+        sentence = f"Today's requests to {host} are used up; `paleo collect` goes on with it tomorrow."
+        return _refused(row, Rejection("download", WAITING, sentence))
+    if isinstance(found, Rejection):
+        return _refused(row, found)
+    row = {**row, "sha256": found.sha256, "bytes": found.size_bytes, "final_url": found.final_url,
+           "content_type": found.content_type}  # fmt: skip
+    with run.downloads.path(found.sha256).open("rb") as stream:
+        refused = images.refuse(stream.read(HEAD_BYTES))
+    return _refused(row, refused) if refused else row
+
+
+def _or_before(run: Collecting, row: Row, past: earlier.Collection) -> Row:
+    """A picture that is still listed and cannot be fetched now stays as it was."""
+    before = past.rows.get((row["source"], row["source_id"]))
+    if row["sha256"] or before is None or not before["path"] or row["licence"] != before["licence"]:
+        return row
+    run.vanished.append(row["source_id"])
+    return {**before, "path": ""}
+
+
+def _start_tally(run: Collecting, rows: list[Row], missing: set[str]) -> None:
+    for row in rows:
+        waits = _waits(row) and row["image_url"] in missing
+        counts = run.tally.setdefault(row["source"], Counter())
+        counts["waiting" if waits else row["reason_code"] or "kept"] += 1
+    for source in run.tally:
+        _show(run, source)
+
+
+def _count(run: Collecting, rows: list[Row]) -> None:
+    """One address more is settled; it may stand in several rows."""
+    for row in rows:
+        counts = run.tally[row["source"]]
+        counts["waiting"] -= 1
+        counts[_with_bytes(run, row)["reason_code"] or "kept"] += 1
+        _show(run, row["source"])
+
+
+def _show(run: Collecting, source: str) -> None:
+    counts = run.tally[source]
+    total = counts.total()
+    refused = Counter({code: n for code, n in counts.items() if code not in ("kept", "waiting") and n})
+    words = [f"{counts['kept']} kept", _counts(refused), f"{counts['waiting']} waiting" if counts["waiting"] else ""]
+    left = run.web.budget_left(API_HOSTS.get(source.partition(":")[0], ""))
+    words.append("" if left is None else f"{left} requests left today")
+    run.board.show(source, total - counts["waiting"], total, ", ".join(filter(None, words)))
+
+
+def _with_the_past(run: Collecting, rows: list[Row], past: earlier.Collection) -> list[Row]:
+    """What has not changed keeps its first evidence; what a source no longer offers, or cannot give now, stays."""
+    rows = [_settled(row, past.rows.get((row["source"], row["source_id"]))) for row in rows]
+    offered = {(row["source"], row["source_id"]) for row in rows}
+    return [*rows, *(row for source in run.species.sources for row in _kept_on(run, source, past, offered))]
+
+
+def _settled(row: Row, before: Row | None) -> Row:
+    if before is None:
+        return row
+    same = all(row[key] == before[key] for key in earlier.FACTS)
+    return {**row, "evidence": before["evidence"]} if same and before["evidence"] else row
+
+
+def _kept_on(run: Collecting, source: Source, past: earlier.Collection, offered: set) -> Iterator[Row]:
+    """Rows of the collection before that this look did not bring, of a source that is asked the same as then."""
+    if past.sources.get(source.label) != digest_json(source):
+        return
+    heard = source.label not in run.skipped
+    if heard and source.kind not in API_HOSTS:  # who takes a file out of a folder or a list means it
+        return
+    for key, row in past.rows.items():
+        if key[0] == source.label and key not in offered:
+            yield _judged_again(run, row, vanished=heard)
+
+
+def _judged_again(run: Collecting, row: Row, *, vanished: bool) -> Row:
+    policy = run.params.collect.licences
+    if vanished and row["path"]:
+        run.vanished.append(row["source_id"])
+    if vanished and run.params.collect.drop_vanished:
+        return _refused({**row, "path": ""}, Rejection("look", "vanished", "Its source no longer offers it."))
+    refused = decide.refuse_licence(Candidate(**{key: row[key] for key in (*earlier.FACTS, "evidence")}), policy)
+    if refused:
+        return _refused({**row, "path": ""}, refused)
+    judged = row["reason_code"] in REJUDGED and row["sha256"]
+    return {**row, "path": "", **({"reason_code": "", "reason": ""} if judged else {})}
+
+
+def _laid_out(run: Collecting, row: Row, folder: Path, past: earlier.Collection) -> Row:
+    """Put the bytes of a kept row into the data set."""
+    if row["reason_code"]:
+        return {**row, "path": ""}
+    if row["path"]:
+        return row
+    content = run.downloads.content(row["sha256"]) or past.by_sha256(row["sha256"])
+    if content is None:
+        sentence = "Its file was damaged on disk; `paleo collect` fetches it again."
+        return _refused(row, Rejection("store", "lost", sentence))
+    path = _place(row["sha256"], content)
+    outputs.write_bytes(folder / path, content)
+    return {**row, "path": path}
+
+
+def _write_evidence(run: Collecting, rows: list[Row], folder: Path, past: earlier.Collection) -> None:
+    for sha256 in {row["evidence"] for row in rows if row["evidence"]}:
+        content = past.evidence(sha256) or run.web.evidence(sha256)
+        outputs.write_bytes(folder / "evidence" / f"{sha256}.json", content)
+
+
+def _manifest(rows: list[Row]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(COLUMNS)).assign(kept=[not row["reason_code"] for row in rows])
+    return frame.astype(COLUMNS).sort_values(["source", "source_id"], kind="stable", ignore_index=True)
+
+
+def _demand_pictures(manifest: pd.DataFrame, run: Collecting) -> None:
     if manifest["kept"].any():
         return
     codes = _counts(Counter(manifest["reason_code"]))
     found = f"{len(manifest)} files, of them {codes}" if codes else "nothing at all"
     example = f" ({manifest['source_id'].iloc[0]}: {manifest['reason'].iloc[0].rstrip('.')})" if codes else ""
+    silent = "".join(f"; {source} was skipped: {why.rstrip('.')}" for source, why in run.skipped.items())
     raise InputError(
-        f"the sources of {species.name} gave no picture that can be used: {found}{example}; "
+        f"the sources of {run.species.name} gave no picture that can be used: {found}{example}{silent}; "
         "mend the sources of this species in params.yaml"
     )
 
@@ -125,20 +324,37 @@ def _counts(codes: Counter) -> str:
     return ", ".join(f"{number} {code}" for code, number in ranked)
 
 
-def _card(species: str, manifest: pd.DataFrame) -> dict:
+def _write(run: Collecting, folder: Path, manifest: pd.DataFrame) -> dict:
+    tables.write(folder / "manifest.parquet", manifest)
     kept = manifest[manifest["kept"]]
-    return {
+    outputs.write_text(folder / "CREDITS.md", collection_credits(run.species.name, kept.to_dict("records")))
+    card = {
         "stage": "collect",
-        "species": species,
-        # Rows that were not kept do not make another data set.
-        "digest": digest_json(kept.drop(columns=["kept", "reason_code", "reason"]).to_dict("records")),
+        "species": run.paths.species,
+        # Rows that were not kept do not make another data set, nor does where the same facts were read.
+        "digest": digest_json(kept.drop(columns=["kept", "reason_code", "reason", "evidence"]).to_dict("records")),
+        "sources": {source.label: digest_json(source) for source in run.species.sources},
         "n_candidates": len(manifest),
         "n_kept": len(kept),
         "by_reason": dict(Counter(manifest.loc[~manifest["kept"], "reason_code"])),
     }
+    outputs.write_card(folder, **card)
+    return card
 
 
-def _lines(card: dict) -> tuple[str, ...]:
+def _lines(card: dict, run: Collecting) -> tuple[str, ...]:
     first = f"collect {card['species']}: {card['n_kept']} of {card['n_candidates']} files kept"
     dropped = _counts(Counter(card["by_reason"]))
-    return (f"{first}; not kept: {dropped}" if dropped else first,)
+    lines = [f"{first}; not kept: {dropped}" if dropped else first]
+    lines += [f"skipped {source}: {why}" for source, why in run.skipped.items()]
+    if run.vanished:
+        what = "left the data set" if run.params.collect.drop_vanished else "they stay in the data set"
+        lines.append(f"no longer offered: {_named(run.vanished)}; {what}")
+    if waiting := card["by_reason"].get(WAITING):
+        lines.append(f"waiting: {waiting} pictures, because today's requests are used up; run this again tomorrow")
+    return tuple(lines)
+
+
+def _named(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")

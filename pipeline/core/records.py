@@ -33,11 +33,18 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Request:
-    """A question to a web API: everything that its answer depends on."""
+    """A question to a web API: everything that its answer depends on.
+
+    With a `form` it is a POST of these fields. `form` and `authorization` (the header's value) may hold secrets, so
+    they are in no message. `fresh`: the answer must not come from a cache.
+    """
 
     url: str
     query: tuple[tuple[str, str], ...] = ()
     accept: str = "application/json"
+    form: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    authorization: str = field(default="", repr=False)
+    fresh: bool = False
 
 
 @dataclass(frozen=True)

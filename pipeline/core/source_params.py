@@ -117,7 +117,10 @@ KINDS: tuple[type[Section], ...] = (
     SyntheticSource, FolderSource, AddressesSource, CommonsSource, OpenverseSource, GbifSource, INaturalistSource,
     PhyloPicSource,
 )  # fmt: skip
-WEB_KINDS = ("commons", "openverse", "gbif", "inaturalist", "phylopic")  # public APIs, which want to know who asks
+API_HOSTS = {  # public APIs by kind, which want to know who asks
+    "commons": "commons.wikimedia.org", "openverse": "api.openverse.org", "gbif": "api.gbif.org",
+    "inaturalist": "api.inaturalist.org", "phylopic": "api.phylopic.org",
+}  # fmt: skip
 Source = Annotated[
     SyntheticSource | FolderSource | AddressesSource | CommonsSource | OpenverseSource | GbifSource
     | INaturalistSource | PhyloPicSource,

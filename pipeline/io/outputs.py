@@ -60,7 +60,9 @@ def fresh_folder(final: Path) -> Iterator[Path]:
     """A new folder beside `final` that takes its place in one move when the block succeeds."""
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=final.parent, prefix=".building-"))
+        for left in final.parent.glob(f".building-{final.name}.*"):  # by a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        building = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".building-{final.name}."))
     except OSError as error:
         raise InputError(
             f"cannot write to {final.parent}: {error.strerror}; check its permissions and space"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 Item = TypeVar("Item")
 PLAIN_LINES = 4  # in a log: at a quarter, a half, three quarters and the end
@@ -36,3 +39,42 @@ def _lines(items: Iterable[Item], description: str, total: int | None) -> Iterat
             print(f"{description}: {count} of {total}", file=sys.stderr, flush=True)
     if count >= MANY and not total:
         print(f"{description}: {count}", file=sys.stderr, flush=True)
+
+
+class Board:
+    """One bar per name, each with words of its own; in a log a plain line whenever a quarter more is done."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._words: dict[str, str] = dict.fromkeys(names, "")
+        self._shown: dict[str, int] = dict.fromkeys(self._words, 0)
+        self._live = _live() if sys.stderr.isatty() and self._words else None
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Board:
+        if self._live:
+            self._live.start()
+            self._tasks = {name: self._live.add_task(name, total=None, words="waiting") for name in self._words}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def show(self, name: str, done: int, total: int | None, words: str) -> None:
+        """`total` None: nobody knows yet how many there will be."""
+        if self._live:
+            self._live.update(self._tasks[name], completed=done, total=total, words=words)
+            return
+        quarter = PLAIN_LINES * done // total if total else 0
+        if words != self._words[name] and total and total >= MANY and quarter > self._shown[name]:
+            self._words[name], self._shown[name] = words, quarter
+            print(f"{name}: {done} of {total}, {words}", file=sys.stderr, flush=True)
+
+
+def _live() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+               TextColumn("[dim]{task.fields[words]}"))  # fmt: skip
+    return Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=5)

@@ -47,6 +47,33 @@ def credits_file(name: str, credits: Sequence[Mapping[str, str]]) -> str:
     return "\n".join([*lines, *(_line(entry) for entry in credits)]) + "\n"
 
 
+def collection_credits(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """CREDITS.md of what was collected: rows of the manifest, by licence, then by author."""
+    by_licence: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(rows, key=lambda row: (row["author"].casefold(), row["source"], row["source_id"])):
+        by_licence.setdefault(row["licence"], []).append(row)
+    lines = [f"# Collected pictures of {_escaped(name)}", "", f"{counted(len(rows), 'picture')}, as published.", ""]
+    for licence, group in sorted(by_licence.items(), key=lambda item: (-len(item[1]), item[0])):
+        lines += [f"## {_escaped(licence)}: {counted(len(group), 'picture')}", "", *map(_collected, group), ""]
+    return "\n".join(lines)
+
+
+def site_credits(animals: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
+    """CREDITS.md of the whole site: the entries of `credit` by the name of the animal."""
+    every = [entry for entries in animals.values() for entry in entries]
+    counts = ", ".join(f"{number} {licence}" for licence, number in licence_counts(every).items())
+    lines = ["# Pictures on this site", "", f"{counted(len(every), 'picture')}: {counts or 'none'}.", ""]
+    for name, entries in animals.items():
+        lines += [f"## {_escaped(name)}", "", *map(_line, entries), ""]
+    return "\n".join(lines)
+
+
+def _collected(row: Mapping[str, Any]) -> str:
+    title = _linked(row["title"] or row["source_id"], web_address(row["page_url"]) or web_address(row["image_url"]))
+    author = _linked(row["author"] or "unknown author", web_address(row["author_url"]))
+    return f"- {title}, {author}, {_linked(row['licence'], web_address(row['licence_url']))} (`{row['sha256'][:16]}`)"
+
+
 def _line(entry: Mapping[str, str]) -> str:
     title = _linked(entry["title"], entry["page"])
     licence = _linked(entry["licence"], entry["licence_url"])
