@@ -25,6 +25,13 @@ EPILOG = """examples:
   paleo up --cron "0 3 * * 1"            servers, gallery and a weekly schedule
 """
 
+DATA_EXAMPLES = """examples:
+  paleo data log sinomacrops            every version with its counts
+  paleo data diff sinomacrops           the last version against the one before it
+  paleo data diff sinomacrops v2        version 2 against what lies in data/raw now
+  paleo data diff sinomacrops v1 v3
+"""
+
 HELP = {
     "collect": "look at the sources and store candidate pictures with their licences",
     "curate": "decode, check and deduplicate pictures; split into train and holdout",
@@ -103,6 +110,7 @@ def _effects(commands: argparse._SubParsersAction) -> None:
     generate.add_argument("--sampler", help="default: sample.sampler of params.yaml")
     generate.add_argument("-n", "--number", type=int, default=1, help="pictures, with seeds SEED, SEED+1, …")
     generate.add_argument("--out", type=Path, default=Path("generated"), help="folder (default: generated/)")
+    _data(commands)
     profile = _command(commands, "profile", "lay a profile of infra/profiles over params.yaml", _run_profile)
     profile.add_argument("name", help="such as sd15, sd21 or sdxl")
     pretrain = _command(commands, "pretrain", "build the embedded base model from its drawn world", _run_pretrain)
@@ -110,6 +118,18 @@ def _effects(commands: argparse._SubParsersAction) -> None:
     pretrain.add_argument("--work", type=Path, default=Path(".work/pretrain"), help="resumable state and page")
     pretrain.add_argument("--scale", type=float, default=1.0, help="share of the full number of steps")
     pretrain.add_argument("--seed", type=int, default=0)
+
+
+def _data(commands: argparse._SubParsersAction) -> None:
+    text = "the versions of a species' pictures: what is in them, what came and went"
+    kinds = commands.add_parser("data", help=text, description=text, epilog=DATA_EXAMPLES,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    kinds = kinds.add_subparsers(dest="kind", required=True, metavar="log|diff")
+    _command(kinds, "log", "every version, one line each", _run_data).add_argument("species")
+    diff = _command(kinds, "diff", "what was added, removed, newly rejected", _run_data)
+    diff.add_argument("species")
+    diff.add_argument("revisions", nargs="*", metavar="REV", help="v3, a commit or tag, `now`; none: the last two; "
+                      "one: from there to now")  # fmt: skip
 
 
 def _command(commands, name: str, text: str, handler) -> argparse.ArgumentParser:
@@ -178,6 +198,14 @@ def _run_generate(args: argparse.Namespace):
     if args.dry_run:
         return _show("generate", params.model_copy(update={"sample": sample}), paths)
     return module.generate(params, paths, args.prompt, sample=sample, seed=args.seed, number=args.number, out=args.out)
+
+
+def _run_data(args: argparse.Namespace):
+    params, paths = _project(args, args.species)
+    module = importlib.import_module("pipeline.data")
+    if args.kind == "log":
+        return module.log(params, paths)
+    return module.diff(params, paths, args.revisions)
 
 
 def _run_profile(args: argparse.Namespace):
