@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -11,15 +12,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import curation, demo, startup
+from benchmarks import collecting, curation, demo, startup
 from benchmarks.claims import Claim
 
 OUT = Path(__file__).parent / "out" / "bench.json"
-SUITES = {"startup": startup.measure, "curation": curation.measure, "demo": demo.measure}
+SUITES = {
+    "startup": startup.measure,
+    "collecting": collecting.measure,
+    "curation": curation.measure,
+    "demo": demo.measure,
+}
 
 
 def main() -> int:
-    chosen = _arguments().suites or list(SUITES)
+    arguments = _arguments()
+    chosen = arguments.suites or list(SUITES)
+    if arguments.img2dataset:
+        os.environ[collecting.PEER] = str(arguments.img2dataset.absolute())
     with tempfile.TemporaryDirectory(prefix="paleoforge-bench-") as folder:
         claims = [claim for name in chosen for claim in SUITES[name](Path(folder))]
     OUT.parent.mkdir(exist_ok=True)
@@ -31,6 +40,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help=f"default: all of {', '.join(SUITES)}")
+    parser.add_argument("--img2dataset", type=Path, help="the program to compare collecting with, installed elsewhere")
     return parser.parse_args()
 
 

@@ -41,7 +41,7 @@ def offers(monkeypatch):
 
     def offer(*candidates: tuple[str, str, bytes | Rejection]) -> None:
         found = [(Candidate("shop", name, "", licence=licence), content) for name, licence, content in candidates]
-        monkeypatch.setitem(SOURCES, "folder", lambda source, root, seed: iter(found))
+        monkeypatch.setitem(SOURCES, "folder", lambda source, root, seed, ask: iter(found))
 
     return offer
 
