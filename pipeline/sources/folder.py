@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.core.source_params import FolderSource
 from pipeline.core.records import Candidate, Rejection
+from pipeline.core.source_params import FolderSource
+from pipeline.sources.licences import address_of, spdx
+from pipeline.sources.listing import Ask, Offer
 
 CAPTION = ".txt"
 MAX_BYTES = 200 * 2**20  # no picture that somebody means is larger; a disk image put there by mistake is
 
 
-def pictures(source: FolderSource, root: Path, seed: int) -> Iterator[tuple[Candidate, bytes | Rejection]]:
+def pictures(source: FolderSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:
     """Every file below the folder but captions and hidden ones, sorted by its path.
 
     Raises
@@ -24,11 +26,14 @@ def pictures(source: FolderSource, root: Path, seed: int) -> Iterator[tuple[Cand
         When there is no such folder, it cannot be listed or holds no file, or a caption is no UTF-8 text.
     """
     folder = root / source.path
+    licence = spdx(source.licence) or source.licence.strip()  # a name of one's own may be on the allow-list
     for path in _files(folder, source.path):
         name = _readable(path.relative_to(folder).as_posix())
         where = f"{source.path.rstrip('/')}/{name}"
-        yield Candidate(source.label, name, where, caption=_caption(path), author=source.author,
-                        licence=source.licence), _content(path, where)  # fmt: skip
+        yield Candidate(
+            source.label, name, where, caption=_caption(path), author=source.author, licence=licence,
+            licence_url=address_of(licence), licence_text=source.licence,
+        ), _content(path, where)  # fmt: skip
 
 
 def _files(folder: Path, named: str) -> list[Path]:

@@ -1,0 +1,161 @@
+"""A list of picture addresses as a source: txt (one a line), csv, jsonl or parquet.
+
+Columns, in any order and in small or capital letters: `url` (or `image_url`), `licence` (or `license`), `author`,
+`title`, `caption`, `page_url`, `id`; others are left alone. What a row says outranks what the source says of all rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import InputError
+from pipeline.core.records import Candidate, Rejection
+from pipeline.core.source_params import AddressesSource
+from pipeline.sources.licences import address_of, spdx
+from pipeline.sources.listing import Ask, Offer
+from pipeline.sources.reading import clean, web_address
+
+COLUMNS = {
+    "url": "url", "image_url": "url", "licence": "licence", "license": "licence", "author": "author", "title": "title",
+    "caption": "caption", "page_url": "page_url", "id": "id",
+}  # fmt: skip
+MAX_FIELD_CHARACTERS = 2**20
+Row = dict[str, str]
+Rows = Iterator[tuple[int, Row]]  # with the number of the line (of the row in parquet), counted from one
+
+
+def pictures(source: AddressesSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:
+    """The addresses in the order of the list, each once.
+
+    Raises
+    ------
+    InputError
+        When there is no such list, it is of another kind, has no column with addresses, or a line cannot be read.
+    """
+    path = root / source.path
+    read = READERS.get(path.suffix.lower())
+    if read is None:
+        raise InputError(f"the list {source.path!r} is none of {', '.join(READERS)}; save it as one of them")
+    if not path.is_file():
+        problem = "is no file" if path.exists() else "is not there"
+        raise InputError(
+            f"the list of addresses {source.path!r} {problem}; put it there or mend `path:` in params.yaml"
+        )
+    yield from _offers(source, _read(read, path, source.path))
+
+
+def _read(read: Callable[[Path, str], Rows], path: Path, named: str) -> Rows:
+    try:
+        yield from read(path, named)
+    except UnicodeDecodeError:
+        raise InputError(f"the list {named!r} is no UTF-8 text; save it as UTF-8") from None
+    except OSError as error:
+        raise InputError(f"the list {named!r} cannot be read ({error.strerror or error})") from error
+
+
+def _offers(source: AddressesSource, rows: Rows) -> Iterator[Offer]:
+    asked: set[str] = set()
+    ids: set[str] = set()
+    for line, row in rows:
+        url = row.get("url", "")
+        if url and url in asked:
+            continue
+        asked.add(url)
+        key = row.get("id") or url or f"line {line}"
+        key = f"{key} (line {line})" if key in ids else key  # two rows may not be one row of the manifest
+        ids.add(key)
+        yield _candidate(source, key, url, row), _refuse(url, line)
+
+
+def _candidate(source: AddressesSource, key: str, url: str, row: Row) -> Candidate:
+    said = row.get("licence") or source.licence
+    licence = spdx(said) or ("" if row.get("licence") else said)  # the source's own word may be on the allow-list
+    return Candidate(
+        source.label, key, web_address(url), web_address(row.get("page_url", "")), row.get("title", ""),
+        row.get("caption", ""), row.get("author") or source.author, licence, address_of(licence), "", said,
+    )  # fmt: skip
+
+
+def _refuse(url: str, line: int) -> Rejection | None:
+    if web_address(url):
+        return None
+    return Rejection("addresses", "no_address", f"Line {line} has {url!r} as its address, not one with http(s).")
+
+
+def _of_text(path: Path, named: str) -> Rows:
+    with path.open(encoding="utf-8-sig") as stream:
+        for line, text in enumerate(stream, start=1):
+            text = clean(text)
+            if text and not text.startswith("#"):
+                yield line, {"url": text}
+
+
+def _of_csv(path: Path, named: str) -> Rows:
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.reader(stream)
+        try:
+            columns = _columns(next(reader, []), named)
+            for values in reader:
+                if any(values):
+                    yield reader.line_num, _row(dict(zip(columns, values)))
+        except csv.Error as error:
+            raise InputError(f"line {reader.line_num} of {named!r} is no CSV ({error}); mend or remove it") from None
+
+
+def _of_jsonl(path: Path, named: str) -> Rows:
+    with path.open(encoding="utf-8-sig") as stream:
+        for line, text in enumerate(stream, start=1):
+            if text.strip():
+                said = _object(text, line, named)
+                yield line, _row(dict(zip(_columns(list(said), named, f"line {line} of "), said.values())))
+
+
+def _object(text: str, line: int, named: str) -> dict[str, Any]:
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"line {line} of {named!r} is no JSON ({error}); mend or remove it") from None
+    if not isinstance(said, dict):
+        raise InputError(f'line {line} of {named!r} is no JSON object such as {{"url": "https://..."}}')
+    return said
+
+
+def _of_parquet(path: Path, named: str) -> Rows:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(path)
+        columns = dict(zip(table.schema_arrow.names, _columns(table.schema_arrow.names, named)))
+        wanted = [name for name, column in columns.items() if column]
+        line = 0
+        for batch in table.iter_batches(columns=wanted):
+            for said in batch.to_pylist():
+                line += 1
+                yield line, _row({columns[name]: value for name, value in said.items()})
+    except pyarrow.ArrowException as error:
+        raise InputError(f"the list {named!r} is no parquet file that can be read ({clean(str(error))})") from None
+
+
+def _columns(names: list[str], named: str, where: str = "") -> list[str]:
+    """What each column is; empty for one that is left alone. InputError when none holds addresses."""
+    found = [COLUMNS.get(name.strip().lower(), "") for name in names]
+    if "url" not in found:
+        has = ", ".join(map(repr, names[:20])) or "nothing"
+        raise InputError(f"{where}{named!r} has no column 'url' or 'image_url'; it has {has}")
+    return found
+
+
+def _row(said: dict[str, Any]) -> Row:
+    """The named columns as text; absent for null."""
+    return {key: clean(str(value)) for key, value in said.items() if key and value is not None and value == value}
+
+
+READERS: dict[str, Callable[[Path, str], Rows]] = {
+    ".txt": _of_text, ".csv": _of_csv, ".jsonl": _of_jsonl, ".parquet": _of_parquet,
+}  # fmt: skip

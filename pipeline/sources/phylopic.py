@@ -1,0 +1,129 @@
+"""PhyloPic: silhouettes of a clade. Black shapes on nothing: for masks and controls more than for texture.
+
+Every answer belongs to a numbered build of its database. Asked without one, it redirects to the newest; one that is
+gone answers 410, and the list begins again with the newest. https://api-docs.phylopic.org/v2/
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from pipeline.core.errors import HttpError, ServiceError
+from pipeline.core.records import Candidate, Rejection, Request
+from pipeline.core.source_params import API_HOSTS, PhyloPicSource
+from pipeline.sources.licences import address_of, spdx
+from pipeline.sources.listing import Ask, Offer, at_most, each, new, told_by
+from pipeline.sources.reading import Reading, opened, web_address
+
+HOST = API_HOSTS["phylopic"]
+SITE = "https://www.phylopic.org"
+FILES = "https://images.phylopic.org/"
+ACCEPT = "application/vnd.phylopic.v2+json"
+GONE = 410
+UUID = re.compile(r"/(?:nodes|contributors)/([0-9a-f-]{36})")
+
+
+def pictures(source: PhyloPicSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:
+    """Silhouettes of the clade, from its most basal members to the most deeply nested ones.
+
+    Raises
+    ------
+    ServiceError
+        When PhyloPic cannot be asked, knows no clade of this name, or changes its build again and again.
+    """
+    yield from at_most(source.limit, _with_a_build_that_lasts(source, ask))
+
+
+def _with_a_build_that_lasts(source: PhyloPicSource, ask: Ask) -> Iterator[Offer]:
+    try:
+        yield from _silhouettes(source, ask, fresh=False)
+    except HttpError as error:
+        if error.status != GONE:
+            raise
+        yield from _silhouettes(source, ask, fresh=True)  # what is offered again is the same picture
+
+
+def _silhouettes(source: PhyloPicSource, ask: Ask, *, fresh: bool) -> Iterator[Offer]:
+    uuid = _clade(source.name, ask, fresh=fresh)
+    pages = _pages(ask, "images", ("filter_clade", uuid), fresh=fresh)
+    for page in new(pages, told_by("uuid"), source.label):
+        yield from each(page, source.label, partial(_offer, source.label))
+
+
+def _clade(name: str, ask: Ask, *, fresh: bool) -> str:
+    """The id of the node with exactly this name: a search also finds names that merely contain it."""
+    wanted = _normal(name)
+    pages = _pages(ask, "nodes", ("filter_name", wanted), fresh=fresh)
+    for page in new(pages, told_by("uuid"), f"nodes named {name!r}"):
+        for node in page:
+            if wanted in map(_normal, _names(node)):
+                return node.needed("uuid")
+    raise ServiceError(f"{HOST} has no silhouette of {name!r} or anything within it; name a wider clade")
+
+
+def _names(node: Reading) -> list[str]:
+    """The scientific names of a node, each without its author and year."""
+    return [
+        " ".join(part.text("text") for part in name.items() if part.text("class") == "scientific")
+        for name in node.items("names")
+    ]
+
+
+def _pages(ask: Ask, what: str, sought: tuple[str, str], *, fresh: bool) -> Iterator[list[Reading]]:
+    """All items of a list, page by page, of the build that its head names."""
+    head = opened(ask(_request(what, sought, fresh=fresh)), HOST)
+    build = head.needed("build")
+    for page in range(head.number("totalPages") or 0):
+        more = (("build", build), ("embed_items", "true"), ("page", str(page)))
+        answer = opened(ask(_request(what, sought, *more)), HOST)
+        yield answer.object("_embedded").listed("items")
+
+
+def _request(what: str, *query: tuple[str, str], fresh: bool = False) -> Request:
+    return Request(f"https://{HOST}/{what}", query, ACCEPT, fresh=fresh)
+
+
+def _offer(label: str, image: Reading) -> Iterator[Offer]:
+    key, links = image.needed("uuid"), image.object("_links")
+    href = links.text("license", "href")
+    licence = spdx(href)
+    author, author_url = _author(image, links)
+    taxon = links.text("specificNode", "title") or links.text("self", "title")
+    yield Candidate(
+        label, key, url := _largest(links), f"{SITE}/images/{key}", taxon, "", author, licence, address_of(licence),
+        author_url, href, taxon=taxon, evidence=image.evidence,
+    ), None if url else _no_raster()  # fmt: skip
+
+
+def _author(image: Reading, links: Reading) -> tuple[str, str]:
+    """Whom the picture is attributed to, or else who contributed it; the link is the contributor's."""
+    attributed, contributor = image.text("attribution"), links.text("contributor", "title")
+    if attributed and attributed != contributor:
+        return attributed, ""
+    uuid = UUID.search(links.text("contributor", "href"))
+    return contributor, f"{SITE}/contributors/{uuid[1]}" if uuid else ""
+
+
+def _largest(links: Reading) -> str:
+    files = [(_pixels(file.text("sizes")), file.text("href")) for file in links.items("rasterFiles")]
+    return web_address(max(files, default=(0.0, ""))[1], FILES)
+
+
+def _pixels(sizes: str) -> float:
+    """1536x1439 -> their product; files made from vectors have decimals."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)x(\d+(?:\.\d+)?)", sizes)
+    return float(found[1]) * float(found[2]) if found else 0.0
+
+
+def _no_raster() -> Rejection:
+    return Rejection("phylopic", "not_a_picture", "PhyloPic has it as a drawing only, not as a bitmap.")
+
+
+def _normal(name: str) -> str:
+    """As `filter_name` wants it: small letters without accents, hyphens, single spaces."""
+    bare = "".join(c for c in unicodedata.normalize("NFD", name.lower()) if not unicodedata.combining(c))
+    return " ".join(re.sub(r"[^a-z-]+", " ", bare).split())
