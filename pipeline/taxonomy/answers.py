@@ -1,0 +1,78 @@
+"""Reading the fields of an answer: what is not of the agreed type is a ServiceError that names the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from pipeline.core.errors import ServiceError
+
+IDENTIFIER = re.compile(r"(?:(?:txn|var):)?(\d+)")
+
+
+def text(record: Mapping[str, Any], who: str, *names: str) -> str:
+    """The first of the fields `names` that is there, on one line; "" when none is."""
+    name, value = _first(record, names)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        _changed(who, name, value, "a text")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())
+
+
+def number(record: Mapping[str, Any], who: str, *names: str) -> float | None:
+    """A number, also one that was written as text; None when absent."""
+    name, value = _first(record, names)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        _changed(who, name, value, "a number")
+    try:
+        return float(value)
+    except ValueError:
+        _changed(who, name, value, "a number")
+
+
+def identifier(record: Mapping[str, Any], who: str, *names: str) -> int | None:
+    """An id: 438190, "438190" and "txn:438190" are the same; None when absent."""
+    name, value = _first(record, names)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not (found := IDENTIFIER.fullmatch(str(value))):
+        _changed(who, name, value, "an id")
+    return int(found[1])
+
+
+def listed(answer: Any, who: str, name: str) -> tuple[Mapping[str, Any], ...]:
+    """The list of objects that an answer is for; an answer without it is an error, whatever its status said."""
+    if name not in section(answer, who):
+        said = next((answer[key] for key in ("errors", "error", "message") if answer.get(key)), None)
+        raise ServiceError(f"{who} answered " + (f"with an error: {said!r}" if said else f"without {name!r}"))
+    return items(answer, who, name)
+
+
+def items(record: Mapping[str, Any], who: str, name: str) -> tuple[Mapping[str, Any], ...]:
+    """A list of objects; () when absent."""
+    value = record.get(name)
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        _changed(who, name, value, "a list of objects")
+    return tuple(value)
+
+
+def section(value: Any, who: str, name: str = "answer") -> Mapping[str, Any]:
+    """An object."""
+    if not isinstance(value, dict):
+        _changed(who, name, value, "an object")
+    return value
+
+
+def _first(record: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Any]:
+    return next(((name, record[name]) for name in names if record.get(name) is not None), (names[0], None))
+
+
+def _changed(who: str, name: str, value: Any, expected: str) -> NoReturn:
+    shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:60]}…"
+    raise ServiceError(f"{who} answered with {name!r} = {shown}, which is not {expected}; its answers have changed")
