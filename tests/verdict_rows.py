@@ -17,14 +17,15 @@ def row(name: str, code: str = "kept", **changed: Any) -> dict[str, Any]:
     kept, sha256 = code == "kept", sha(name)
     return {
         "source": "folder", "source_id": name, "image_url": "", "page_url": f"https://example.org/{name}",
-        "title": name, "caption": f"caption of {name}", "author": "Jane Doe", "licence": "CC0-1.0", "licence_url": "",
-        "author_url": "", "licence_text": "", "shows": "", "taxon": "", "evidence": "", "final_url": "", "content_type": "image/png",
-        "sha256": sha256, "path": f"images/{sha256}.png", "bytes": 1000, "verdict": "keep" if kept else "drop",
-        "code": code, "score": 0.5, "sentence": f"sentence about {name}.", "width_px": 300, "height_px": 200,
-        "format": "PNG", "frames": 1, "sharpness": 90.0, "entropy_bits": 6.0, "medium": "painting", "phash": "",
-        "dhash": "", "pixel_sha256": sha256, "group": "", "series": "", "clip_class": "life reconstruction", "clip_margin": 0.5,
-        "uncertain": "", "label": "", "decided_by": "score", "hue_deg": 200.0, "saturation": 0.4, "lightness": 0.5,
-        "map_x": 0.0, "map_y": 0.0, "split": "train" if kept else "",
+        "title": name, "caption": f"caption of {name}", "author": "Jane Doe", "licence": "CC0-1.0",
+        "licence_url": "", "author_url": "", "licence_text": "", "shows": "", "taxon": "", "evidence": "",
+        "final_url": "", "content_type": "image/png", "sha256": sha256, "path": f"images/{sha256}.png",
+        "bytes": 1000, "verdict": "keep" if kept else "drop", "code": code, "score": 0.5,
+        "sentence": f"sentence about {name}.", "width_px": 300, "height_px": 200, "format": "PNG", "frames": 1,
+        "sharpness": 90.0, "entropy_bits": 6.0, "medium": "painting", "phash": "", "dhash": "",
+        "pixel_sha256": sha256, "group": "", "series": "", "clip_class": "life reconstruction",
+        "clip_margin": 0.5, "uncertain": "", "label": "", "decided_by": "score", "hue_deg": 200.0,
+        "saturation": 0.4, "lightness": 0.5, "map_x": 0.0, "map_y": 0.0, "split": "train" if kept else "",
         "file_name": f"train/{sha256[:16]}.png" if kept else "", **changed,
     }  # fmt: skip
 
