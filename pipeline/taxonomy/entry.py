@@ -51,6 +51,8 @@ def scalar(value: str | int | float) -> str:
         return f"{value:g}" if isinstance(value, float) else str(value)
     if PLAIN.fullmatch(value) and value.casefold() not in WORDS:
         return value
+    if '"' in value and value.isprintable() and "'" not in value:
+        return f"'{value}'"
     return json.dumps(value, ensure_ascii=False)
 
 

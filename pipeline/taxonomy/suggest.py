@@ -64,8 +64,13 @@ def _commons(taxon: Resolved) -> tuple[Suggestion, ...]:
     why = "Commons files a species under its genus: others of it are there too" if epithet else "with subcategories"
     searched = [taxon.accepted] + ([] if same_name(taxon.name, taxon.accepted) else [taxon.name])
     category = Suggestion({"kind": "commons", "category": genus}, why)
-    found = (Suggestion({"kind": "commons", "search": name}, "what no category holds") for name in searched)
+    found = (Suggestion({"kind": "commons", "search": _phrase(name)}, "what no category holds") for name in searched)
     return (category, *found)
+
+
+def _phrase(name: str) -> str:
+    """As a search finds it: two words together, not somewhere each."""
+    return f'"{name}"' if " " in name else name
 
 
 def _openverse(taxon: Resolved) -> Suggestion:

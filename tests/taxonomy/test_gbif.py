@@ -120,3 +120,11 @@ def test_an_error_in_place_of_a_list_is_told(value):
 def test_a_name_without_its_author():
     value = {**gbif_match(5, ""), "canonicalName": None, "scientificName": "Pteranodon longiceps Marsh, 1876"}
     assert gbif.match(value, "Pteranodon longiceps").exact[0].name == "Pteranodon longiceps"
+
+
+def test_a_key_that_params_cannot_hold_is_told():
+    value = recording(
+        "gbif/v2_species_match_scientificName_Aves_verbose_FALSE_checklistKey_7ddf754f_d193_4cc9_b351_99.json"
+    )
+    with pytest.raises(ServiceError, match="'key' = 'V2', which is not an id"):
+        gbif.match(value, "Aves")
