@@ -22,6 +22,7 @@ EPILOG = """examples:
   paleo plan                             what would run, and why
   paleo curate sinomacrops --dry-run     the resolved params of one stage
   paleo generate sinomacrops "Sinomacrops bondei flying over the sea" --seed 7 -n 4
+  paleo species add "Pteranodon longiceps"   look it up, and add it to params.yaml
   paleo up --cron "0 3 * * 1"            servers, gallery and a weekly schedule
 """
 
@@ -30,6 +31,15 @@ DATA_EXAMPLES = """examples:
   paleo data diff sinomacrops           the last version against the one before it
   paleo data diff sinomacrops v2        version 2 against what lies in data/raw now
   paleo data diff sinomacrops v1 v3
+"""
+SPECIES = """examples:
+  paleo species add "Pteranodon longiceps"             who it is, and an entry with suggested sources
+  paleo species add "Pteranodon longiceps" --dry-run   print the entry and write nothing
+  paleo species add Ornithocheiromorpha --pbdb 96501   your name for a taxon that the authorities know by another
+  paleo species list
+  paleo species show sinomacrops
+
+Public databases want to know who asks: set `collect.contact` in params.yaml to an e-mail or web address first.
 """
 
 HELP = {
@@ -111,6 +121,7 @@ def _effects(commands: argparse._SubParsersAction) -> None:
     generate.add_argument("-n", "--number", type=int, default=1, help="pictures, with seeds SEED, SEED+1, …")
     generate.add_argument("--out", type=Path, default=Path("generated"), help="folder (default: generated/)")
     _data(commands)
+    _species(commands)
     profile = _command(commands, "profile", "lay a profile of infra/profiles over params.yaml", _run_profile)
     profile.add_argument("name", help="such as sd15, sd21 or sdxl")
     pretrain = _command(commands, "pretrain", "build the embedded base model from its drawn world", _run_pretrain)
@@ -130,6 +141,27 @@ def _data(commands: argparse._SubParsersAction) -> None:
     diff.add_argument("species")
     diff.add_argument("revisions", nargs="*", metavar="REV", help="v3, a commit or tag, `now`; none: the last two; "
                       "one: from there to now")  # fmt: skip
+
+
+def _species(commands: argparse._SubParsersAction) -> None:
+    text = "look a species up and add it to params.yaml; list and show what is there"
+    raw = argparse.RawDescriptionHelpFormatter
+    species = commands.add_parser("species", help=text, description=text, epilog=SPECIES, formatter_class=raw)
+    actions = species.add_subparsers(dest="action", required=True, metavar="ACTION")
+    asked = "ask the Paleobiology Database and GBIF who it is; write its entry with suggested sources"
+    add = actions.add_parser("add", help=asked, description=asked, epilog=SPECIES, formatter_class=raw)
+    add.add_argument("name", help='its scientific name, such as "Pteranodon longiceps"')
+    add.add_argument("--key", default="", help="names its folders and its model (default: from the genus)")
+    add.add_argument("--class-noun", default="", metavar="NOUN", help="what a base model knows (default: by its clade)")
+    add.add_argument("--pbdb", type=int, metavar="ID", help="this taxon of the Paleobiology Database (txn:ID)")
+    add.add_argument("--gbif", type=int, metavar="KEY", help="this taxon of GBIF")
+    add.add_argument("--dry-run", action="store_true", help="print the entry and write nothing")
+    listing = actions.add_parser("list", help="every species of params.yaml on one line")
+    show = actions.add_parser("show", help="all that is known of one species")
+    show.add_argument("species", help="its key in params.yaml")
+    for action in (add, listing, show):
+        action.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        action.set_defaults(handler=_run_species)
 
 
 def _command(commands, name: str, text: str, handler) -> argparse.ArgumentParser:
@@ -206,6 +238,14 @@ def _run_data(args: argparse.Namespace):
     if args.kind == "log":
         return module.log(params, paths)
     return module.diff(params, paths, args.revisions)
+
+
+def _run_species(args: argparse.Namespace):
+    params, paths = _project(args, getattr(args, "species", ""))
+    module = importlib.import_module("pipeline.species")
+    if args.action == "add":
+        return module.add(params, paths, args.name, args.key, args.class_noun, args.pbdb, args.gbif, args.dry_run)
+    return {"list": module.table, "show": module.show}[args.action](params, paths)
 
 
 def _run_profile(args: argparse.Namespace):

@@ -1,0 +1,170 @@
+"""`paleo species add | list | show`: who a species is by the authorities, and its entry in params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.core import params as params_module
+from pipeline.core.errors import InputError, ParamsError
+from pipeline.core.params import Params, Species, Taxon
+from pipeline.core.paths import Paths
+from pipeline.core.records import Report
+from pipeline.io.http import Web
+from pipeline.io.outputs import CARD, read_card, write_text
+from pipeline.taxonomy import gbif, pbdb, suggest
+from pipeline.taxonomy.entry import indent_of, insert, render
+from pipeline.taxonomy.resolve import Resolved, resolve
+from pipeline.taxonomy.usage import same_name
+
+COLUMNS = ("key", "name", "accepted", "rank", "age in Ma", "sources", "pictures")
+
+
+def add(
+    params: Params,
+    paths: Paths,
+    name: str,
+    key: str = "",
+    class_noun: str = "",
+    pbdb_key: int | None = None,
+    gbif_key: int | None = None,
+    dry_run: bool = False,
+) -> Report:
+    """Ask the authorities who `name` is and write its entry into params.yaml, whose other bytes stay as they are.
+
+    Raises
+    ------
+    InputError
+        When the name is unknown, misspelt or ambiguous, or there already.
+    ServiceError
+        When the authorities do not answer.
+    ParamsError
+        When the entry cannot be put into params.yaml as it is written.
+    """
+    if not key:
+        _new(params, name)
+    with Web(params.collect, paths.work) as web:
+        taxon = resolve(name, web.ask, pbdb_key, gbif_key)
+    key = key or _key(params, taxon)
+    entry, text = _placed(paths, key, taxon, class_noun)
+    told = (*taxon.said, *taxon.notes)
+    if dry_run:
+        return Report("species", (*told, entry.rstrip("\n"), "dry run: nothing was written"))
+    write_text(paths.params, text)
+    done = f"added {key!r} to params.yaml: look at its sources there, then `paleo run {key}`"
+    return Report("species", (*told, entry.rstrip("\n"), done))
+
+
+def table(params: Params, paths: Paths) -> Report:
+    """Every species of params.yaml on one line."""
+    rows = [COLUMNS, *(_row(paths.of(key), species) for key, species in params.species.items())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return Report("species", (*lines, "", _policy(params)))
+
+
+def show(params: Params, paths: Paths) -> Report:
+    """All that is known of one species: who it is, where its pictures come from, and what the last look found."""
+    species = params.species[paths.species]
+    days = species.refresh_days or params.collect.refresh_days
+    facts = (("name", species.name), ("class noun", species.class_noun), *_facts(species.taxon),
+             ("refresh", f"every {days} days"), *_collection(paths))  # fmt: skip
+    lines = (f"{label + ':':<14}{value}" for label, value in facts)
+    sources = (f"  {_source(source)}" for source in species.sources)
+    return Report("species", (paths.species, *lines, "sources:", *sources, _policy(params)))
+
+
+def _new(params: Params, name: str) -> None:
+    """InputError when params.yaml has a species of this name."""
+    for key, species in params.species.items():
+        if same_name(species.name, name):
+            raise InputError(_already(name, key))
+
+
+def _already(name: str, key: str) -> str:
+    return (
+        f"{name!r} is in params.yaml already, as {key!r} (`paleo species show {key}`); to add it once more, give it "
+        f"a key of its own, such as --key {key}-web"
+    )
+
+
+def _key(params: Params, taxon: Resolved) -> str:
+    """The key that follows from the name; InputError when the taxon or the key is there already."""
+    for key, species in params.species.items():
+        if species.taxon and _same_taxon(species.taxon, taxon):
+            raise InputError(_already(taxon.name, key))
+    key = suggest.key(taxon.name)
+    if key in params.species:
+        other = "-".join(taxon.name.lower().split()) if " " in taxon.name else f"{key}-web"
+        raise InputError(
+            f"params.yaml has a species {key!r} already ({params.species[key].name}); choose another key for "
+            f"{taxon.name!r}, such as --key {other}"
+        )
+    return key
+
+
+def _same_taxon(known: Taxon, taxon: Resolved) -> bool:
+    ids = ((known.pbdb, taxon.pbdb), (known.gbif, taxon.gbif))
+    return any(one is not None and one == other for one, other in ids) or same_name(known.accepted, taxon.accepted)
+
+
+def _placed(paths: Paths, key: str, taxon: Resolved, class_noun: str) -> tuple[str, str]:
+    """The entry and the whole new text; ParamsError unless it says the same as before, and this entry besides."""
+    text = paths.params.read_bytes().decode("utf-8")
+    before = params_module.parse(text, "params.yaml")
+    if key in before.species:
+        raise InputError(f"params.yaml has a species {key!r} already ({before.species[key].name}); choose another key")
+    entry = render(key, taxon, class_noun, indent_of(text))
+    merged = insert(text, entry)
+    after = params_module.parse(merged, f"params.yaml with {key!r}")
+    kept = {other: species for other, species in after.species.items() if other != key}
+    if after.model_copy(update={"species": kept}) != before or after.species[key].name != taxon.name:
+        raise ParamsError(f"the entry of {key!r} does not fit into params.yaml; add it by hand:\n{entry}")
+    return entry, merged
+
+
+def _row(paths: Paths, species: Species) -> tuple[str, ...]:
+    taxon = species.taxon
+    who = (taxon.accepted, taxon.rank, _age(taxon)) if taxon else ("-", "-", "-")
+    return (paths.species, species.name, *who, str(len(species.sources)), _pictures(paths))
+
+
+def _age(taxon: Taxon) -> str:
+    return "–".join(f"{age:g}" for age in taxon.interval_ma) if taxon.interval_ma else "-"
+
+
+def _pictures(paths: Paths) -> str:
+    card = _card(paths)
+    return f"{card.get('n_kept', '?')} kept of {card.get('n_candidates', '?')}" if card else "not collected"
+
+
+def _card(paths: Paths) -> dict:
+    """What the last collection wrote, or nothing when it did not happen or was not finished."""
+    return read_card(paths.raw) if (paths.raw / CARD).is_file() else {}
+
+
+def _facts(taxon: Taxon | None) -> Iterator[tuple[str, str]]:
+    if taxon is None:
+        yield "taxon", "not looked up; `paleo species add NAME --key KEY --dry-run` prints what the authorities say"
+        return
+    yield "accepted", f"{taxon.accepted} ({taxon.rank})"
+    yield "clade", " > ".join(taxon.clade) or "-"
+    yield "age", f"{_age(taxon)} Ma" if taxon.interval_ma else "-"
+    yield "synonyms", ", ".join(taxon.synonyms) or "-"
+    yield "PBDB", pbdb.PAGE.format(taxon.pbdb) if taxon.pbdb else "-"
+    yield "GBIF", gbif.PAGE.format(taxon.gbif) if taxon.gbif else "-"
+
+
+def _source(source) -> str:
+    settings = source.model_dump(exclude_none=True, exclude={"kind"}).items()
+    return f"{source.kind}: " + ", ".join(f"{name} {value!r}" for name, value in settings)
+
+
+def _collection(paths: Paths) -> Iterator[tuple[str, str]]:
+    yield "collected", _pictures(paths)
+    reasons = _card(paths).get("by_reason") or {}
+    if reasons:
+        yield "not kept", ", ".join(f"{n} {code}" for code, n in sorted(reasons.items()))
+
+
+def _policy(params: Params) -> str:
+    return f"licences accepted: {', '.join(params.collect.licences)}"
