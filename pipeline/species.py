@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, count
+from urllib.parse import urlsplit
 
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.params import Params, Species, Taxon
 from pipeline.core.paths import Paths
-from pipeline.core.records import Report
+from pipeline.core.records import Answer, Report, Request
 from pipeline.io.http import Web
 from pipeline.io.outputs import CARD, read_card, write_text
+from pipeline.io.progress import Board
 from pipeline.taxonomy import gbif, pbdb, suggest
 from pipeline.taxonomy.entry import indent_of, insert, render
 from pipeline.taxonomy.resolve import Resolved, resolve
-from pipeline.taxonomy.usage import same_name
+from pipeline.taxonomy.usage import Ask, same_name
 
 COLUMNS = ("key", "name", "accepted", "rank", "age in Ma", "sources", "pictures")
 
@@ -40,18 +43,19 @@ def add(
     ParamsError
         When the entry cannot be put into params.yaml as it is written.
     """
-    if not key:
-        _new(params, name)
-    with Web(params.collect, paths.work) as web:
-        taxon = resolve(name, web.ask, pbdb_key, gbif_key)
-    key = key or _key(params, taxon)
-    entry, text = _placed(paths, key, taxon, class_noun)
-    told = (*taxon.said, *taxon.notes)
+    if not (key or dry_run):
+        _refuse(_named(params, name))
+    with Web(params.collect, paths.work) as web, Board([name]) as board:
+        taxon = resolve(name, _shown(web.ask, name, board), pbdb_key, gbif_key)
+    there = "" if key else _there(params, taxon)
+    if not dry_run:
+        _refuse(there)
+    entry, text = _placed(paths, key or _free_key(params, taxon), taxon, class_noun)
+    told = (*taxon.said, *taxon.notes, entry.rstrip("\n"))
     if dry_run:
-        return Report("species", (*told, entry.rstrip("\n"), "dry run: nothing was written"))
+        return Report("species", (*told, *filter(None, [there]), "dry run: nothing was written"))
     write_text(paths.params, text)
-    done = f"added {key!r} to params.yaml: look at its sources there, then `paleo run {key}`"
-    return Report("species", (*told, entry.rstrip("\n"), done))
+    return Report("species", (*told, "added to params.yaml: look at its sources there, then `paleo run`"))
 
 
 def table(params: Params, paths: Paths) -> Report:
@@ -66,18 +70,48 @@ def show(params: Params, paths: Paths) -> Report:
     """All that is known of one species: who it is, where its pictures come from, and what the last look found."""
     species = params.species[paths.species]
     days = species.refresh_days or params.collect.refresh_days
-    facts = (("name", species.name), ("class noun", species.class_noun), *_facts(species.taxon),
+    facts = (("name", species.name), ("class noun", species.class_noun), *_facts(species),
              ("refresh", f"every {days} days"), *_collection(paths))  # fmt: skip
     lines = (f"{label + ':':<14}{value}" for label, value in facts)
     sources = (f"  {_source(source)}" for source in species.sources)
     return Report("species", (paths.species, *lines, "sources:", *sources, _policy(params)))
 
 
-def _new(params: Params, name: str) -> None:
-    """InputError when params.yaml has a species of this name."""
+def _shown(ask: Ask, name: str, board: Board) -> Ask:
+    """`ask`, seen by people: it waits where a host wants no more than one question a second."""
+    questions = count(1)
+
+    def asked(request: Request) -> Answer:
+        board.show(name, next(questions), None, f"asking {urlsplit(request.url).hostname}")
+        return ask(request)
+
+    return asked
+
+
+def _refuse(sentence: str) -> None:
+    if sentence:
+        raise InputError(sentence)
+
+
+def _named(params: Params, name: str) -> str:
+    """What to say when params.yaml has a species of this name; "" when it has none."""
+    return next((_already(name, key) for key, species in params.species.items() if same_name(species.name, name)), "")
+
+
+def _there(params: Params, taxon: Resolved) -> str:
+    """What to say when the name, the taxon or the key is there already; "" when nothing is."""
+    if sentence := _named(params, taxon.name):
+        return sentence
     for key, species in params.species.items():
-        if same_name(species.name, name):
-            raise InputError(_already(name, key))
+        if species.taxon and _same_taxon(species.taxon, taxon):
+            return _already(taxon.name, key)
+    key = suggest.key(taxon.name)
+    if key not in params.species:
+        return ""
+    return (
+        f"params.yaml has a species {key!r} already ({params.species[key].name}); give {taxon.name!r} another key, "
+        f"such as --key {_free_key(params, taxon)}"
+    )
 
 
 def _already(name: str, key: str) -> str:
@@ -87,19 +121,11 @@ def _already(name: str, key: str) -> str:
     )
 
 
-def _key(params: Params, taxon: Resolved) -> str:
-    """The key that follows from the name; InputError when the taxon or the key is there already."""
-    for key, species in params.species.items():
-        if species.taxon and _same_taxon(species.taxon, taxon):
-            raise InputError(_already(taxon.name, key))
-    key = suggest.key(taxon.name)
-    if key in params.species:
-        other = "-".join(taxon.name.lower().split()) if " " in taxon.name else f"{key}-web"
-        raise InputError(
-            f"params.yaml has a species {key!r} already ({params.species[key].name}); choose another key for "
-            f"{taxon.name!r}, such as --key {other}"
-        )
-    return key
+def _free_key(params: Params, taxon: Resolved) -> str:
+    """The genus, or else the whole name, or else what nobody has yet."""
+    genus, full = suggest.key(taxon.name), "-".join(map(suggest.key, taxon.name.split()))
+    keys = chain([genus, full], (f"{full}-{number}" for number in count(2)))
+    return next(key for key in keys if key not in params.species)
 
 
 def _same_taxon(known: Taxon, taxon: Resolved) -> bool:
@@ -142,9 +168,10 @@ def _card(paths: Paths) -> dict:
     return read_card(paths.raw) if (paths.raw / CARD).is_file() else {}
 
 
-def _facts(taxon: Taxon | None) -> Iterator[tuple[str, str]]:
+def _facts(species: Species) -> Iterator[tuple[str, str]]:
+    taxon = species.taxon
     if taxon is None:
-        yield "taxon", "not looked up; `paleo species add NAME --key KEY --dry-run` prints what the authorities say"
+        yield "taxon", f"not looked up; `paleo species add '{species.name}' --dry-run` says who that is"
         return
     yield "accepted", f"{taxon.accepted} ({taxon.rank})"
     yield "clade", " > ".join(taxon.clade) or "-"

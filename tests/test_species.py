@@ -73,7 +73,7 @@ def test_add_from_the_shell_writes_an_entry_and_no_other_byte(project):
     told = done.stdout.splitlines()
     assert told[0] == "PBDB: Pteranodon longiceps, species, 86.3–83.5 Ma, txn:52932"
     assert told[1] == "GBIF: Pteranodon longiceps, species, key 9165236 (EXACT, confidence 99)"
-    assert told[-1].startswith("added 'pteranodon' to params.yaml")
+    assert told[-1].startswith("added to params.yaml")
     assert {seen.host for seen in server.seen} == {"paleobiodb.org", "api.gbif.org", "api.inaturalist.org"}
     assert all("test@example.org" in seen.headers["user-agent"] for seen in server.seen)
 
@@ -127,6 +127,13 @@ def test_a_dry_run_prints_the_entry_and_writes_nothing(project, capsys):
     assert "      - {kind: commons, category: Pteranodon}" in told
     assert told.endswith("dry run: nothing was written\n")
     assert (project / "params.yaml").read_bytes() == text
+
+
+def test_a_dry_run_tells_of_what_is_there_too(project, capsys):
+    with authorities(project, {f"{TAXA}/list.json?match_name=Sinomacrops bondei": {"records": [SINOMACROPS]}}):
+        code, told, _ = run(capsys, "add", "Sinomacrops bondei", "--dry-run")
+    assert code == 0
+    assert "  sinomacrops-bondei:\n" in told and "is in params.yaml already, as 'sinomacrops'" in told
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ PAGE = "https://www.gbif.org/species/{}"
 CLASSES = ("kingdom", "phylum", "class", "order", "family", "genus")
 ACCEPTED = ("ACCEPTED", "DOUBTFUL", "PROVISIONALLY_ACCEPTED", "")
 KINDS = ("EXACT", "FUZZY", "HIGHERRANK", "NONE", "VARIANT", "CANONICAL", "AMBIGUOUS", "UNSUPPORTED")
+SPELLINGS = ("FUZZY", "VARIANT")  # the same name, spelt in another way
 
 
 @dataclass(frozen=True)

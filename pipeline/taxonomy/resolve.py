@@ -172,7 +172,7 @@ def _refuse(pair: _Pair, ask: Ask) -> NoReturn:
 
 def _spelling(pair: _Pair, ask: Ask) -> Usage | None:
     """The name that was probably meant; what merely contains it is no spelling of it."""
-    offered = [f.near for f in pair.both if f.near and (f.why == "FUZZY" or pbdb.MISSPELT in f.why)]
+    offered = [f.near for f in pair.both if f.near and (f.why in gbif.SPELLINGS or pbdb.MISSPELT in f.why)]
     return offered[0] if offered else similar(pair.name, ask)
 
 
