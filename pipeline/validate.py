@@ -1,7 +1,16 @@
-"""Stage `validate`: is the curated data set fit to train on? Red stops the run."""
+"""Stage `validate`: is what was collected as it should be, and the curated set fit to train on? Red stops the run.
+
+Two layers of expectations, of every candidate and of the curated pictures. For the drift between versions the stage
+keeps the statistics of the newest accepted one, and of the one before it, in a file that git versions: it is what the
+next version is compared with, on any clone. A refused version leaves no statistics.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,110 +19,199 @@ from pipeline.core.errors import GateError, InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
-from pipeline.curation.expectations import NEEDED, SPLITS, Expectation, expectations, facts
+from pipeline.curation import curated_expectations as curated
+from pipeline.curation import drift
+from pipeline.curation import manifest_expectations as collected
+from pipeline.curation.expectations import Expectation
 from pipeline.io import checks, outputs, site, tables
 from pipeline.pages.validation import validation_page
 
-NAMED = 5  # offending files that a message names
-SHOWN = 24  # offending pictures that the page shows for one expectation
+NAMED = 5  # offenders that a message names
+SHOWN = 24  # offenders that the page shows for one expectation
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A table of facts with one row per `index`, and its suite; `picture` finds what the page shows of an offender."""
+
+    layer: str
+    noun: str
+    index: str
+    facts: pd.DataFrame
+    suite: tuple[Expectation, ...]
+    picture: Callable[[str], Path | None]
 
 
 def validate(params: Params, paths: Paths) -> Report:
-    """Check the curated set of one species; verdict and page are written whatever the outcome.
+    """Check one species; verdict and page are written whatever the outcome.
 
     Raises
     ------
     GateError
-        When an expectation of severity `stop` failed: which ones, what was seen, and the offending files.
+        When an expectation of severity `stop` failed: which ones, what was seen, and the offenders.
+    InputError
+        When a table is missing or of an earlier form, or the statistics of the earlier version cannot be read.
     """
-    card = outputs.read_card(paths.curated)
-    table = _table(paths)
-    measured = checks.measure(paths.curated, table["file_name"])
+    digest = outputs.read_card(paths.curated)["digest"]
+    manifest, kept = _tables(paths)
+    earlier = _earlier(paths.statistics, digest)
 
-    suite = expectations(params, params.species[paths.species].name)
-    seen = facts(table, measured)
-    severity = params.validate_.severity.model_dump()
-    results = checks.run_suite(seen, [_plain(e, severity[e.name]) for e in suite])
-    verdict = _verdict(
-        paths.species, card["digest"], seen, [_judged(e, severity[e.name], results[e.name]) for e in suite]
-    )
+    tested = _tested(params, paths, manifest, kept, earlier)
+    entries = [entry for checked in tested for entry in _judged(checked, params.validate_.severity.model_dump())]
+    verdict = _verdict(paths.species, digest, entries, tested, earlier)
 
-    offences = {e.name: _offences(paths, e.shows, results[e.name]["offending"]) for e in suite}
-    _write(params, paths, verdict, offences, seen)
+    _write(paths, verdict, _page(params.species[paths.species].name, verdict, tested))
     if not verdict["success"]:
         raise GateError(_refusal(verdict, paths))
+    seen = {"dataset_digest": digest, "statistics": drift.statistics(tested[1].facts)}
+    outputs.write_json(paths.statistics, {**seen, "previous": earlier})
     return Report("validate", _lines(verdict), {"n_train": verdict["n_train"], "n_holdout": verdict["n_holdout"]})
 
 
-def _table(paths: Paths) -> pd.DataFrame:
-    table = tables.read(paths.curated / "metadata.parquet")
-    lacking = sorted(set(NEEDED) - set(table.columns))
+def _tables(paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What was collected and what was curated of it."""
+    manifest = _table(paths.raw / "manifest.parquet", collected.NEEDED, f"paleo collect {paths.species}")
+    kept = _table(paths.curated / "metadata.parquet", curated.NEEDED, f"paleo curate {paths.species}")
+    _demand_one_origin(manifest, kept, paths)
+    return manifest, kept
+
+
+def _table(path: Path, needed: tuple[str, ...], command: str) -> pd.DataFrame:
+    table = tables.read(path)
+    lacking = sorted(set(needed) - set(table.columns))
     if lacking:
-        where = f"{paths.curated / 'metadata.parquet'} lacks {', '.join(lacking)}"
-        raise InputError(f"{where}; run `paleo curate {paths.species}` again")
+        raise InputError(f"{path} lacks {', '.join(lacking)}, so an earlier version wrote it; run `{command}` again")
     return table.reset_index(drop=True)
 
 
-def _plain(expectation: Expectation, severity: str) -> dict[str, Any]:
-    return {"name": expectation.name, "type": expectation.type, "kwargs": expectation.kwargs, "severity": severity}
+def _demand_one_origin(manifest: pd.DataFrame, kept: pd.DataFrame, paths: Paths) -> None:
+    """InputError when pictures were curated that this collection does not have."""
+    foreign = sorted(set(kept["sha256"]) - set(manifest.loc[manifest["kept"].astype(bool), "sha256"]))
+    if foreign:
+        raise InputError(
+            f"{paths.curated} has {len(foreign)} of {len(kept)} pictures that {paths.raw} does not keep (the first is "
+            f"{foreign[0][:16]!r}): it was collected anew; run `paleo curate {paths.species}` again"
+        )
 
 
-def _judged(expectation: Expectation, severity: str, result: dict[str, Any]) -> dict[str, Any]:
-    """One entry of the verdict: the expectation, and what was found."""
+def _earlier(path: Path, digest: str) -> dict[str, Any] | None:
+    """Digest and statistics of the version before the one called `digest`; None when there was none.
+
+    Run twice, the stage finds its own statistics, and goes on comparing with those before them.
+    """
+    if not path.is_file():
+        return None
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        newest = {key: said[key] for key in ("dataset_digest", "statistics")}
+        return said["previous"] if newest["dataset_digest"] == digest else newest
+    except (ValueError, KeyError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{path} does not hold the statistics of a version ({why}); restore it from git "
+            "(`git checkout -- FILE`), or delete it: then nothing is compared this time"
+        ) from None
+
+
+def _tested(
+    params: Params, paths: Paths, manifest: pd.DataFrame, kept: pd.DataFrame, earlier: dict[str, Any] | None
+) -> tuple[Checked, Checked, Checked]:
+    """Candidates, curated pictures, and the quantities in which these differ from the version before."""
+    candidates = collected.facts(manifest, checks.sizes(paths.raw, "images"), params.collect.licences)
+    measured = checks.measure(paths.curated, list(kept["file_name"]), f"validate {paths.species}")
+    pictures = curated.facts(kept, measured, params)
+    moved = drift.compared(pictures, earlier["statistics"] if earlier else {})
+    sha256 = dict(zip(candidates["candidate"], manifest["sha256"]))  # curation made thumbnails, where that was safe
+    curated_suite = curated.suite(params, params.species[paths.species].name)
+    return (
+        Checked("manifest", "candidates", "candidate", candidates, collected.suite(params),
+                lambda name: paths.curation / "thumbs" / f"{sha256[name]}.webp"),
+        Checked("curated", "pictures", "file_name", pictures, curated_suite, lambda name: paths.curated / name),
+        Checked("curated", "quantities", "quantity", moved, curated.drift_suite(params), lambda name: None),
+    )  # fmt: skip
+
+
+def _judged(checked: Checked, severity: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The entries of the verdict for one table: each expectation, and what was found."""
+    asked = [{"name": e.name, "type": e.type, "kwargs": e.kwargs, "severity": severity[e.name]} for e in checked.suite]
+    found = checks.run_suite(checked.facts, asked, checked.index)
+    return [_entry(checked, e, severity[e.name], found[e.name]) for e in checked.suite]
+
+
+def _entry(checked: Checked, expectation: Expectation, severity: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    values = [expectation.shows.format(value) for _, value in result["offending"]]
     return {
         "name": expectation.name,
         "title": expectation.title,
         "need": expectation.need,
+        "layer": checked.layer,
         "severity": severity,
         "success": result["success"],
-        "observed": _observed(result),
-        "offending": list(result["offending"]),
+        "observed": _observed(checked.noun, expectation, result),
+        "offending": [name for name, _ in result["offending"]],
+        "values": values,
+        "n_offending": result["n_offending"],
         "n": result["n"],
     }
 
 
-def _observed(result: dict[str, Any]) -> str:
+def _observed(noun: str, expectation: Expectation, result: Mapping[str, Any]) -> str:
     if result["error"]:
         return f"could not be checked: {result['error']}"
     if result["observed"] is not None:
-        return str(result["observed"])
+        return expectation.shows.format(result["observed"])
     if result["offending"]:
-        return f"{len(result['offending'])} of {result['n']} pictures"
-    return f"all {result['n']} pictures" if result["n"] else "no pictures to look at"
+        return f"{result['n_offending']} of {result['n']} {noun}"
+    return f"all {result['n']} {noun}" if result["n"] else expectation.nothing
 
 
-def _verdict(species: str, digest: str, seen: pd.DataFrame, judged: list[dict[str, Any]]) -> dict[str, Any]:
+def _verdict(
+    species: str, digest: str, entries: list[dict], tested: tuple[Checked, ...], earlier: dict[str, Any] | None
+) -> dict[str, Any]:
     failed = {
-        kind: [e["name"] for e in judged if not e["success"] and e["severity"] == kind] for kind in ("stop", "warn")
+        kind: [e["name"] for e in entries if not e["success"] and e["severity"] == kind] for kind in ("stop", "warn")
     }
+    candidates, pictures = tested[0].facts, tested[1].facts
     return {
         "species": species,
         "success": not failed["stop"],
         "stopped": failed["stop"],
         "warned": failed["warn"],
-        "expectations": judged,
-        **{f"n_{split}": int((seen["split"] == split).sum()) for split in SPLITS},
+        "expectations": entries,
+        "n_candidates": len(candidates),
+        "n_collected": int(candidates["share"].sum()),
+        **{f"n_{split}": int((pictures["split"] == split).sum()) for split in curated.SPLITS},
         "dataset_digest": digest,
+        "previous_digest": earlier["dataset_digest"] if earlier else "",
     }
 
 
-def _offences(paths: Paths, shows: str, offending: dict[str, Any]) -> list[dict[str, str]]:
-    """The offending pictures as the page shows them: name, what was wrong with it, and a small picture."""
-    shown = list(offending.items())[:SHOWN]
-    pictures = [site.thumbnail_uri(paths.curated / name) for name, _ in shown]
+def _page(name: str, verdict: dict[str, Any], tested: tuple[Checked, ...]) -> str:
+    found = {expectation.name: checked.picture for checked in tested for expectation in checked.suite}
+    offences = {entry["name"]: _offences(entry, found[entry["name"]]) for entry in verdict["expectations"]}
+    _, pictures, quantities = (checked.facts for checked in tested)
+    licences = pictures["licence"].replace("", "unknown").value_counts().sort_index()
+    return validation_page(
+        verdict,
+        name=name,
+        offences=offences,
+        licences={licence: int(n) for licence, n in licences.items()},
+        moved=quantities.to_dict("records"),
+    )
+
+
+def _offences(entry: Mapping[str, Any], picture: Callable[[str], Path | None]) -> list[dict[str, Any]]:
+    """Offenders as the page shows them: name, what was wrong, a small picture (None: there can be none)."""
+    shown = list(zip(entry["offending"], entry["values"]))[:SHOWN]
+    paths = [picture(name) for name, _ in shown]
     return [
-        {"file_name": name, "value": shows.format(value), "picture": picture}
-        for (name, value), picture in zip(shown, pictures)
+        {"file_name": name, "value": value, "picture": site.thumbnail_uri(path) if path else None}
+        for (name, value), path in zip(shown, paths)
     ]
 
 
-def _write(
-    params: Params, paths: Paths, verdict: dict[str, Any], offences: dict[str, list], seen: pd.DataFrame
-) -> None:
+def _write(paths: Paths, verdict: dict[str, Any], page: str) -> None:
     """Verdict, page and card; a red verdict is written too, so that one can see what was wrong."""
-    name = params.species[paths.species].name
-    licences = seen["licence"].replace("", "unknown").value_counts().sort_index()
-    page = validation_page(verdict, name=name, offences=offences, licences={key: int(n) for key, n in licences.items()})
     kept = {key: verdict[key] for key in ("species", "success", "n_train", "n_holdout", "dataset_digest")}
     with outputs.fresh_folder(paths.validation) as folder:
         outputs.write_json(folder / "verdict.json", verdict)
@@ -135,9 +233,9 @@ def _refusal(verdict: dict[str, Any], paths: Paths) -> str:
 
 def _sentence(entry: dict[str, Any]) -> str:
     """'readable' (2 of 40 pictures: train/a.png, train/b.png), or 'enough pictures' (5; at least 8 are needed)."""
-    files = entry["offending"]
-    more = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
-    told = f": {', '.join(files[:NAMED])}{more}" if files else f"; {entry['need']}"
+    names = entry["offending"]
+    more = f" and {entry['n_offending'] - NAMED} more" if entry["n_offending"] > NAMED else ""
+    told = f": {', '.join(names[:NAMED])}{more}" if names else f"; {entry['need']}"
     return f"{entry['title']!r} ({entry['observed']}{told})"
 
 

@@ -3,16 +3,16 @@ from __future__ import annotations
 import json
 import shutil
 
-import pandas as pd
 import pytest
 
 from pipeline.core.errors import GateError, InputError
 from pipeline.core.params import Severity
 from pipeline.core.paths import Paths
-from pipeline.curation.expectations import expectations
-from pipeline.io import tables
+from pipeline.curation import curated_expectations, manifest_expectations
 from pipeline.validate import validate
 from tests import site_fixture as fixture
+from tests import validation_fixture as world
+from tests.validation_fixture import spoil, spoil_manifest
 
 PARAMS = fixture.params()
 KEY = "sinomacrops"
@@ -21,7 +21,7 @@ KEY = "sinomacrops"
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory):
     root = tmp_path_factory.mktemp("curated")
-    fixture.write_curated(PARAMS, Paths(root, KEY))
+    world.write(PARAMS, Paths(root, KEY))
     return root
 
 
@@ -35,19 +35,18 @@ def _verdict(paths: Paths) -> dict:
     return json.loads((paths.validation / "verdict.json").read_text())
 
 
-def _spoil(paths: Paths, row: int, **values) -> str:
-    """Change a row of metadata.parquet; returns its file name."""
-    table = tables.read(paths.curated / "metadata.parquet")
-    for column, value in values.items():
-        table.loc[row, column] = table.loc[value[1], column] if isinstance(value, tuple) else value
-    fixture.write_metadata(paths, table)
-    return table.loc[row, "file_name"]
+def _entry(paths: Paths, name: str) -> dict:
+    return next(entry for entry in _verdict(paths)["expectations"] if entry["name"] == name)
+
+
+def _page(paths: Paths) -> str:
+    return (paths.validation / "index.html").read_text()
 
 
 def test_a_sound_set_is_accepted_with_verdict_page_and_card(paths):
     report = validate(PARAMS, paths)
     verdict = _verdict(paths)
-    assert report.lines == ("validate sinomacrops: 13 of 13 expectations hold for 8 training and 4 held-out pictures",)
+    assert report.lines == ("validate sinomacrops: 27 of 27 expectations hold for 8 training and 4 held-out pictures",)
     assert (verdict["success"], verdict["stopped"], verdict["warned"]) == (True, [], [])
     assert verdict["dataset_digest"] == json.loads((paths.curated / "card.json").read_text())["digest"]
     assert "<b>Accepted.</b>" in (paths.validation / "index.html").read_text()
@@ -55,7 +54,7 @@ def test_a_sound_set_is_accepted_with_verdict_page_and_card(paths):
 
 
 def test_the_same_set_gives_the_same_bytes(paths):
-    _spoil(paths, 9, author="", licence="CC-BY-4.0")
+    spoil(paths, 9, author="", licence="CC-BY-4.0")
     validate(PARAMS, paths)
     first = {path.name: path.read_bytes() for path in paths.validation.iterdir()}
     validate(PARAMS, paths)
@@ -70,15 +69,16 @@ def test_the_same_set_gives_the_same_bytes(paths):
         ("licence", "licence known and allowed", {"licence": ""}),
         ("licence", "licence known and allowed", {"licence": None}),
         ("caption", "caption there", {"caption": "  "}),
-        ("no_leak", "no leak", {"group": ("row", 0)}),
-        ("no_leak", "no leak", {"sha256": ("row", 0)}),
         ("no_leak", "no leak", {"pixel_sha256": ("row", 0)}),
+        ("near_leak", "no near leak", {"group": ("row", 0)}),
+        ("near_leak", "no near leak", {"phash": ("row", 0), "dhash": ("row", 0)}),
+        ("series_leak", "no series on both sides", {"series": ("row", 0)}),
     ],
 )
 def test_a_bad_row_stops_and_is_named(paths, name, title, values):
-    held_out = tables.read(paths.curated / "metadata.parquet").loc[0]
+    held_out = world.kept(paths).loc[0]
     assert held_out["split"] == "holdout"
-    file_name = _spoil(paths, 6, **values)
+    file_name = spoil(paths, 6, **values)
     with pytest.raises(GateError) as refused:
         validate(PARAMS, paths)
     assert "expectations failed for sinomacrops" in str(refused.value)
@@ -91,10 +91,10 @@ def test_a_bad_row_stops_and_is_named(paths, name, title, values):
 
 
 def test_a_bad_row_that_warns_lets_the_run_go_on(paths):
-    _spoil(paths, 5, caption=f"Sinomacrops {'word ' * 60}")
-    _spoil(paths, 6, caption="a <b>thing</b>")
-    _spoil(paths, 7, author="", licence="CC-BY-4.0")
-    _spoil(paths, 8, clip_margin=-0.2)
+    spoil(paths, 5, caption=f"Sinomacrops {'word ' * 60}")
+    spoil(paths, 6, caption="a <b>thing</b>")
+    spoil(paths, 7, author="", licence="CC-BY-4.0")
+    spoil(paths, 8, clip_margin=-0.2)
     report = validate(PARAMS, paths)
     assert _verdict(paths)["warned"] == ["author", "caption_length", "caption_name", "class_margin"]
     assert len(report.lines) == 5
@@ -105,14 +105,14 @@ def test_a_bad_row_that_warns_lets_the_run_go_on(paths):
 
 
 def test_bad_files_are_told_apart(paths):
-    names = tables.read(paths.curated / "metadata.parquet")["file_name"]
+    names = world.kept(paths)["file_name"]
     (paths.curated / names[4]).unlink()
     (paths.curated / names[5]).write_bytes(b"<html>")
     (paths.curated / names[6]).write_bytes((paths.curated / names[7]).read_bytes()[:300])
     shutil.copy(paths.curated / names[8], paths.curated / names[9])
     fixture.picture(77, 40).save(paths.curated / names[10])
     fixture.picture(78, 200).convert("RGBA").save(paths.curated / names[11])
-    with pytest.raises(GateError, match=r"^4 of 13 expectations failed .*'readable' \(3 of 12 pictures: "):
+    with pytest.raises(GateError, match=r"^4 of 27 expectations failed .*'readable' \(3 of 12 pictures: "):
         validate(PARAMS, paths)
     assert _verdict(paths)["stopped"] == ["decodable", "unique", "size", "mode"]
     page = (paths.validation / "index.html").read_text()
@@ -122,7 +122,7 @@ def test_bad_files_are_told_apart(paths):
 
 
 def test_the_same_pixels_on_both_sides_are_a_leak_whatever_the_table_says(paths):
-    table = tables.read(paths.curated / "metadata.parquet")
+    table = world.kept(paths)
     shutil.copy(paths.curated / table["file_name"][0], paths.curated / table["file_name"][8])
     with pytest.raises(GateError, match="'no leak'"):
         validate(PARAMS, paths)
@@ -130,11 +130,11 @@ def test_the_same_pixels_on_both_sides_are_a_leak_whatever_the_table_says(paths)
 
 def test_too_few_pictures_stop_with_both_numbers(tmp_path):
     paths = Paths(tmp_path, KEY)
-    fixture.write_curated(PARAMS, paths, kept=2, held_out=0)
+    world.write(PARAMS, paths, kept=2, held_out=0)
     with pytest.raises(GateError) as refused:
         validate(PARAMS, paths)
     assert str(refused.value) == (
-        "2 of 13 expectations failed for sinomacrops: 'enough training pictures' (2; at least 3 are needed); "
+        "2 of 27 expectations failed for sinomacrops: 'enough training pictures' (2; at least 3 are needed); "
         "'enough held-out pictures' (0; at least 1 is needed). Nothing is trained on it. "
         "reports/validation/sinomacrops/index.html shows the pictures; mend the source (and look at it again: "
         "`paleo run sinomacrops --refresh`) or `curate:` in params.yaml"
@@ -142,29 +142,31 @@ def test_too_few_pictures_stop_with_both_numbers(tmp_path):
 
 
 def test_an_empty_set_is_refused_and_not_praised(paths):
-    fixture.write_metadata(paths, tables.read(paths.curated / "metadata.parquet").iloc[:0])
+    world.write_kept(paths, world.kept(paths).iloc[:0])
     with pytest.raises(GateError, match="'enough training pictures' \\(0; at least 3 are needed\\)"):
         validate(PARAMS, paths)
-    assert _verdict(paths)["expectations"][0]["observed"] == "no pictures to look at"
+    assert _entry(paths, "decodable")["observed"] == "nothing to look at"
 
 
 def test_severity_decides_what_stops(paths):
-    _spoil(paths, 6, licence="")
-    lenient = fixture.params(**{"licence: stop": "licence: warn"})
+    spoil(paths, 6, licence="")
+    lenient = fixture.params(**{" licence: stop": " licence: warn"})
     assert len(validate(lenient, paths).lines) == 2
     assert _verdict(paths)["warned"] == ["licence"]
 
 
 def test_a_margin_that_was_not_asked_for_is_no_reason(paths):
-    table = tables.read(paths.curated / "metadata.parquet")
-    fixture.write_metadata(paths, table.assign(clip_margin=float("nan")))
-    assert validate(PARAMS, paths).lines[0].startswith("validate sinomacrops: 13 of 13")
+    table = world.kept(paths)
+    world.write_kept(paths, table.assign(clip_margin=float("nan")))
+    assert validate(PARAMS, paths).lines[0].startswith("validate sinomacrops: 27 of 27")
 
 
 def test_what_is_not_there_is_said_in_a_sentence(paths):
-    table = tables.read(paths.curated / "metadata.parquet")
-    fixture.write_metadata(paths, table.drop(columns=["group", "licence"]))
-    with pytest.raises(InputError, match="lacks group, licence; run `paleo curate sinomacrops` again"):
+    table = world.kept(paths)
+    world.write_kept(paths, table.drop(columns=["group", "licence"]))
+    with pytest.raises(
+        InputError, match="lacks group, licence, so an earlier version wrote it; run `paleo curate sinomacrops` again"
+    ):
         validate(PARAMS, paths)
     (paths.curated / "card.json").unlink()
     with pytest.raises(InputError, match="card.json is missing; run the stage that writes it"):
@@ -172,15 +174,169 @@ def test_what_is_not_there_is_said_in_a_sentence(paths):
     assert not paths.validation.exists()
 
 
+def _suites() -> dict[str, tuple]:
+    return {
+        "manifest": manifest_expectations.suite(PARAMS),
+        "curated": curated_expectations.suite(PARAMS, "Any name"),
+        "quantities": curated_expectations.drift_suite(PARAMS),
+    }
+
+
 def test_every_expectation_has_its_severity_and_every_severity_its_expectation():
-    assert sorted(Severity.model_fields) == sorted(e.name for e in expectations(PARAMS, "Any name"))
+    assert list(Severity.model_fields) == [e.name for suite in _suites().values() for e in suite]
 
 
-def test_every_expectation_reads_a_column_that_the_fact_table_has(paths):
-    from pipeline.curation.expectations import facts
-    from pipeline.io.checks import measure
+def test_the_layers_are_told_apart_in_the_verdict(paths):
+    validate(PARAMS, paths)
+    layers = [(e["name"].startswith("manifest_"), e["layer"]) for e in _verdict(paths)["expectations"]]
+    assert set(layers) == {(True, "manifest"), (False, "curated")}
 
-    table = tables.read(paths.curated / "metadata.parquet")
-    seen = facts(table, measure(paths.curated, table["file_name"]))
-    assert isinstance(seen, pd.DataFrame)
-    assert {e.kwargs.get("column", "split") for e in expectations(PARAMS, "Any name")} <= set(seen.columns)
+
+@pytest.mark.parametrize(
+    ("name", "value", "spoilt"),
+    [
+        ("manifest_licence", "licence 'CC-BY-NC-4.0'", {"licence": "CC-BY-NC-4.0"}),
+        ("manifest_licence", "licence ''", {"licence": ""}),
+        ("manifest_stored", "the file is missing", {"path": f"images/{'0' * 64}.png", "sha256": "0" * 64}),
+        ("manifest_stored", "the file is not called as its sha256", {"path": "images/../../etc/passwd"}),
+        ("manifest_stored", "no file is named", {"path": ""}),
+        ("manifest_stored", "the file has another size than when it was collected", {"bytes": 7}),
+        ("manifest_unique", "", {"sha256": ("row", 5), "path": ("row", 5), "bytes": ("row", 5)}),
+    ],
+)
+def test_a_bad_candidate_stops_and_is_named(paths, name, value, spoilt):
+    curated = world.kept(paths)
+    world.write_kept(paths, curated[curated["sha256"] != world.manifest(paths)["sha256"][6]])
+    candidate = spoil_manifest(paths, 6, **spoilt)
+    with pytest.raises(GateError) as refused:
+        validate(PARAMS, paths)
+    assert candidate in str(refused.value)
+    entry = _entry(paths, name)
+    assert name in _verdict(paths)["stopped"]
+    assert candidate in entry["offending"] and value in entry["values"]
+    assert candidate in _page(paths)
+
+
+def test_candidates_that_warn(paths):
+    spoil_manifest(paths, 2, author="Unknown", licence="CC-BY-4.0")
+    spoil_manifest(paths, 3, source="commons:Pterosauria", page_url="")
+    spoil_manifest(paths, 4, source="commons:Pterosauria", page_url="https://commons.wikimedia.org/wiki/File:A.jpg")
+    demanding = fixture.params(**{"min_kept_share: 0.05": "min_kept_share: 0.9"})
+    lines = validate(demanding, paths).lines
+    assert _verdict(paths)["warned"] == ["manifest_author", "manifest_page", "manifest_count"]
+    assert lines[2] == "warning: 'landing page known' (1 of 2 candidates: 0003 (commons:Pterosauria))"
+    assert lines[3] == "warning: 'enough of it kept' (85.7% kept; at least 90% of the candidates are kept)"
+
+
+def test_a_refused_candidate_is_only_asked_for_its_reason(paths):
+    assert spoil_manifest(paths, 12, licence="", author="", reason_code="") == "9001 (folder)"
+    with pytest.raises(GateError, match=r"'reason told' \(1 of 2 candidates: 9001 \(folder\)\)"):
+        validate(PARAMS, paths)
+    assert _verdict(paths)["stopped"] == ["manifest_reason"]
+    assert "no picture" in _page(paths)
+
+
+def test_ported_licences_and_other_spellings_are_the_licence_itself(paths):
+    spoil(paths, 5, licence="CC-BY-SA-3.0-DE")
+    spoil(paths, 6, licence="cc-by-4.0")
+    spoil_manifest(paths, 5, licence="CC-BY-SA-3.0-DE")
+    assert validate(PARAMS, paths).lines[0].startswith("validate sinomacrops: 27 of 27")
+
+
+def test_pictures_that_warn_for_what_they_are(paths):
+    spoil(paths, 5, caption="Fossils of Sinomacrops")
+    spoil(paths, 6, source="openverse:sinomacrops", page_url="")
+    long = spoil(paths, 7)
+    fixture.picture(70, 500).resize((500, 100)).save(paths.curated / long)
+    world.write_kept(paths, world.kept(paths).assign(author="B. Smith"))
+    validate(PARAMS, paths)
+    assert _verdict(paths)["warned"] == ["aspect", "landing_page", "caption_vocabulary", "author_share"]
+    assert _entry(paths, "aspect")["values"] == ["5.0 times as long"]
+    assert _entry(paths, "caption_vocabulary")["values"] == ["'Fossils of Sinomacrops'"]
+    assert set(_entry(paths, "author_share")["values"]) == {"100% are by this author"}
+
+
+def test_authors_whom_nobody_knows_are_not_one_author(paths):
+    world.write_kept(paths, world.kept(paths).assign(author="unknown", licence="PDM-1.0"))
+    validate(PARAMS, paths)
+    assert _verdict(paths)["warned"] == []
+
+
+def test_a_leak_shows_both_pictures_and_what_they_are_like(paths):
+    trained, held = spoil(paths, 6, series=("row", 0)), world.kept(paths).loc[0, "file_name"]
+    with pytest.raises(GateError, match="'no series on both sides' \\(2 of 12 pictures"):
+        validate(PARAMS, paths)
+    entry = _entry(paths, "series_leak")
+    assert dict(zip(entry["offending"], entry["values"])) == {
+        held: f"a series with {trained}", trained: f"a series with {held}",
+    }  # fmt: skip
+
+
+def test_many_offenders_are_counted_in_full_and_shown_in_part(paths):
+    world.write(PARAMS, paths, kept=40, held_out=5)
+    world.write_kept(paths, world.kept(paths).assign(licence=""))
+    with pytest.raises(GateError, match="40 of 40 pictures: .* and 35 more"):
+        validate(PARAMS, paths)
+    assert (_entry(paths, "licence")["n_offending"], len(_entry(paths, "licence")["offending"])) == (40, 40)
+    assert "and 16 more" in _page(paths)
+
+
+def test_a_new_version_is_compared_with_the_one_before_and_running_again_changes_nothing(paths):
+    world.write(PARAMS, paths, kept=40, held_out=5)
+    validate(PARAMS, paths)
+    first = world.kept(paths)["sharpness"]
+    assert _entry(paths, "drift")["observed"] == "no earlier version to compare with"
+    world.new_version(paths, "b" * 64, sharpness=first * 10)
+    lines = validate(PARAMS, paths).lines
+    assert lines[1] == "warning: 'like the version before' (1 of 3 quantities: sharpness)"
+    assert _verdict(paths)["warned"] == ["drift"]
+    assert "Against the version before" in _page(paths)
+    before = {path: path.read_bytes() for path in (*paths.validation.iterdir(), paths.statistics)}
+    validate(PARAMS, paths)
+    assert {path: path.read_bytes() for path in before} == before
+    world.new_version(paths, "c" * 64, sharpness=first * 10)
+    assert len(validate(PARAMS, paths).lines) == 1
+    assert _verdict(paths)["previous_digest"] == "b" * 64
+
+
+def test_a_refused_version_is_none_that_the_next_one_is_compared_with(paths):
+    validate(PARAMS, paths)
+    accepted = paths.statistics.read_bytes()
+    world.new_version(paths, "b" * 64, licence="")
+    with pytest.raises(GateError):
+        validate(PARAMS, paths)
+    assert paths.statistics.read_bytes() == accepted
+
+
+@pytest.mark.parametrize("content", ["", "<<<<<<< HEAD", "[]", '{"dataset_digest": "a"}'])
+def test_statistics_that_cannot_be_read_say_what_to_do(paths, content):
+    paths.statistics.parent.mkdir(parents=True, exist_ok=True)
+    paths.statistics.write_text(content)
+    with pytest.raises(InputError, match="does not hold the statistics of a version .*restore it from git"):
+        validate(PARAMS, paths)
+
+
+def test_a_collection_that_is_not_the_one_that_was_curated_is_refused(paths):
+    table = world.manifest(paths)
+    world.write_manifest(paths, table[table["sha256"] != world.kept(paths)["sha256"][3]])
+    with pytest.raises(InputError, match="has 1 of 12 pictures that .*run `paleo curate sinomacrops` again"):
+        validate(PARAMS, paths)
+
+
+def test_tables_of_an_earlier_form_name_the_stage_to_run(paths):
+    world.write_manifest(paths, world.manifest(paths).drop(columns="reason_code"))
+    with pytest.raises(InputError, match="manifest.parquet lacks reason_code.*run `paleo collect sinomacrops` again"):
+        validate(PARAMS, paths)
+    world.write(PARAMS, paths)
+    world.write_kept(paths, world.kept(paths).drop(columns="series"))
+    with pytest.raises(InputError, match="metadata.parquet lacks series.*run `paleo curate sinomacrops` again"):
+        validate(PARAMS, paths)
+
+
+def test_nothing_collected_and_nothing_curated_are_refused(paths):
+    world.write_manifest(paths, world.manifest(paths).iloc[:0])
+    world.write_kept(paths, world.kept(paths).iloc[:0])
+    with pytest.raises(GateError):
+        validate(PARAMS, paths)
+    assert _entry(paths, "manifest_count")["observed"] == "no candidates"
+    assert not _entry(paths, "manifest_count")["success"]

@@ -40,6 +40,11 @@ class Paths:
         return self.root / "reports/validation" / self.species
 
     @property
+    def statistics(self) -> Path:
+        """Of the newest accepted data set and the one before it, kept in git: what the next one is compared with."""
+        return self.root / "reports/validation" / f"{self.species}.statistics.json"
+
+    @property
     def model(self) -> Path:
         return self.root / "models" / self.species
 

@@ -13,29 +13,38 @@ STATES = {  # (success, severity) -> word, badge
     (False, "warn"): ("warns", "warn"),
     (False, "stop"): ("stops", "bad"),
 }
+ORDER = {"bad": 0, "warn": 1, "good": 2}
+LAYERS = {"manifest": "What was collected", "curated": "What was curated"}
 
 
 def validation_page(
     verdict: Mapping[str, Any],
     *,
     name: str,
-    offences: Mapping[str, Sequence[Mapping[str, str]]],
+    offences: Mapping[str, Sequence[Mapping[str, Any]]],
     licences: Mapping[str, int],
+    moved: Sequence[Mapping[str, Any]],
 ) -> str:
-    """One self-contained page; `offences` has {file_name, value, picture} per expectation, as many as are shown."""
+    """One self-contained page.
+
+    `offences` has {file_name, value, picture} per expectation, as many as are shown; `picture` is a data URI, empty
+    where there is none, None where there can be none. `moved` has {quantity, before, now, index} against the version
+    before.
+    """
     entries = [_entry(expectation, offences.get(expectation["name"], ())) for expectation in verdict["expectations"]]
-    order = {"bad": 0, "warn": 1, "good": 2}
+    layers = [_layer(key, title, [e for e in entries if e["layer"] == key]) for key, title in LAYERS.items()]
     return render(
-        "validation.html",
-        verdict=verdict,
-        name=name,
-        failed=sorted((e for e in entries if not e["success"]), key=lambda e: order[e["badge"]]),
-        entries=entries,
-        licences=licences,
-    )
+        "validation.html", verdict=verdict, name=name, layers=layers, licences=licences, moved=moved,
+        failed=[entry for layer in layers for entry in layer["failed"]],
+    )  # fmt: skip
 
 
-def _entry(expectation: Mapping[str, Any], offences: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+def _layer(key: str, title: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    failed = sorted((e for e in entries if not e["success"]), key=lambda e: ORDER[e["badge"]])
+    return {"key": key, "title": title, "entries": entries, "failed": failed}
+
+
+def _entry(expectation: Mapping[str, Any], offences: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     word, badge = STATES[expectation["success"], expectation["severity"]]
-    hidden = len(expectation["offending"]) - len(offences)
+    hidden = expectation["n_offending"] - len(offences)
     return {**expectation, "word": word, "badge": badge, "offences": offences, "hidden": hidden}

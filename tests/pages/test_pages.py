@@ -12,10 +12,12 @@ ENTRY = {
     "name": "licence",
     "title": "licence known",
     "need": "is <b>known</b>",
+    "layer": "curated",
     "severity": "stop",
     "success": False,
     "observed": "2 of 3 pictures",
     "offending": ["a.png", "b.png"],
+    "n_offending": 2,
     "n": 3,
 }
 VERDICT = {
@@ -24,19 +26,22 @@ VERDICT = {
     "stopped": ["licence"],
     "warned": [],
     "expectations": [ENTRY],
+    "n_candidates": 5,
+    "n_collected": 3,
     "n_train": 2,
     "n_holdout": 1,
     "dataset_digest": "f" * 64,
+    "previous_digest": "",
 }
 
 
 def test_every_value_is_escaped_and_a_missing_one_is_an_error():
     offences = {"licence": [{"file_name": "<img src=x onerror=alert(1)>", "value": "", "picture": ""}]}
-    page = validation_page(VERDICT, name="<script>alert(1)</script>", offences=offences, licences={})
+    page = validation_page(VERDICT, name="<script>alert(1)</script>", offences=offences, licences={}, moved=())
     assert "<script>alert" not in page
     assert "<img src=x" not in page
     assert "is &lt;b&gt;known&lt;/b&gt;" in page
-    assert "and 1 more picture," in page
+    assert "and 1 more, named in" in page
     with pytest.raises(UndefinedError):
         render("validation.html", verdict=VERDICT)
 
