@@ -187,6 +187,7 @@ def _told(pair: _Pair, ask: Ask) -> Resolved:
     said, notes = [finding.line for finding in pair.both], [*pair.notes, *_notes(pair, ours, theirs)]
     if ours and not ours.is_accepted:
         ours = _try(ask, pbdb.taxon(ours.accepted_key), _only, ours, said)
+        said.insert(1, Finding(pbdb.WHO, pair.name, (ours,)).line)
     if theirs and not theirs.is_accepted:
         theirs = _try(ask, gbif.taxon(theirs.accepted_key), gbif.usage, theirs, said)
     lead = ours or theirs
@@ -208,7 +209,7 @@ def _notes(pair: _Pair, ours: Usage | None, theirs: Usage | None) -> list[str]:
     lead, who = (ours, pbdb.WHO) if ours else (theirs, gbif.WHO)
     notes = []
     if not same_name(lead.accepted, pair.name):
-        why = lead.reason if same_name(lead.name, pair.name) else f"chosen by {identity(who, lead.key)}"
+        why = lead.reason if same_name(lead.name, pair.name) else f"chosen by its id {identity(who, lead.key)}"
         wider = ", which is wider" if lead.is_narrower_than_accepted else ""
         notes.append(f"{pair.name} is not an accepted name in {who} ({why or 'renamed'}); "
                      f"used {lead.accepted} ({lead.accepted_rank}){wider}")  # fmt: skip

@@ -57,6 +57,7 @@ def test_a_synonym_keeps_its_name_and_says_what_was_used():
     assert (taxon.name, taxon.accepted, taxon.rank) == ("Ornithocheiromorpha", "Ornithocheiroidea", "superfamily")
     assert (taxon.pbdb, taxon.gbif, taxon.interval_ma) == (96501, 77, (145.0, 66.0))
     assert taxon.synonyms == ("Ornithocheiromorpha",)
+    assert taxon.said[1] == "PBDB: Ornithocheiroidea, superfamily, 145–66 Ma, txn:96501"
     assert taxon.notes == (
         "Ornithocheiromorpha is not an accepted name in the Paleobiology Database (subjective synonym of); "
         "used Ornithocheiroidea (superfamily)",
@@ -182,7 +183,7 @@ def test_an_id_gives_a_name_of_ones_own_to_a_known_taxon():
                   "gbif Ornithocheiroidea": gbif_match(77, "Ornithocheiroidea", "SUPERFAMILY")})  # fmt: skip
     taxon = resolve("Ornithocheiromorpha", ask, pbdb_key=96501)
     assert (taxon.name, taxon.accepted, taxon.gbif) == ("Ornithocheiromorpha", "Ornithocheiroidea", 77)
-    assert "is not an accepted name in the Paleobiology Database (chosen by txn:96501)" in taxon.notes[0]
+    assert "is not an accepted name in the Paleobiology Database (chosen by its id txn:96501)" in taxon.notes[0]
 
 
 @pytest.mark.parametrize(("key", "told"), [({"pbdb_key": 5}, "txn:5"), ({"gbif_key": 5}, "key 5")])
