@@ -23,7 +23,6 @@ COLUMNS = {
     "url": "url", "image_url": "url", "licence": "licence", "license": "licence", "author": "author", "title": "title",
     "caption": "caption", "page_url": "page_url", "id": "id",
 }  # fmt: skip
-MAX_FIELD_CHARACTERS = 2**20
 Row = dict[str, str]
 Rows = Iterator[tuple[int, Row]]  # with the number of the line (of the row in parquet), counted from one
 
@@ -42,9 +41,7 @@ def pictures(source: AddressesSource, root: Path, seed: int, ask: Ask) -> Iterat
         raise InputError(f"the list {source.path!r} is none of {', '.join(READERS)}; save it as one of them")
     if not path.is_file():
         problem = "is no file" if path.exists() else "is not there"
-        raise InputError(
-            f"the list of addresses {source.path!r} {problem}; put it there or mend `path:` in params.yaml"
-        )
+        raise InputError(f"the list {source.path!r} {problem}; put it there or mend `path:` in params.yaml")
     yield from _offers(source, _read(read, path, source.path))
 
 
@@ -89,13 +86,12 @@ def _refuse(url: str, line: int) -> Rejection | None:
 def _of_text(path: Path, named: str) -> Rows:
     with path.open(encoding="utf-8-sig") as stream:
         for line, text in enumerate(stream, start=1):
-            text = clean(text)
-            if text and not text.startswith("#"):
-                yield line, {"url": text}
+            url = clean(text.partition(" #")[0])
+            if url and not url.startswith("#"):
+                yield line, {"url": url}
 
 
 def _of_csv(path: Path, named: str) -> Rows:
-    csv.field_size_limit(MAX_FIELD_CHARACTERS)
     with path.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(stream)
         try:

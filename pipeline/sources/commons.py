@@ -70,11 +70,12 @@ def _tree(source: CommonsSource, ask: Ask) -> Iterator[list[Reading]]:
     entered = {first}
     while waiting:
         category, level = waiting.popleft()
-        for batch in _members(ask, category, deeper=level < source.depth):
-            below = [title for title in map(_title, batch) if title.startswith(CATEGORY) and title not in entered]
+        deeper = level < source.depth
+        for batch in _members(ask, category, deeper=deeper):
+            below = [title for title in map(_title, batch) if deeper and _is_category(title) and title not in entered]
             entered.update(below)
             waiting.extend((title, level + 1) for title in below)
-            yield [page for page in batch if not _title(page).startswith(CATEGORY)]
+            yield [page for page in batch if not _is_category(_title(page))]
             if len(entered) > MAX_CATEGORIES:
                 raise never_ends(first, f"it has more than {MAX_CATEGORIES} categories below it; lower `depth:`")
 
@@ -151,6 +152,10 @@ def _rank(page: Reading) -> int:
 
 def _title(page: Reading) -> str:
     return str(page.value.get("title", ""))
+
+
+def _is_category(title: str) -> bool:
+    return title.startswith(CATEGORY)
 
 
 def _offer(label: str, page: Reading) -> Iterator[Offer]:

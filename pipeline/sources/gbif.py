@@ -77,6 +77,7 @@ def _of_species(source: GbifSource, medium: Reading) -> Iterator[Offer]:
 
 
 def _offer(label: str, key: str, page: str, medium: Reading, taxon: str = "", shows: str = "") -> Iterator[Offer]:
+    medium = medium.object()
     said = medium.text("license")
     licence = spdx(said)
     candidate = Candidate(
@@ -96,9 +97,7 @@ def _short(medium: Reading) -> str:
 def _refuse(candidate: Candidate, medium: Reading) -> Rejection | None:
     kind, form = medium.text("type") or "StillImage", medium.text("format")
     if kind != "StillImage" or (form and not form.startswith("image/")) or form in NO_BITMAPS:
-        return Rejection(
-            "gbif", "not_a_picture", f"GBIF says that it is {form or kind!r}, which is no picture to read."
-        )
+        return Rejection("gbif", "not_a_picture", f"GBIF says that it is {form or kind!r}, no picture to read.")
     if not candidate.image_url:
         said = medium.text("identifier")
         return Rejection("gbif", "no_address", f"GBIF gives {said!r} as its address, which leads nowhere on the web.")

@@ -66,7 +66,7 @@ def told_by(*keys: str) -> Callable[[Reading], str]:
 
 
 def at_most(limit: int, offers: Iterable[Offer]) -> Iterator[Offer]:
-    """Every picture once, and no more than `limit`, those counted that come with a Rejection: so it ends in any case."""
+    """Every picture once, no more than `limit`; one that comes with a Rejection counts too, so it ends in any case."""
     return islice(_once(offers), limit)
 
 
@@ -105,4 +105,4 @@ def never_ends(name: str, why: str) -> ServiceError:
 
 def _unreadable(item: Reading, label: str, error: ChangedAnswer) -> Offer:
     name = clean(told_by("id", "key", "uuid", "pageid")(item))
-    return Candidate(label, name, "", evidence=item.evidence), Rejection("source", "malformed_item", f"{error}.")
+    return Candidate(label, name, "", evidence=item.evidence), Rejection("source", "malformed_item", f"It cannot be read: {error}.")

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from pipeline.core.errors import HttpError, ServiceError
@@ -24,6 +25,7 @@ SITE = "https://www.phylopic.org"
 FILES = "https://images.phylopic.org/"
 ACCEPT = "application/vnd.phylopic.v2+json"
 GONE = 410
+MAX_PAGES_OF_NAMES = 5  # the names that begin with what is sought come first
 UUID = re.compile(r"/(?:nodes|contributors)/([0-9a-f-]{36})")
 
 
@@ -58,7 +60,7 @@ def _clade(name: str, ask: Ask, *, fresh: bool) -> str:
     """The id of the node with exactly this name: a search also finds names that merely contain it."""
     wanted = _normal(name)
     pages = _pages(ask, "nodes", ("filter_name", wanted), fresh=fresh)
-    for page in new(pages, told_by("uuid"), f"nodes named {name!r}"):
+    for page in islice(pages, MAX_PAGES_OF_NAMES):
         for node in page:
             if wanted in map(_normal, _names(node)):
                 return node.needed("uuid")

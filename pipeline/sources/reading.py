@@ -13,6 +13,7 @@ from pipeline.core.records import Answer
 
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
 COMPLAINTS = ("error", "errors", "detail")  # keys of an answer that is none; no list of these APIs has them
+TELLING = ("code", "info", "message", "userMessage")  # its parts, where it is an object
 LONGEST_COMPLAINT = 300  # characters
 
 
@@ -137,6 +138,7 @@ def web_address(text: str, base: str = "") -> str:
 
 def _complaint(said: Any) -> str:
     """`maxlag: Waiting for a database` of MediaWiki's {code, info}; of anything else the text that it has."""
+    said = said[0] if isinstance(said, list) and said else said
     if isinstance(said, dict):
-        said = ": ".join(str(said[key]) for key in ("code", "info") if said.get(key)) or said
+        said = ": ".join(str(said[key]) for key in TELLING if said.get(key)) or said
     return clean(str(said))[:LONGEST_COMPLAINT]
