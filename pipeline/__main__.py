@@ -105,6 +105,9 @@ def _flows(commands: argparse._SubParsersAction) -> None:
 
 
 def _effects(commands: argparse._SubParsersAction) -> None:
+    review = _command(commands, "review", "judge pictures by eye on a page, and take the verdicts over", _run_review)
+    review.add_argument("species")
+    review.add_argument("--import", dest="file", type=Path, metavar="FILE", help="the CSV file that the page saved")
     register = _command(commands, "register", "register the chosen checkpoint (once per lineage)", _run_register)
     register.add_argument("species", nargs="*", help="keys in params.yaml; none: all")
     promote = _command(commands, "promote", "make a registered version the champion", _run_promote)
@@ -206,6 +209,14 @@ def _run_gallery(args: argparse.Namespace):
     if args.dry_run:
         return _show("gallery", params, paths)
     return importlib.import_module("pipeline.gallery").gallery(params, paths)
+
+
+def _run_review(args: argparse.Namespace):
+    params, paths = _project(args, args.species)
+    if args.dry_run:
+        return _show("review", params, paths)
+    module = importlib.import_module("pipeline.review")
+    return module.take_over(params, paths, args.file) if args.file else module.review(params, paths)
 
 
 def _run_register(args: argparse.Namespace):
