@@ -115,18 +115,22 @@ def _earlier(path: Path, digest: str) -> dict[str, Any] | None:
 
 def _tested(
     params: Params, paths: Paths, manifest: pd.DataFrame, kept: pd.DataFrame, earlier: dict[str, Any] | None
-) -> tuple[Checked, Checked, Checked]:
-    """Candidates, curated pictures, and the quantities in which these differ from the version before."""
+) -> tuple[Checked, ...]:
+    """Candidates, curated pictures, their authors, and in which quantities they differ from the version before."""
     candidates = collected.facts(manifest, checks.sizes(paths.raw, "images"), params.collect.licences)
     measured = checks.measure(paths.curated, list(kept["file_name"]), f"validate {paths.species}")
     pictures = curated.facts(kept, measured, params)
     moved = drift.compared(pictures, earlier["statistics"] if earlier else {})
     sha256 = dict(zip(candidates["candidate"], manifest["sha256"]))  # curation made thumbnails, where that was safe
-    curated_suite = curated.suite(params, params.species[paths.species].name)
+    authors = curated.authors(kept)
+    first = dict(zip(authors["author"], authors["file_name"]))
+    about_pictures = curated.suite(params, params.species[paths.species].name)
     return (
         Checked("manifest", "candidates", "candidate", candidates, collected.suite(params),
                 lambda name: paths.curation / "thumbs" / f"{sha256[name]}.webp"),
-        Checked("curated", "pictures", "file_name", pictures, curated_suite, lambda name: paths.curated / name),
+        Checked("curated", "pictures", "file_name", pictures, about_pictures, lambda name: paths.curated / name),
+        Checked("curated", "authors", "author", authors, curated.author_suite(params),
+                lambda name: paths.curated / first[name]),
         Checked("curated", "quantities", "quantity", moved, curated.drift_suite(params), lambda name: None),
     )  # fmt: skip
 
@@ -189,7 +193,7 @@ def _verdict(
 def _page(name: str, verdict: dict[str, Any], tested: tuple[Checked, ...]) -> str:
     found = {expectation.name: checked.picture for checked in tested for expectation in checked.suite}
     offences = {entry["name"]: _offences(entry, found[entry["name"]]) for entry in verdict["expectations"]}
-    _, pictures, quantities = (checked.facts for checked in tested)
+    _, pictures, _, quantities = (checked.facts for checked in tested)
     licences = pictures["licence"].replace("", "unknown").value_counts().sort_index()
     return validation_page(
         verdict,

@@ -174,16 +174,14 @@ def test_what_is_not_there_is_said_in_a_sentence(paths):
     assert not paths.validation.exists()
 
 
-def _suites() -> dict[str, tuple]:
-    return {
-        "manifest": manifest_expectations.suite(PARAMS),
-        "curated": curated_expectations.suite(PARAMS, "Any name"),
-        "quantities": curated_expectations.drift_suite(PARAMS),
-    }
-
-
 def test_every_expectation_has_its_severity_and_every_severity_its_expectation():
-    assert list(Severity.model_fields) == [e.name for suite in _suites().values() for e in suite]
+    suites = (
+        manifest_expectations.suite(PARAMS),
+        curated_expectations.suite(PARAMS, "Any name"),
+        curated_expectations.author_suite(PARAMS),
+        curated_expectations.drift_suite(PARAMS),
+    )
+    assert sorted(Severity.model_fields) == sorted(e.name for suite in suites for e in suite)
 
 
 def test_the_layers_are_told_apart_in_the_verdict(paths):
@@ -253,7 +251,9 @@ def test_pictures_that_warn_for_what_they_are(paths):
     assert _verdict(paths)["warned"] == ["aspect", "landing_page", "caption_vocabulary", "author_share"]
     assert _entry(paths, "aspect")["values"] == ["5.0 times as long"]
     assert _entry(paths, "caption_vocabulary")["values"] == ["'Fossils of Sinomacrops'"]
-    assert set(_entry(paths, "author_share")["values"]) == {"100% are by this author"}
+    assert _entry(paths, "author_share")["offending"] == ["B. Smith"]
+    assert _entry(paths, "author_share")["values"] == ["100% of the training pictures"]
+    assert _entry(paths, "author_share")["observed"] == "1 of 1 authors"
 
 
 def test_authors_whom_nobody_knows_are_not_one_author(paths):

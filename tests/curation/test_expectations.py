@@ -70,16 +70,16 @@ def test_every_expectation_reads_a_column_that_its_facts_have():
     for suite, facts in (
         (manifest_expectations.suite(PARAMS), candidates),
         (curated_expectations.suite(PARAMS, "Any name"), pictures),
+        (curated_expectations.author_suite(PARAMS), curated_expectations.authors(stored)),
         (curated_expectations.drift_suite(PARAMS), drift.compared(pictures, {})),
     ):
         assert {e.kwargs.get("column", "split") for e in suite} <= set(facts.columns)
 
 
 def test_a_share_counts_all_training_pictures_and_no_held_out_one():
-    authors = ["Ada", "Ada", "Bob", "", "Ada"]
-    rows = [verdict_rows.row(str(n), author=author) for n, author in enumerate(authors)]
+    authors = ["Bob", "Ada", "Ada", "unknown", "Ada"]
+    rows = [verdict_rows.row(str(n), author=author, file_name=f"{n}.png") for n, author in enumerate(authors)]
     rows[4]["split"] = "holdout"
-    stored = verdict_rows.verdicts(*rows)
-    measured = pd.DataFrame({"problem": "", "width_px": 9, "height_px": 9, "mode": "RGB", "pixels": list("vwxyz")})
-    share = curated_expectations.facts(stored, measured, PARAMS)["author_share"]
-    assert share.fillna(-1).tolist() == [0.5, 0.5, 0.25, -1, -1]
+    found = curated_expectations.authors(verdict_rows.verdicts(*rows))
+    assert found.to_dict("list") == {"author": ["Ada", "Bob"], "share": [0.5, 0.25], "file_name": ["1.png", "0.png"]}
+    assert curated_expectations.authors(verdict_rows.verdicts()).empty
