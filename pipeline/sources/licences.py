@@ -14,6 +14,7 @@ A name is given only where the text says exactly one licence and nothing else. S
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 CC0, PUBLIC_DOMAIN = "CC0-1.0", "PDM-1.0"
 VERSIONS = ("1.0", "2.0", "2.1", "2.5", "3.0", "4.0")
@@ -47,6 +48,7 @@ LONG_WORDS = (  # the licences' full names, piece by piece
 )  # fmt: skip
 
 
+@lru_cache(4096)  # a long list repeats a few texts
 def spdx(text: str) -> str:
     """The SPDX name of a licence given as a code, a name or an address; empty when it cannot be named exactly."""
     text = text.strip()
@@ -67,6 +69,7 @@ def first_named(*texts: str) -> str:
     return next(filter(None, map(spdx, texts)), "")
 
 
+@lru_cache(4096)
 def address_of(licence: str) -> str:
     """The licence's own page, by its SPDX name; empty for a licence that is not of Creative Commons."""
     if licence in (CC0, PUBLIC_DOMAIN):

@@ -105,4 +105,6 @@ def never_ends(name: str, why: str) -> ServiceError:
 
 def _unreadable(item: Reading, label: str, error: ChangedAnswer) -> Offer:
     name = clean(told_by("id", "key", "uuid", "pageid")(item))
-    return Candidate(label, name, "", evidence=item.evidence), Rejection("source", "malformed_item", f"It cannot be read: {error}.")
+    return Candidate(label, name, "", evidence=item.evidence), Rejection(
+        "source", "malformed_item", f"It cannot be read: {error}."
+    )

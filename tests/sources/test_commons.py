@@ -270,9 +270,8 @@ def test_categories_without_end_are_given_up(monkeypatch):
 
 def test_a_search_is_of_bitmaps_and_comes_in_its_order():
     pages = [{**_file(1), "index": 3}, {**_file(2), "index": 1}, {**_file(3), "index": 2}]
-    ask = in_turn(
-        _answer(*pages, **{"continue": {"gsroffset": 50, "continue": "gsroffset||"}}), _answer({**_file(4), "index": 51})
-    )
+    more = {"continue": {"gsroffset": 50, "continue": "gsroffset||"}}
+    ask = in_turn(_answer(*pages, **more), _answer({**_file(4), "index": 51}))
     offers = listed(_source(category=None, search='"Sinomacrops"'), ask)
     assert _names(offers) == ["Picture 2", "Picture 3", "Picture 1", "Picture 4"]
     assert offers[0][0].source == 'commons:"Sinomacrops"'

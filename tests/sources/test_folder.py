@@ -3,17 +3,22 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.source_params import FolderSource
 from pipeline.core.records import Rejection
+from pipeline.core.source_params import FolderSource
 from pipeline.sources import folder
+from tests.sources.asking import in_turn
 
 
 def _source(path: str = "pictures", **more) -> FolderSource:
     return FolderSource(kind="folder", path=path, licence="CC0-1.0", **more)
 
 
+def _pictures(root: Path, source: FolderSource):
+    return folder.pictures(source, root, 0, in_turn())  # it asks nobody
+
+
 def _offers(root: Path, source: FolderSource) -> dict:
-    return {candidate.source_id: (candidate, content) for candidate, content in folder.pictures(source, root, 0)}
+    return {candidate.source_id: (candidate, content) for candidate, content in _pictures(root, source)}
 
 
 @pytest.fixture
@@ -37,7 +42,18 @@ def test_files_come_sorted_with_their_captions(project):
     assert (candidate.caption, candidate.title) == ("a dog, asleep", "")
     assert (candidate.source, candidate.image_url) == ("folder:pictures", "pictures/a.jpg")
     assert (candidate.author, candidate.licence) == ("Jane Doe", "CC0-1.0")
+    assert candidate.licence_url == "https://creativecommons.org/publicdomain/zero/1.0/"
     assert offers["below/b.PNG"][0].caption == ""
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("cc by-sa 4.0", "CC-BY-SA-4.0"), (" House Licence ", "House Licence"), ("CC0-1.0", "CC0-1.0")],
+)
+def test_the_licence_is_named_as_everywhere_or_as_it_was_written(project, written, name):
+    source = FolderSource(kind="folder", path="pictures", licence=written)
+    candidate, _ = _offers(project, source)["a.jpg"]
+    assert (candidate.licence, candidate.licence_text) == (name, written)
 
 
 def test_an_absolute_path_is_taken_as_it_is(project):

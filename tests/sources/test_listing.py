@@ -16,9 +16,7 @@ def _readings(*values) -> list[Reading]:
 def test_a_list_that_leads_back_to_an_earlier_page_ends_with_what_it_gave():
     found = []
     with pytest.raises(ServiceError, match="the list of dodo never ends: it leads back to a page"):
-        for answer in answers(
-            in_turn(1, 2, 3), FIRST, lambda answer: SECOND if answer.value == 1 else FIRST, "dodo"
-        ):
+        for answer in answers(in_turn(1, 2, 3), FIRST, lambda answer: SECOND if answer.value == 1 else FIRST, "dodo"):
             found.append(answer.value)
     assert found == [1, 2]
 
