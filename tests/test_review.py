@@ -286,7 +286,8 @@ def test_what_is_saved_is_what_the_project_reads(paths, tab, tmp_path):
     tab.press("s")
     assert "Say who you are first" in tab.run("document.getElementById('unsaved').textContent")
     assert tab.run("document.activeElement.id") == "who"
-    tab.run("document.activeElement.value = 'Ada, \\"A\\"', document.activeElement.blur()")
+    tab.run("document.activeElement.value = 'Ada, `A`'.replaceAll('`', String.fromCharCode(34)), 0")
+    tab.run("document.activeElement.blur()")
     tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     tab.press("s")
     file = tmp_path / "sinomacrops.csv"
