@@ -169,7 +169,7 @@ def _offer(label: str, page: Reading) -> Iterator[Offer]:
 
 
 def _missing(label: str, page: Reading) -> Offer:
-    key = page.text("pageid") or page.text("title")
+    key = page.text("pageid") or page.needed("title")
     candidate = Candidate(label, key, "", title=page.text("title"), evidence=page.evidence)
     return candidate, Rejection("commons", "file_missing", "Commons names this file but does not have it.")
 
@@ -182,7 +182,7 @@ def _candidate(label: str, page: Reading, info: Reading) -> Candidate:
     )
     licence = first_named(code, url, name, terms)
     return Candidate(
-        label, page.text("pageid") or page.text("title"), _image_url(info), info.address("descriptionurl"),
+        label, page.text("pageid") or page.needed("title"), _image_url(info), info.address("descriptionurl"),
         _name(page.text("title")), plain(said.text("ImageDescription", "value"), BASE)[0], author, licence,
         address_of(licence) or url, author_url, name or terms or code or url, _shows(page.text("title"), said),
         evidence=page.evidence,
