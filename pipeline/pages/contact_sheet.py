@@ -17,15 +17,20 @@ SPLITS = {
 }
 ORDER = " The least certain first: look at these before you trust the rest."
 CODES = {
+    "reviewed": ("Dropped by people", "A person looked at them; that outranks every score."),
     "wrong_class": ("Shows something else", "Nearer to a class that is not kept. The nearest misses first."),
+    "specimen": ("Fossils and skeletons", "Their source says that they show no living animal."),
     "duplicate": ("Copies", "The best of each group of copies is kept; the others are here."),
+    "series": ("Of a full series", "More pictures of one scene than are kept of it; the best are in the set."),
     "too_small": ("Too small", "Fewer pixels than can be learnt from."),
+    "bad_aspect": ("Too long or too tall", "Little would be left of them in a square."),
     "blurred": ("Blurred", "Little detail at any place."),
+    "low_information": ("Next to nothing on it", "A plain ground with little else."),
     "truncated": ("Cut off", "The end of the file is missing."),
     "undecodable": ("Damaged", "The file cannot be decoded."),
     "too_many_pixels": ("Too many pixels", "Not decoded, for safety."),
 }
-DIGITS = {"wrong_class": 3, "kept": 3}
+DIGITS = {"wrong_class": 3, "kept": 3, "bad_aspect": 1, "low_information": 1}
 COLUMNS = [
     "sha256", "source_id", "page_url", "image_url", "caption", "author", "licence", "code", "score", "sentence",
     "width_px", "height_px", "uncertain", "decided_by", "split",

@@ -19,9 +19,9 @@ STEPS = (  # what a step of the funnel leaves, and the codes that fall there, in
     ("stored", None),  # whatever else kept a candidate from being stored
     ("decoded", None),  # whatever has no size
     ("large enough, not too long", {"too_small", "bad_aspect"}),
-    ("each picture once", {"duplicate"}),
     ("with something to see", {"blurred", "low_information"}),
     ("of the animal alive", {"specimen", "wrong_class"}),
+    ("each picture once", {"duplicate"}),
     ("the best of each series", {"series"}),
     ("approved by people", None),  # a person's verdict outranks every score
 )

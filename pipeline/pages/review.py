@@ -13,8 +13,8 @@ from pipeline.pages import render
 from pipeline.pages.credits import web_address
 
 SHOWN = 5000  # pictures on one page; a person tires earlier than a browser
-REASONS = ("another animal", "a person or a size comparison", "poor quality", "a copy of another picture")
-KEYS = 9  # reasons that have a digit
+REASONS = ("another animal", "poor quality", "a copy of another picture")
+KEYS = 10  # reasons that have a digit: 1 to 9, and 0 for the last
 SCRIPTS = ["review_state.js", "review.js", "review_keys.js", "copy.js"]
 
 

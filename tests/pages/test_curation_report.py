@@ -22,7 +22,7 @@ def _mixed() -> pd.DataFrame:
         row("a", author="Ada", map_x=-1.0), row("b", author="Ada", split="holdout", map_y=2.0),
         row("c", author="Bob", licence="CC-BY-4.0", saturation=0.01), row("d", "wrong_class", clip_class="bat"),
         row("e", "duplicate"), row("f", "truncated", **UNSEEN), row("g", "brand_new"),
-        row("h", "wrong_class", decided_by="review", label="drop", sentence="Ada said: a bird."),
+        row("h", "reviewed", decided_by="review", label="drop", sentence="Ada said: a bird."),
         row("i", "too_small", width_px=40, height_px=40), row("j", source="commons", uncertain="may be a copy"),
     )  # fmt: skip
 
@@ -49,9 +49,9 @@ def test_the_funnel_accounts_for_every_candidate():
         "stored": ["10", "−1"],
         "decoded": ["9", "−1"],
         "large enough, not too long": ["8", "−1"],
-        "each picture once": ["7", "−1"],
-        "with something to see": ["7", "0"],
-        "of the animal alive": ["6", "−1"],
+        "with something to see": ["8", "0"],
+        "of the animal alive": ["7", "−1"],
+        "each picture once": ["6", "−1"],
         "the best of each series": ["6", "0"],
         "not dropped as brand new": ["5", "−1"],
         "approved by people": ["4", "−1"],
@@ -62,7 +62,8 @@ def test_the_funnel_accounts_for_every_candidate():
 def test_every_reason_has_its_number_and_a_sentence_and_leads_to_the_contact_sheet():
     page = _report(_mixed(), refused("x", "licence_missing"))
     reasons = _table(page, "reasons")
-    assert reasons["Shows something else wrong_class"][0] == "2"
+    assert reasons["Shows something else wrong_class"][0] == "1"
+    assert reasons["Dropped by people reviewed"][-1] == "Ada said: a bird."
     assert reasons["Licence missing licence_missing"][-1] == "reason of x."
     assert 'href="contact_sheet.html#duplicate"' in page and 'href="contact_sheet.html#refused"' in page
 

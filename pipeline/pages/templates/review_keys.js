@@ -20,6 +20,11 @@ const KEYS = {
   ArrowDown: () => moveRow(1),
 };
 
+// The reason under a digit: 1 to 9, then 0.
+function reasonOf(key) {
+  return /^[0-9]$/.test(key) ? data.reasons[(Number(key) + 9) % 10] : undefined;
+}
+
 // Why: of a picture that has a verdict the reason changes, one without is dropped for it.
 function ask() {
   if (!cards.length) return;
@@ -47,7 +52,7 @@ function onKey(event) {
   if (why.open) return onWhyKey(event);
   if (event.target.matches("input:not([type=radio])")) return;
   if (event.target.matches("[type=radio]") && event.key.startsWith("Arrow")) return;
-  const reason = /^[1-9]$/.test(event.key) ? data.reasons[Number(event.key) - 1] : undefined;
+  const reason = reasonOf(event.key);
   const act = reason ? () => decide("drop", reason) : KEYS[event.key] ?? (event.shiftKey ? undefined : KEYS[event.key.toLowerCase()]);
   if (!act) return;
   event.preventDefault();
@@ -56,7 +61,7 @@ function onKey(event) {
 
 function onWhyKey(event) {
   const untouched = words.value === "" || (words.selectionStart === 0 && words.selectionEnd === words.value.length);
-  const reason = /^[1-9]$/.test(event.key) && untouched ? data.reasons[Number(event.key) - 1] : undefined;
+  const reason = untouched ? reasonOf(event.key) : undefined;
   if (reason === undefined && !(event.key === "Enter" && event.target === words)) return;
   event.preventDefault();
   answer(reason ?? words.value);
