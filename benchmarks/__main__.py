@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collecting, curation, demo, startup
+from benchmarks import collecting, curation, demo, startup, validation
 from benchmarks.claims import Claim
 
 OUT = Path(__file__).parent / "out" / "bench.json"
@@ -20,6 +20,7 @@ SUITES = {
     "startup": startup.measure,
     "collecting": collecting.measure,
     "curation": curation.measure,
+    "validation": validation.measure,
     "demo": demo.measure,
 }
 

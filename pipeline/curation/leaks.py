@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-HELD_AT_ONCE = 64  # held-out pictures that are laid over all others at a time: 40 MB with 80 000 of those
+HELD_AT_ONCE = 8  # held-out pictures that are laid over all others at a time: with 80 000 of those it fits the cache
 
 
 def twins(table: pd.DataFrame, key: pd.Series) -> pd.Series:
@@ -24,7 +24,8 @@ def near_twins(table: pd.DataFrame, phash_bits: int, dhash_bits: int) -> pd.Seri
     train_p, train_d, held_p, held_d = (_bits(side[name]) for side in (train, held) for name in ("phash", "dhash"))
     for start in range(0, len(held), HELD_AT_ONCE):
         few = slice(start, start + HELD_AT_ONCE)
-        one, other = np.nonzero(np.bitwise_count(held_p[few, None] ^ train_p) <= phash_bits)
+        close = np.flatnonzero(np.bitwise_count(held_p[few, None] ^ train_p) <= phash_bits)  # faster than in 2-D
+        one, other = np.divmod(close, max(1, len(train)))
         near = np.bitwise_count(held_d[few][one] ^ train_d[other]) <= dhash_bits
         of_held[one[near] + start], of_train[other[near]] = other[near], one[near] + start
     found = pd.concat([_named(held, of_held, train), _named(train, of_train, held)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
 
 GX_SEVERITY = {"stop": "critical", "warn": "warning"}
 NAMED_AT_MOST = 200  # offenders of one expectation; their number is counted in full
+SLAB = 64  # pictures that a thread takes at a time: small ones open faster than threads take turns
 MEASURED = ("problem", "width_px", "height_px", "mode", "pixels")
 
 
 def measure(folder: Path, file_names: Sequence[str], description: str) -> pd.DataFrame:
     """Open every picture; one row per name, in order: problem (empty: none), size, mode, pixels (sha256)."""
-    with ThreadPoolExecutor() as pool:
-        rows = list(track(pool.map(lambda name: _measure(folder / name), file_names), description, len(file_names)))
+    slabs = [file_names[start : start + SLAB] for start in range(0, len(file_names), SLAB)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        measured = pool.map(lambda names: [_measure(folder / name) for name in names], slabs)
+        rows = list(track(chain.from_iterable(measured), description, len(file_names)))
     return pd.DataFrame(rows, columns=list(MEASURED))
 
 
