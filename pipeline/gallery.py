@@ -62,7 +62,7 @@ def _animal(key: str, found: Results, params: Params, paths: Paths, folders: Map
         credits=credits,
         metrics=found.evaluation.metrics if found.evaluation else {},
     )
-    _add_files(kept, species.name, list(credits.values()), paths, page)
+    pages = _add_files(kept, species.name, list(credits.values()), paths, page)
     return Animal(
         key,
         species.name,
@@ -70,6 +70,7 @@ def _animal(key: str, found: Results, params: Params, paths: Paths, folders: Map
         table,
         credits=list(credits.values()),
         dropped=_dropped(found),
+        pages=pages,
         validation=found.validation or {},
         model=found.model.card if found.model else {},
         losses=_records(found.model.losses) if found.model else [],
@@ -132,17 +133,25 @@ def _external(source: Path, page: Path, name: str) -> site.Picture | Rejection:
     return site.add_picture(source, page, f"{name}{source.suffix.lower()}")
 
 
-def _add_files(kept: Sequence[Mapping], name: str, credits: list, paths: Paths, page: Path) -> None:
-    """What the page links to: thumbnails of the credits, contact sheet, validation, CREDITS.md."""
+def _add_files(kept: Sequence[Mapping], name: str, credits: list, paths: Paths, page: Path) -> list[str]:
+    """What the page links to: thumbnails of the credits, the pages of curation and validation, CREDITS.md.
+
+    Returns the names of the pages that there are.
+    """
     page.mkdir(parents=True, exist_ok=True)
-    thumbs = {f"thumbs/{row['sha256']}.webp": paths.curated / "thumbs" / f"{row['sha256']}.webp" for row in kept}
-    linked = {
-        "contact_sheet.html": paths.curated / "contact_sheet.html",
+    pages = {
+        "curation.html": paths.curation / "index.html",
+        "contact_sheet.html": paths.curation / "contact_sheet.html",
         "validation.html": paths.validation / "index.html",
     }
-    site.add_files({**thumbs, **linked}, page)
+    there = [name for name, source in pages.items() if source.is_file()]
+    thumbs = {f"thumbs/{row['sha256']}.webp" for row in kept}.union(
+        *(site.thumbnails_of(pages[name]) for name in there)
+    )
+    site.add_files({**{thumb: paths.curation / thumb for thumb in thumbs}, **pages}, page)
     if credits:
         outputs.write_text(page / "CREDITS.md", credits_file(name, credits))
+    return there
 
 
 def _dropped(found: Results) -> dict[str, int]:

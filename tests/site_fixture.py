@@ -70,7 +70,7 @@ def png(image: Image.Image, parameters: str = "") -> bytes:
 def write_curated(
     params: Params, paths: Paths, first: int = 0, kept: int = KEPT, held_out: int = HELD_OUT
 ) -> pd.DataFrame:
-    """data/curated/<species>: pictures, both tables, contact sheet, thumbnails, card; returns metadata."""
+    """What curation leaves: pictures, both tables, card; report, contact sheet, thumbnails. Returns metadata."""
     name = params.species[paths.species].name
     rows = [_kept(paths, name, first + i, "holdout" if i < held_out else "train") for i in range(kept)]
     rows += [
@@ -80,15 +80,15 @@ def write_curated(
     for row in rows:
         thumb = io.BytesIO()
         picture(int(row["source_id"]), 96, 0.9).save(thumb, "WEBP")
-        outputs.write_bytes(paths.curated / "thumbs" / f"{row['sha256']}.webp", thumb.getvalue())
+        outputs.write_bytes(paths.curation / "thumbs" / f"{row['sha256']}.webp", thumb.getvalue())
     verdicts = pd.DataFrame(rows).sort_values(["source", "source_id"], ignore_index=True)
     metadata = verdicts[verdicts["verdict"] == "keep"].reset_index(drop=True)
     metadata = metadata[["file_name", *[c for c in metadata.columns if c != "file_name"]]]
     tables.write(paths.curated / "verdicts.parquet", verdicts)
     write_metadata(paths, metadata)
-    outputs.write_text(
-        paths.curated / "contact_sheet.html", "<!doctype html><title>Contact sheet</title><p>kept and dropped"
-    )
+    shown = "".join(f'<img src="thumbs/{row["sha256"]}.webp" alt="">' for row in rows)
+    for page in ("index.html", "contact_sheet.html"):
+        outputs.write_text(paths.curation / page, f"<!doctype html><title>{page}</title><p>kept and dropped {shown}")
     by_code = {code: sum(c == code for c, _ in DROPPED) for code, _ in DROPPED}
     outputs.write_card(
         paths.curated,

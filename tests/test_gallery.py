@@ -72,7 +72,7 @@ def test_the_same_results_give_the_same_bytes(root):
 
 def test_a_site_is_whole_without_the_project(root):
     """Every address in the pages is inside the site (the overview's own folder for the species' pages)."""
-    for page in (root / "site").rglob("index.html"):
+    for page in (root / "site").rglob("*.html"):
         for address in re.findall(r'(?:src|href)="([^"#:]+)(?:#[^"]*)?"', page.read_text()):
             target = (page.parent / address).resolve()
             assert target.is_file(), f"{page} points to {address}"
@@ -198,6 +198,44 @@ def test_a_snapshot_that_was_not_sampled_is_a_column_of_gaps(tmp_path):
     cells = _data(tmp_path, "sinomacrops")["cells"]
     assert cells[0][4] == [{"reason": f"no sample of step 500 with seed {seed}"} for seed in (1, 2, 3, 4)]
     assert cells[0][2][1] == {"reason": "no sample of step 50 with seed 2"}
+
+
+def test_the_pages_of_curation_and_validation_come_along_with_their_thumbnails_and_are_linked(root):
+    page = (root / "site/sinomacrops/index.html").read_text()
+    for name in ("curation.html", "contact_sheet.html", "validation.html"):
+        assert (root / "site/sinomacrops" / name).is_file()
+        assert f'<a href="{name}">' in page
+        assert f'<a href="sinomacrops/{name}">' in (root / "site/index.html").read_text()
+    verdicts = tables.read(root / "data/curated/sinomacrops/verdicts.parquet")
+    thumbs = {path.stem for path in (root / "site/sinomacrops/thumbs").iterdir()}
+    assert thumbs == set(verdicts["sha256"]), "dropped ones are on the contact sheet too"
+
+
+def test_what_the_validation_said_stands_beside_its_link(tmp_path):
+    paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
+    (tmp_path / "elsewhere").mkdir()
+    verdict = outputs.read_json(paths.validation / "verdict.json")
+    for changed, badge in (
+        ({"warned": ["author"]}, '<span class="badge warn">accepted, 1 warning</span>'),
+        ({"warned": []}, '<span class="badge good">accepted</span>'),
+        ({"success": False, "stopped": ["licence"]}, '<span class="badge bad">refused</span>'),
+    ):
+        outputs.write_json(paths.validation / "verdict.json", {**verdict, **changed})
+        gallery(PARAMS, Paths(tmp_path, ""))
+        assert (tmp_path / "site/sinomacrops/index.html").read_text().count(badge) == 2, (
+            "in the pictures, in the lineage"
+        )
+
+
+def test_without_the_pages_of_curation_nothing_links_to_them(tmp_path):
+    paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("index.html", "contact_sheet.html"):
+        (paths.curation / name).unlink()
+    gallery(PARAMS, Paths(tmp_path, ""))
+    pages = [(tmp_path / "site" / name).read_text() for name in ("index.html", "sinomacrops/index.html")]
+    assert not any("curation.html" in page or "contact_sheet.html" in page for page in pages)
+    assert (tmp_path / "site/sinomacrops/thumbs").is_dir(), "the credits have theirs"
 
 
 def test_results_of_different_trainings_are_not_shown_without_a_word(tmp_path):

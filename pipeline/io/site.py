@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ THUMB_PX = 448  # longer side: twice the size in the table, for dense screens
 OFFENCE_PX = 144
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff")
 SHOWN_BY_BROWSERS = SUFFIXES[:6]
+THUMBNAIL = re.compile(r"thumbs/[0-9a-f]{64}\.webp")
 MAX_PIXELS = 200_000_000  # a picture of the project itself was checked when it was made
 
 
@@ -82,6 +84,11 @@ def parameters_of(path: Path) -> str:
 def picture_names(folder: Path) -> list[str]:
     """The picture files of a folder, sorted by name."""
     return sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def thumbnails_of(page: Path) -> set[str]:
+    """The thumbnails that a page of curation shows, by their names beside it."""
+    return set(THUMBNAIL.findall(page.read_text(encoding="utf-8")))
 
 
 def add_files(files: Mapping[str, Path], page: Path) -> None:

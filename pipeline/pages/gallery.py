@@ -26,6 +26,7 @@ class Animal:
     suite: Suite
     credits: Sequence[Mapping[str, str]] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    pages: Sequence[str] = ()  # of curation.html, contact_sheet.html, validation.html those that there are
     validation: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     losses: Sequence[Mapping[str, float]] = ()

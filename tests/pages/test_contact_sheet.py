@@ -54,7 +54,7 @@ def test_only_web_addresses_become_links():
 
 def test_nothing_is_loaded_from_anywhere():
     page = _sheet(row("aa"), never=(refused("p", "not_an_image"),))
-    assert not re.search(r'(src|href)="(?!data:|#|thumbs/|https://example)', page)
+    assert not re.search(r'(src|href)="(?!data:|#|thumbs/|index.html|https://example)', page)
     assert "reason of p." in page and "not_an_image" in page
 
 

@@ -103,7 +103,7 @@ def test_words_from_outside_are_text_and_no_code():
 
 def test_any_number_of_pictures_makes_a_page_of_bounded_size():
     one = verdicts(row("a", author="Ada"), row("b", "wrong_class"))
-    many = pd.concat([one] * 20_000, ignore_index=True)
+    many = one.take([0, 1] * 20_000).reset_index(drop=True)
     place = pd.Series(range(len(many)))
     many = many.assign(
         sha256=place.map("{:064x}".format), map_x=place % 199, map_y=place % 211 * 1.0, hue_deg=place % 360
