@@ -2,7 +2,18 @@
 
 A file is named and read by its first bytes, never by its name. Only the formats of `FORMATS` are opened, nothing is
 decoded before its size is known, and what is broken is a `Rejection` with a stable code, never an exception:
-`empty_file`, `not_an_image`, `unsupported_format`, `too_many_pixels`, `truncated`, `undecodable`.
+
+    empty_file          no byte
+    not_an_image        a web page, a text, a video: no picture by its first bytes
+    unsupported_format  a picture that is not opened here (HEIC, SVG, PSD, ...)
+    too_many_pixels     more than `max_pixels`; not decoded
+    truncated           the end of the file, or of the scans that its pixels need, is missing
+    undecodable         damaged
+    too_much_memory     decoding asked for more than the process may have
+    too_many_frames     an animation of more than `max_frames`
+    broken_frame        an animation whose first frame is sound and a later one damaged or too large
+
+`pipeline.io.decoding` does the same in child processes that may be killed.
 """
 
 from __future__ import annotations
@@ -11,20 +22,39 @@ import io
 import re
 import struct
 import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeVar
 
+import numpy as np
+from isal import isal_zlib
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from pipeline.core.records import Rejection
+from pipeline.io.wholeness import is_whole
+
+T = TypeVar("T")
 
 FORMATS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif"}
+# A phone's JPEG may hold further pictures (Pillow calls it MPO then): a gain map, a depth map; they are never opened.
+STILL = ("JPEG", "BMP")
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 # What Pillow's decoders raise on broken files (its bomb error is no OSError).
 BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, struct.error,
-    MemoryError, Image.DecompressionBombError,
+    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, RuntimeError,
+    AssertionError, struct.error, zlib.error, MemoryError, Image.DecompressionBombError,
 )  # fmt: skip
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 MAX_PROFILE_BYTES = 4 * 2**20  # the largest honest ICC profiles have about two million bytes
+PROFILES_KEPT = 8  # colour transforms; most pictures of a collection share one
+SAME_LEVELS = 2  # a profile that moves no colour further than this is sRGB by another name
+# Between reduction by whole numbers and Lanczos. At 1.5 pictures less than three times too large take Lanczos alone,
+# and larger ones come out within 45 dB of it, in half the time.
+REDUCING_GAP = 1.5
+AVERAGE_FILTER, RGB_8_BIT = 3, (8, 2, 0, 0, 0)
+PNG_LEVEL = 2  # of ISA-L
 BMP_HEADER_BYTES = (12, 16, 40, 52, 56, 64, 108, 124)
 OTHER_IMAGES = {
     "a HEIC picture": rb"....ftyp(heic|heix|hevc|heim|heis|mif1|msf1)",
@@ -75,22 +105,33 @@ def refuse(content: bytes) -> Rejection | None:
     return Rejection("bytes", "not_an_image", f"By its first bytes it is {kind}, not {READABLE}.")
 
 
+@dataclass(frozen=True)
+class Picture:
+    """`image` is upright, in sRGB (mode RGB), its first frame if it moves; `format` is a key of `FORMATS`."""
+
+    image: Image.Image
+    format: str
+    n_frames: int
+
+
 def decode(content: bytes, max_pixels: int) -> Image.Image | Rejection:
     """The first frame of a picture, upright, in sRGB, on white where it was transparent; or why there is none.
 
     The result has mode RGB, the size of the upright picture and no metadata.
     """
-    refused = refuse(content)
-    if refused:
-        return refused
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata that is not used here
-            return _decode(content, max_pixels)
-    except Image.DecompressionBombError:
-        return _too_many("The picture", max_pixels)
-    except BROKEN as error:
-        return _broken(content, error)
+    return refuse(content) or _guarded(content, max_pixels, lambda: _decode(content, max_pixels))
+
+
+def picture(content: bytes, max_pixels: int, max_frames: int) -> Picture | Rejection:
+    """The same, after each of its frames was decoded once."""
+    image = decode(content, max_pixels)
+    if isinstance(image, Rejection):
+        return image
+    form = sniff(content)
+    frames = 1
+    if form not in STILL:
+        frames = _guarded(content, max_pixels, lambda: _count_frames(content, max_pixels, max_frames))
+    return frames if isinstance(frames, Rejection) else Picture(image, form, frames)
 
 
 def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
@@ -99,25 +140,39 @@ def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
     if scale >= 1:
         return image
     size = tuple(max(shorter_side_px, round(side * scale)) for side in image.size)
-    return image.resize(size, Image.Resampling.LANCZOS)
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
 
 
 def png(image: Image.Image) -> bytes:
-    """Lossless, without metadata."""
-    return _encoded(image, "PNG")
+    """Lossless, RGB, without metadata.
+
+    With one filter (each byte less the average of those to its left and above) and ISA-L's deflate it takes a seventh
+    of the time of Pillow's fastest for the same size.
+    """
+    width, height = image.size
+    rows = np.asarray(image.convert("RGB") if image.mode != "RGB" else image).reshape(height, width * 3)
+    left, above = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, 3:], above[1:] = rows[:, :-3], rows[:-1]
+    filtered = np.empty((height, 1 + width * 3), np.uint8)
+    filtered[:, 0] = AVERAGE_FILTER
+    np.subtract(rows, (left & above) + ((left ^ above) >> 1), out=filtered[:, 1:])
+    header = struct.pack(">II5B", width, height, *RGB_8_BIT)
+    chunks = {b"IHDR": header, b"IDAT": isal_zlib.compress(filtered, PNG_LEVEL), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, body) for name, body in chunks.items())
 
 
 def thumbnail(image: Image.Image, side_px: int) -> bytes:
     """A WebP whose longer side is at most `side_px`."""
-    small = image.copy()
-    small.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
-    return _encoded(small, "WEBP", quality=82, method=4)
-
-
-def _encoded(image: Image.Image, form: str, **options: int) -> bytes:
+    scale = min(1.0, side_px / max(image.size))
+    size = tuple(max(1, round(side * scale)) for side in image.size)
     sink = io.BytesIO()
-    image.save(sink, form, **options)
+    # The filter and the effort that are quick: nobody measures anything on a thumbnail.
+    image.resize(size, Image.Resampling.HAMMING).save(sink, "WEBP", quality=82, method=0)
     return sink.getvalue()
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _kind(content: bytes, kinds: dict[str, bytes]) -> str:
@@ -125,59 +180,110 @@ def _kind(content: bytes, kinds: dict[str, bytes]) -> str:
     return next((kind for kind, start in kinds.items() if re.match(start, head, re.IGNORECASE | re.DOTALL)), "")
 
 
+def _guarded(content: bytes, max_pixels: int, work: Callable[[], T]) -> T | Rejection:
+    """What `work` makes of the content, or why the decoder failed."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata that is not used here
+            return work()
+    except Image.DecompressionBombError:
+        return _too_many("The picture", max_pixels)
+    except MemoryError:
+        return too_much_memory()
+    except BROKEN as error:
+        return _broken(content, error)
+
+
+def _open(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content), formats=list(FORMATS))
+
+
 def _decode(content: bytes, max_pixels: int) -> Image.Image | Rejection:
-    image = Image.open(io.BytesIO(content), formats=list(FORMATS))
+    image = _open(content)
     if image.width * image.height > max_pixels:
         return _too_many(f"{image.width} x {image.height} pixels", max_pixels)
-    if not _is_whole(content):
+    if not is_whole(content, sniff(content)):
         return _truncated()
     image.load()
     return _clean(_on_white(_upright(image)))
 
 
+def _count_frames(content: bytes, max_pixels: int, max_frames: int) -> int | Rejection:
+    """How many frames there are, each of them decoded."""
+    image = _open(content)
+    for number in range(1, max_frames + 1):
+        try:
+            image.seek(number)
+        except EOFError:
+            return number
+        except BROKEN as error:
+            return _broken_frame(number, error)
+        problem = _frame_problem(image, max_pixels)
+        if problem:
+            return _broken_frame(number, problem)
+    return _too_many_frames(max_frames)
+
+
+def _frame_problem(image: Image.Image, max_pixels: int) -> BaseException | None:
+    if image.width * image.height > max_pixels:
+        return Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+    try:
+        image.load()
+    except BROKEN as error:
+        return error
+    return None
+
+
+def too_much_memory() -> Rejection:
+    return Rejection("decode", "too_much_memory", "Decoding it needs more memory than curate.decode.memory_mb allows.")
+
+
+def _too_many_frames(max_frames: int) -> Rejection:
+    sentence = f"It is an animation of more than the {max_frames} frames that curate.decode.max_frames allows."
+    return Rejection("decode", "too_many_frames", sentence)
+
+
+def _broken_frame(number: int, error: BaseException) -> Rejection:
+    if isinstance(error, MemoryError):
+        return too_much_memory()
+    sentence = f"Frame {number + 1} of the animation is damaged or too large and cannot be decoded ({_detail(error)})."
+    return Rejection("decode", "broken_frame", sentence)
+
+
 def _too_many(what: str, max_pixels: int) -> Rejection:
-    sentence = f"{what} would need more than the {max_pixels} pixels that curate.decode.max_pixels allows; it was not decoded."
+    sentence = (
+        f"{what} would need more than the {max_pixels} pixels that curate.decode.max_pixels allows; it was not decoded."
+    )
     return Rejection("decode", "too_many_pixels", sentence)
 
 
 def _truncated() -> Rejection:
-    return Rejection("decode", "truncated", "The end of the file is missing; download or copy it again.")
+    return Rejection("decode", "truncated", "A part of the file is missing, mostly its end; download or copy it again.")
 
 
 def _broken(content: bytes, error: BaseException) -> Rejection:
-    if "truncated" in str(error).lower() or not _is_whole(content):
+    if "memory" in str(error).lower():  # a codec's own way to say it
+        return too_much_memory()
+    if "truncated" in str(error).lower() or not is_whole(content, sniff(content)):
         return _truncated()
-    # Pillow names the in-memory file by its address, which would differ from run to run.
-    header = isinstance(error, UnidentifiedImageError)
-    detail = "its header makes no sense" if header else " ".join(str(error).split())[:120] or type(error).__name__
-    return Rejection("decode", "undecodable", f"The file is damaged and cannot be decoded ({detail}).")
+    return Rejection("decode", "undecodable", f"The file is damaged and cannot be decoded ({_detail(error)}).")
 
 
-def _is_whole(content: bytes) -> bool:
-    """False when the mark that ends a file of this format is missing; decoders do not always mind."""
-    form = sniff(content)
-    if form == "JPEG":
-        return content.find(b"\xff\xd9", _scan_start(content)) >= 0
-    if form == "PNG":
-        return b"IEND\xaeB`\x82" in content
-    if form == "WEBP":
-        return int.from_bytes(content[4:8], "little") + 8 <= len(content)
-    return True
-
-
-def _scan_start(content: bytes) -> int:
-    """Where a JPEG's pixels begin: after the segments before it, which may hold a thumbnail with an end of its own."""
-    at = 2
-    while content[at : at + 1] == b"\xff" and content[at + 1 : at + 2] not in (b"\xda", b"\xff", b""):
-        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return at
+def _detail(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        # Pillow names the in-memory file by its address, which would differ from run to run.
+        return "its header makes no sense"
+    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # else it is copied even when there is nothing to turn
+    except MemoryError:
+        raise
     except BROKEN:  # damaged EXIF says nothing about the pixels
-        return image
+        pass
+    return image
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -194,17 +300,32 @@ def _srgb(image: Image.Image) -> Image.Image:
     image = _eight_bit(image)
     profile = image.info.get("icc_profile") or b""
     if image.mode == "LAB":
-        return _converted(image, ImageCms.createProfile("LAB"))
+        return ImageCms.applyTransform(image, _transform(ImageCms.createProfile("LAB"), "LAB"))
     if 0 < len(profile) <= MAX_PROFILE_BYTES:
         try:
-            return _converted(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+            transform = _to_srgb(profile, image.mode)
+            return ImageCms.applyTransform(image, transform) if transform else image
+        except MemoryError:
+            raise
         except (ImageCms.PyCMSError, *BROKEN):  # a damaged or unfitting profile is no reason to drop a picture
-            return image.convert("RGB")
-    return image.convert("RGB")
+            pass
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
-    return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+@lru_cache(PROFILES_KEPT)
+def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From the colours of an ICC profile; None when that would change nothing to speak of."""
+    transform = _transform(ImageCms.ImageCmsProfile(io.BytesIO(profile)), mode)
+    if mode != "RGB":
+        return transform
+    steps = np.linspace(0, 255, 9).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
+    moved = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), transform)).astype(int) - colours
+    return transform if np.abs(moved).max() > SAME_LEVELS else None
+
+
+def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+    return ImageCms.buildTransform(profile, ImageCms.createProfile("sRGB"), mode, "RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
