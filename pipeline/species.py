@@ -41,10 +41,13 @@ def add(
     ServiceError
         When the authorities do not answer.
     ParamsError
-        When the entry cannot be put into params.yaml as it is written.
+        When the entry cannot be put into params.yaml as it is written, or nobody says who asks.
     """
     if not (key or dry_run):
         _refuse(_named(params, name))
+    if not params.collect.contact.strip():  # here, since every authority would say it once more
+        raise ParamsError("collect.contact in params.yaml is empty; the authorities want to know who asks: write an "
+                          "e-mail or web address there")  # fmt: skip
     with Web(params.collect, paths.work) as web, Board([name]) as board:
         taxon = resolve(name, _shown(web.ask, name, board), pbdb_key, gbif_key)
     there = "" if key else _there(params, taxon)
