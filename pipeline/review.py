@@ -30,7 +30,8 @@ def review(params: Params, paths: Paths) -> Report:
     InputError
         When nothing is curated yet, or the reviews so far cannot be read.
     """
-    verdicts, digest = _curated(paths)
+    curated, shown_in = _newest(paths)
+    verdicts, digest = tables.read(curated / "verdicts.parquet"), outputs.read_card(curated)["digest"]
     given = reviews.read(paths.reviews)
     shown = ordered(verdicts).head(SHOWN)
 
@@ -47,7 +48,7 @@ def review(params: Params, paths: Paths) -> Report:
 
     with outputs.fresh_folder(_folder(paths)) as folder:
         names = [f"thumbs/{sha256}.webp" for sha256 in shown["sha256"]]
-        site.add_files({name: paths.curation / name for name in names}, folder)
+        site.add_files({name: shown_in / name for name in names}, folder)
         outputs.write_text(folder / "index.html", page)
     return Report("review", _page_lines(shown, given, paths))
 
@@ -75,13 +76,15 @@ def take_over(params: Params, paths: Paths, file: Path) -> Report:
     return Report("review", _import_lines(ours, together, list(theirs[~known]["sha256"]), file, paths))
 
 
-def _curated(paths: Paths) -> tuple[pd.DataFrame, str]:
-    """The table of verdicts and the digest of the data set."""
-    if not (paths.curated / outputs.CARD).is_file():
-        raise InputError(
-            f"there are no curated pictures of {paths.species} to review; run `paleo curate {paths.species}`"
-        )
-    return tables.read(paths.curated / "verdicts.parquet"), outputs.read_card(paths.curated)["digest"]
+def _newest(paths: Paths) -> tuple[Path, Path]:
+    """Where the table of verdicts and the thumbnails lie: of the curated set, or else of one that was refused."""
+    refused = paths.work / "curate" / paths.species / "refused"  # where nothing was left to train on, people must look
+    for curated, shown_in in ((paths.curated, paths.curation), (refused, refused)):
+        if (curated / outputs.CARD).is_file():
+            return curated, shown_in
+    raise InputError(
+        f"there are no curated pictures of {paths.species} to review; run `paleo curate {paths.species}` first"
+    )
 
 
 def _folder(paths: Paths) -> Path:

@@ -96,6 +96,15 @@ def test_the_same_inputs_give_the_same_page(paths):
     assert (paths.work / "review/sinomacrops/index.html").read_bytes() == page
 
 
+def test_a_set_of_which_nothing_was_kept_can_be_reviewed_too(paths):
+    refused = paths.work / "curate/sinomacrops/refused"
+    refused.parent.mkdir(parents=True)
+    paths.curated.rename(refused)
+    (paths.curation / "thumbs").rename(refused / "thumbs")
+    assert review(PARAMS, paths).lines[0].startswith(".work/review/sinomacrops/index.html: 5 pictures")
+    assert len(list((paths.work / "review/sinomacrops/thumbs").iterdir())) == 5
+
+
 def test_without_a_curated_set_it_says_what_to_run(tmp_path):
     with pytest.raises(InputError, match="run `paleo curate sinomacrops`"):
         review(PARAMS, Paths(tmp_path, "sinomacrops"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-WIDTH, HEIGHT = 480, 190
+WIDTH, HEIGHT = 400, 180
 LEFT, RIGHT, TOP, BOTTOM = 40, 6, 12, 34  # room for the labels
 GAP, COLUMN = 3, 64  # between columns, and how wide one may be
 HUB, RIM = 34, 88  # radii of the hue wheel in a square of 2 x 100
