@@ -61,7 +61,7 @@ def sources(taxon: Resolved) -> tuple[Suggestion, ...]:
 
 def _commons(taxon: Resolved) -> tuple[Suggestion, ...]:
     genus, *epithet = taxon.accepted.split()
-    why = "Commons files a species under its genus: others of it are there too" if epithet else "with subcategories"
+    why = "its genus, with other species of it" if epithet else "with subcategories"
     searched = [taxon.accepted] + ([] if same_name(taxon.name, taxon.accepted) else [taxon.name])
     category = Suggestion({"kind": "commons", "category": genus}, why)
     found = (Suggestion({"kind": "commons", "search": _phrase(name)}, "what no category holds") for name in searched)
@@ -80,7 +80,9 @@ def _openverse(taxon: Resolved) -> Suggestion:
 def _gbif(taxon: Resolved) -> tuple[Suggestion, ...]:
     if taxon.gbif is None:
         return ()
-    why = "observations and specimens" if taxon.extant else "mostly fossils: marked as such, useful as negatives"
+    why = (
+        "mostly fossils: marked as such, useful as negatives" if taxon.extant is False else "observations and specimens"
+    )
     return (Suggestion({"kind": "gbif", "taxon_key": taxon.gbif}, why),)
 
 

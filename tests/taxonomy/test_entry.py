@@ -51,7 +51,8 @@ def test_the_entry_is_commented():
     assert "# mostly fossils: marked as such, useful as negatives\n" in entry
     assert "      # - {kind: phylopic, name: Pteranodon}" in entry
     assert "      # - {kind: inaturalist, taxon_id: 12}" in entry
-    assert all(len(line) <= 120 for line in entry.splitlines())
+    species = render("pteranodon", replace(TAXON, name="Pteranodon longiceps", accepted="Pteranodon longiceps"))
+    assert all(len(line) <= 120 for line in (entry + species).splitlines())
 
 
 def test_not_one_other_byte_of_the_file_changes():
