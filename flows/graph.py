@@ -116,9 +116,14 @@ def _action(node: Any, causes: tuple[str, ...] | None, behind: list[str]) -> tup
     """What becomes of a stage, given its own causes and the stale stages directly before it."""
     if causes is None:
         return ("after", (f"if {_listed(behind)} changes its result",)) if behind else ("cached", ())
-    if not behind and _locked(node) and node.already_cached():
+    if not behind and _restorable(node):
         return "restore", causes
     return "run", causes
+
+
+def _restorable(node: Any) -> bool:
+    """DVC runs a stage that goes on from its own earlier output (`persist`), whatever its cache has."""
+    return _locked(node) and node.already_cached() and not any(out.persist for out in node.outs)
 
 
 def _listed(names: list[str], most: int = 2) -> str:

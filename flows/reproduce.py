@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Literal
 
 from prefect import allow_failure, get_run_logger, task
@@ -18,7 +18,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import graph, procs, project, slots
+from flows import graph, procs, project, slots, validation
 from flows.errors import FlowError, StageFailed, StageInterrupted, Stopped
 from flows.output import Log
 
@@ -80,7 +80,10 @@ def run_stage(stage: graph.Stage, logs: Path, finished: set[str]) -> State[Done]
     blocker = next((name for name in stage.needs if name not in finished), None)
     if blocker:  # of type Failed: for a cancelled one `allow_failure` lets nobody behind it begin, even to say so
         return Failed(name="NotRun", message=f"{blocker} did not finish")
+    began = time()
     state = _attempt(stage, logs)
+    if stage.kind == validation.KIND:
+        validation.publish(stage.species, since=began)
     if state.is_completed():
         finished.add(stage.name)
     return state

@@ -1,0 +1,66 @@
+"""What a validation found, as an artifact of the run: the verdict as a table, and where its page is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact
+
+from flows import embedded
+
+KIND = "validate"  # the stage that writes verdicts
+NAMED = 3  # offenders of each expectation
+_MARKS = re.compile(r"[\\`*_{}\[\]<>|#!&~]")  # names come from the web: they are no markdown
+_STATES = {(True, "stop"): "holds", (True, "warn"): "holds", (False, "warn"): "**warns**", (False, "stop"): "**stops**"}
+
+
+def publish(species: str, since: float) -> None:
+    """Nothing where the stage wrote no verdict after `since` (seconds since the epoch)."""
+    folder = Path("reports/validation") / species
+    verdict = folder / "verdict.json"
+    if not verdict.is_file() or verdict.stat().st_mtime < since:
+        return
+    create_markdown_artifact(
+        markdown(json.loads(verdict.read_text(encoding="utf-8")), folder / "index.html"),
+        key=f"validation-{species.replace('_', '-')}",
+        description=f"Is the data set of {species} fit to train on?",
+    )
+
+
+def markdown(verdict: dict[str, Any], page: Path) -> str:
+    """The verdict in a sentence, the places of its page, and a row per expectation, the failed ones first."""
+    entries = sorted(verdict["expectations"], key=lambda e: (e["success"], e["severity"] != "stop"))
+    rows = [" | ".join(_cells(entry)) for entry in entries]
+    table = ["state | of | expectation | seen", "--- | --- | --- | ---", *rows]
+    pictures = f"{verdict['n_train']} training and {verdict['n_holdout']} held-out pictures"
+    return "\n".join(
+        [f"{_summary(verdict)} {pictures}.", "", f"With the pictures: {_places(verdict, page)}", "", *table]
+    )
+
+
+def _summary(verdict: dict[str, Any]) -> str:
+    warned = f", with {len(verdict['warned'])} of its expectations warning" if verdict["warned"] else ""
+    if verdict["success"]:
+        return f"**Accepted**{warned}:"
+    return f"**Refused** by {len(verdict['stopped'])} of {len(verdict['expectations'])} expectations{warned}:"
+
+
+def _places(verdict: dict[str, Any], page: Path) -> str:
+    """On this machine's disk; in the gallery of a running `paleo up`, which shows what was accepted last."""
+    own = f"[{page}]({page.absolute().as_uri()})"
+    gallery = embedded.addresses().get("gallery")
+    return f"{own}, [in the gallery]({gallery}/{verdict['species']}/validation.html)" if gallery else own
+
+
+def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
+    names = ", ".join(entry["offending"][:NAMED])
+    more = " …" if len(entry["offending"]) > NAMED else ""
+    seen = f"{entry['observed']}: {names}{more}" if names else entry["observed"]
+    return _STATES[entry["success"], entry["severity"]], entry["layer"], _plain(entry["title"]), _plain(seen)
+
+
+def _plain(text: str) -> str:
+    return _MARKS.sub(lambda mark: f"&#{ord(mark[0])};", " ".join(text.split()))
