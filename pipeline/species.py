@@ -45,9 +45,7 @@ def add(
     """
     if not (key or dry_run):
         _refuse(_named(params, name))
-    if not params.collect.contact.strip():  # here, since every authority would say it once more
-        raise ParamsError("collect.contact in params.yaml is empty; the authorities want to know who asks: write an "
-                          "e-mail or web address there")  # fmt: skip
+    _demand_contact(params)
     with Web(params.collect, paths.work) as web, Board([name]) as board:
         taxon = resolve(name, _shown(web.ask, name, board), pbdb_key, gbif_key)
     there = "" if key else _there(params, taxon)
@@ -89,6 +87,13 @@ def _shown(ask: Ask, name: str, board: Board) -> Ask:
         return ask(request)
 
     return asked
+
+
+def _demand_contact(params: Params) -> None:
+    """Said here, since every authority would say it once more."""
+    if not params.collect.contact.strip():
+        raise ParamsError("collect.contact in params.yaml is empty; the authorities want to know who asks: write an "
+                          "e-mail or web address there")  # fmt: skip
 
 
 def _refuse(sentence: str) -> None:

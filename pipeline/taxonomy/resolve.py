@@ -183,25 +183,33 @@ def _option(pair: _Pair, near: Usage) -> str:
 
 def _told(pair: _Pair, ask: Ask) -> Resolved:
     """What the authorities know of the taxon that was found; the Paleobiology Database leads where it knows it."""
-    ours, theirs = (finding.usages[0] if finding.usages else None for finding in pair.both)
-    said, notes = [finding.line for finding in pair.both], [*pair.notes, *_notes(pair, ours, theirs)]
-    if ours and not ours.is_accepted:
-        ours = _try(ask, pbdb.taxon(ours.accepted_key), _only, ours, said)
-        said.insert(1, Finding(pbdb.WHO, pair.name, (ours,)).line)
-    if theirs and not theirs.is_accepted:
-        theirs = _try(ask, gbif.taxon(theirs.accepted_key), gbif.usage, theirs, said)
+    found = _first(pair.pbdb), _first(pair.gbif)
+    said, notes = [finding.line for finding in pair.both], (*pair.notes, *_notes(pair, *found))
+    ours, theirs = _accepted(*found, ask, said)
     lead = ours or theirs
     seen = _try(ask, inaturalist.named(lead.accepted),
                 lambda value: inaturalist.observed(value, lead.accepted, lead.accepted_rank), None, said)  # fmt: skip
+    clade, synonyms = _clade(ours, theirs, ask, said), _synonyms(ours, theirs, lead.accepted, ask, said)
     return Resolved(
-        pair.name, lead.accepted, lead.accepted_rank or lead.rank,
-        clade=_clade(ours, theirs, ask, said),
-        interval_ma=ours.interval_ma if ours else None,
-        synonyms=_synonyms(ours, theirs, lead.accepted, ask, said),
-        pbdb=ours.accepted_key if ours else None,
-        gbif=theirs.accepted_key if theirs else None,
-        observed=seen, extant=_extant(ours, seen), said=tuple(said), notes=tuple(notes),
+        pair.name, lead.accepted, lead.accepted_rank or lead.rank, clade, ours.interval_ma if ours else None, synonyms,
+        pbdb=ours.accepted_key if ours else None, gbif=theirs.accepted_key if theirs else None,
+        observed=seen, extant=_extant(ours, seen), said=tuple(said), notes=notes,
     )  # fmt: skip
+
+
+def _first(finding: Finding) -> Usage | None:
+    return finding.usages[0] if finding.usages else None
+
+
+def _accepted(ours: Usage | None, theirs: Usage | None, ask: Ask, said: list[str]) -> tuple[Usage | None, Usage | None]:
+    """The records of the accepted taxa: age, place and id of a synonym are not theirs."""
+    if ours and not ours.is_accepted:
+        ours = _try(ask, pbdb.taxon(ours.accepted_key), _only, replace(ours, interval_ma=None, extant=None), said)
+        if ours.is_accepted:
+            said.insert(1, Finding(pbdb.WHO, ours.name, (ours,)).line)
+    if theirs and not theirs.is_accepted:
+        theirs = _try(ask, gbif.taxon(theirs.accepted_key), gbif.usage, theirs, said)
+    return ours, theirs
 
 
 def _notes(pair: _Pair, ours: Usage | None, theirs: Usage | None) -> list[str]:

@@ -87,6 +87,15 @@ def test_a_doubtful_species_is_a_wider_taxon_and_says_so():
     assert "(nomen dubium); used Pteranodon (genus), which is wider" in taxon.notes[0]
 
 
+def test_the_age_of_a_synonym_is_not_that_of_the_accepted_taxon():
+    junior = pbdb_record(3, "Ornithostoma ingens", "species", difference="subjective synonym of", accepted_no="38502",
+                         accepted_name="Pteranodon longiceps")  # fmt: skip
+    ask = script({"pbdb Ornithostoma ingens": records(junior), "pbdb txn:38502": ServiceError("single.json is down")})
+    taxon = resolve("Ornithostoma ingens", ask)
+    assert (taxon.accepted, taxon.pbdb, taxon.interval_ma) == ("Pteranodon longiceps", 38502, None)
+    assert "left out: single.json is down" in taxon.said
+
+
 def test_a_higher_rank_never_passes_as_the_taxon():
     with pytest.raises(InputError) as error:
         resolve("Sinomacrops imaginarius", script({"gbif Sinomacrops imaginarius": FAMILY}))
