@@ -59,6 +59,7 @@ class Collecting:
     downloads: Downloads
     board: Board
     skipped: dict[str, str] = field(default_factory=dict)  # by source: why it was not heard to the end
+    silent: list[str] = field(default_factory=list)  # sources that offered nothing at all
     vanished: list[str] = field(default_factory=list)
     tally: dict[str, Counter] = field(default_factory=dict)  # by source: kept, waiting, and every reason
 
@@ -76,7 +77,7 @@ def collect(params: Params, paths: Paths) -> Report:
             paths,
             stack.enter_context(Web(params.collect, paths.work / "http", look=look.name)),
             stack.enter_context(Downloads(paths.work / "downloads", look.name)),
-            stack.enter_context(Board(source.label for source in params.species[paths.species].sources)),
+            stack.enter_context(Board()),
         )
         folder = stack.enter_context(outputs.fresh_folder(paths.raw))
         manifest = _manifest(_rows(run, folder))
@@ -111,6 +112,8 @@ def _offered(run: Collecting, source: Source, folder: Path) -> Iterator[Row]:
             yield _row(candidate, content, run.params.collect.licences, folder)
     except ServiceError as error:
         run.skipped[source.label] = str(error)
+    if not count and source.label not in run.skipped:
+        run.silent.append(source.label)
 
 
 def _walk(run: Collecting, source: Source) -> Iterator[Offer]:
@@ -347,6 +350,7 @@ def _lines(card: dict, run: Collecting) -> tuple[str, ...]:
     dropped = _counts(Counter(card["by_reason"]))
     lines = [f"{first}; not kept: {dropped}" if dropped else first]
     lines += [f"skipped {source}: {why}" for source, why in run.skipped.items()]
+    lines += [f"{source} offered nothing; check its entry in params.yaml" for source in run.silent]
     if run.vanished:
         what = "left the data set" if run.params.collect.drop_vanished else "they stay in the data set"
         lines.append(f"no longer offered: {_named(run.vanished)}; {what}")

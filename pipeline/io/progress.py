@@ -44,16 +44,14 @@ def _lines(items: Iterable[Item], description: str, total: int | None) -> Iterat
 class Board:
     """One bar per name, each with words of its own; in a log a plain line whenever a quarter more is done."""
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._words: dict[str, str] = dict.fromkeys(names, "")
-        self._shown: dict[str, int] = dict.fromkeys(self._words, 0)
-        self._live = _live() if sys.stderr.isatty() and self._words else None
+    def __init__(self) -> None:
+        self._live = _live() if sys.stderr.isatty() else None
         self._tasks: dict[str, TaskID] = {}
+        self._quarters: dict[str, int] = {}
 
     def __enter__(self) -> Board:
         if self._live:
             self._live.start()
-            self._tasks = {name: self._live.add_task(name, total=None, words="waiting") for name in self._words}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,11 +61,11 @@ class Board:
     def show(self, name: str, done: int, total: int | None, words: str) -> None:
         """`total` None: nobody knows yet how many there will be."""
         if self._live:
+            if name not in self._tasks:
+                self._tasks[name] = self._live.add_task(name, total=None, words="")
             self._live.update(self._tasks[name], completed=done, total=total, words=words)
-            return
-        quarter = PLAIN_LINES * done // total if total else 0
-        if words != self._words[name] and total and total >= MANY and quarter > self._shown[name]:
-            self._words[name], self._shown[name] = words, quarter
+        elif total and total >= MANY and (quarter := PLAIN_LINES * done // total) > self._quarters.get(name, 0):
+            self._quarters[name] = quarter
             print(f"{name}: {done} of {total}, {words}", file=sys.stderr, flush=True)
 
 

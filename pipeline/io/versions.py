@@ -73,11 +73,12 @@ def manifest(root: Path, species: str, version: Version) -> pd.DataFrame:
         return tables.read(path)
     from dvc.api import DVCFileSystem  # two seconds, and only an older version needs it
     from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexDirError
 
     try:
         with DVCFileSystem(str(root), rev=version.commit).open(path.relative_to(root).as_posix(), "rb") as stream:
             return pq.read_table(stream).to_pandas()
-    except (DvcException, OSError) as error:
+    except (DvcException, DataIndexDirError, OSError) as error:
         problem = f"the pictures of version {version.name} are in neither DVC's cache nor a remote"
         raise InputError(f"{problem}; get them with `dvc fetch --all-commits`") from error
 
