@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from http.client import responses
 from urllib.parse import urlsplit
 
 import httpcore
@@ -59,8 +60,7 @@ class Reply:
 
     def said(self) -> str:
         """For people: who answered what to which question."""
-        known = self.status in HTTPStatus._value2member_map_
-        phrase = f" ({HTTPStatus(self.status).phrase})" if known else ""
+        phrase = f" ({responses[self.status]})" if self.status in responses else ""
         return f"{self.host} answered {self.status}{phrase} to {self.url.path[:120]}{self._quoted()}"
 
     def _quoted(self) -> str:

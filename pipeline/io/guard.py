@@ -49,7 +49,7 @@ def checked(address: str) -> httpx.URL:
         raise Refused("bad_address", f"{address[:200]!r} {why}")
     if literal := as_literal(name_of(url)):
         demand_public(literal, name_of(url))
-    return url.copy_with(fragment=None)
+    return url.copy_with(fragment=None) if url.fragment else url
 
 
 def name_of(url: httpx.URL) -> str:
