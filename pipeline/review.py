@@ -152,7 +152,8 @@ def _unknown_lines(unknown: Sequence[str], file: Path, paths: Paths) -> list[str
         return []
     names = ", ".join(f"{sha256[:12]}…" for sha256 in unknown[:NAMED])
     more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+    verb = "is" if len(unknown) == 1 else "are"
     return [
-        f"warning: {counted(len(unknown), 'picture')} in {file} {'is' if len(unknown) == 1 else 'are'} not among those "
-        f"collected for {paths.species} and left out: {names}{more}; the others are taken over"
+        f"warning: {counted(len(unknown), 'picture')} in {file} {verb} not among those collected for {paths.species} "
+        f"and {verb} left out: {names}{more}; the others are taken over"
     ]

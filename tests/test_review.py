@@ -19,7 +19,7 @@ PARAMS = fixture.params()
 HEADER = "sha256,verdict,why,who,when\n"
 needs_chromium = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MISSING)
 ROWS = (
-    row("a", clip_margin=0.01), row("b", "wrong_class", clip_margin=-0.02, title='b "quoted", <b>bold</b>'),
+    row("a", clip_margin=0.01, decided_by="review"), row("b", "wrong_class", clip_margin=-0.02, title='b "quoted", <b>bold</b>'),
     row("c", clip_margin=0.03, series="s"), row("d", "duplicate", clip_margin=0.5, series="s"),
     row("e", clip_margin=0.2), row("f", "truncated", width_px=None, height_px=None),
 )  # fmt: skip
@@ -290,7 +290,9 @@ def test_what_is_saved_is_what_the_project_reads(paths, tab, tmp_path):
     review(PARAMS, paths)
     _open(tab, paths)
     assert tab.run("document.getElementById('count').textContent") == "1 of 5 reviewed"
+    assert tab.run("document.getElementById('machine').textContent") == "machine: dropped"
     tab.press("j")
+    assert tab.run("document.getElementById('machine').hidden"), "that verdict is a person's"
     tab.press("k")  # over a verdict whose time is ahead of this clock
     tab.press("s")
     assert "Say who you are first" in tab.run("document.getElementById('unsaved').textContent")

@@ -85,6 +85,7 @@ def _picture(row: Any, larger: str) -> dict[str, Any]:
         "thumb": f"thumbs/{row.sha256}.webp",
         "larger": larger,
         "verdict": row.verdict,
+        "by": row.decided_by,
         "code": row.code,
         "sentence": row.sentence,
         "uncertain": row.uncertain,

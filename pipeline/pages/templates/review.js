@@ -59,7 +59,7 @@ function drawPanel() {
   drawLarge(picture);
   const who = person?.who ? ` by ${person.who}` : "";
   badge(by("person"), person ? `${WORDS[person.verdict]}${who}${person.why ? `: ${person.why}` : ""}` : "", person?.verdict === "keep" ? "good" : "bad");
-  badge(by("machine"), `machine: ${WORDS[picture.verdict]}`, "");
+  badge(by("machine"), picture.by === "review" ? "" : `machine: ${WORDS[picture.verdict]}`, ""); // else it is what a person said
   by("doubt").textContent = picture.uncertain;
   by("sentence").textContent = [picture.sentence, picture.class && `CLIP: ${picture.class} (${picture.margin})`].filter(Boolean).join(" ");
   by("caption").textContent = picture.caption;
