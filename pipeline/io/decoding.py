@@ -1,8 +1,8 @@
 """Pictures from outside, decoded in child processes: none of them can crash, hang or exhaust the stage.
 
-A child reads and decodes one file after another under limits of memory, CPU and pixels, measures the picture and sends
-back what was measured, never the pixels. When it dies or is too slow it is ended and another takes its place; the
-picture it was at is refused. To the codes of `pipeline.io.images` that adds
+A child reads and decodes one file after another under limits of memory, time and pixels, measures the picture and sends
+back what was measured, never the pixels. When it dies (the kernel ends it when its time is up, whatever it is busy
+with) another takes its place, and the picture it was at is refused. To the codes of `pipeline.io.images` that adds
 
     decoder_crashed     the child died
     took_too_long       more than `seconds` of CPU, or `PATIENCE` times that by the clock
@@ -87,6 +87,9 @@ class _Ticket:
     answer: Any = None
     answered: bool = False
 
+    def close(self, answer: Any) -> None:
+        self.answer, self.answered = answer, True
+
 
 def _in_order(crew: _Crew, first: list[Job], todo: Iterator[Job]) -> Iterator[tuple[Any, Any]]:
     window = deque(_Ticket(job) for job in first)
@@ -114,11 +117,8 @@ class _Child:
         theirs.close()
         self.assigned: deque[_Ticket] = deque()
         self.ready = False
-        self.since = 0.0
 
     def give(self, ticket: _Ticket) -> None:
-        if not self.assigned:
-            self.since = time.monotonic()
         self.assigned.append(ticket)
         with suppress(OSError):  # it died; the next look at the pipe tells of what
             self.pipe.send(ticket.job)
@@ -126,10 +126,8 @@ class _Child:
     def hear(self) -> None:
         """Take the next message; EOFError or OSError when the child is dead."""
         message = self.pipe.recv()
-        self.since = time.monotonic()
         if self.ready:
-            ticket = self.assigned.popleft()
-            ticket.answer, ticket.answered = message, True
+            self.assigned.popleft().close(message)
         self.ready = True  # the first message says no more than that
 
     def end(self) -> int:
@@ -149,7 +147,7 @@ class _Crew:
         self.waiting: deque[_Ticket] = deque()
 
     def work(self) -> None:
-        """Hand out what is waiting, wait until something happens, and take it in."""
+        """Hand out what is waiting, wait until a child says something or dies, and take it in."""
         while len(self.children) < self.size:
             self.children.append(_Child(self.limits, self.measure))
         for _ in range(ASSIGNED):
@@ -157,40 +155,25 @@ class _Crew:
                 if self.waiting and child.ready and len(child.assigned) < ASSIGNED:
                     child.give(self.waiting.popleft())
         listening = {child.pipe: child for child in self.children if child.assigned or not child.ready}
-        for pipe in connection.wait(listening, self._seconds_left()):
+        for pipe in connection.wait(listening):
             self._hear(listening[pipe])
-        for child in [child for child in self.children if self._too_slow(child)]:
-            self._replace(child, took_too_long(self.limits.seconds))
 
     def _hear(self, child: _Child) -> None:
         try:
             child.hear()
         except (EOFError, OSError):
             child.process.join()
-            self._replace(child, None)
+            self._replace(child)
 
-    def _replace(self, child: _Child, reason: Rejection | None) -> None:
-        """The ticket it was at is answered with the reason; the others wait again, before all that wait."""
+    def _replace(self, child: _Child) -> None:
+        """The ticket it died of is answered; the others wait again, before all that wait."""
         exit_code = child.end()
         self.children.remove(child)
         if not child.ready:
             raise InputError(f"a decoding process could not start (exit code {exit_code}); what it said stands above")
         if child.assigned:
-            ticket = child.assigned.popleft()
-            ticket.answer, ticket.answered = reason or _death(exit_code, self.limits.seconds), True
+            child.assigned.popleft().close(_death(exit_code, self.limits.seconds))
         self.waiting.extendleft(reversed(child.assigned))
-
-    def _seconds_left(self) -> float | None:
-        """Until the patience with the slowest child ends."""
-        began = [child.since for child in self.children if child.ready and child.assigned]
-        return max(0.0, min(began) + self._patience - time.monotonic()) if began else None
-
-    def _too_slow(self, child: _Child) -> bool:
-        return child.ready and bool(child.assigned) and time.monotonic() - child.since > self._patience
-
-    @property
-    def _patience(self) -> float:
-        return PATIENCE * self.limits.seconds
 
 
 @contextmanager
@@ -213,14 +196,10 @@ def _sigint_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def took_too_long(seconds: int) -> Rejection:
-    sentence = f"Decoding it took more than the {seconds} seconds that curate.decode.seconds allows."
-    return Rejection("decode", "took_too_long", sentence)
-
-
 def _death(exit_code: int, seconds: int) -> Rejection:
-    if exit_code == -signal.SIGXCPU:
-        return took_too_long(seconds)
+    if exit_code in (-signal.SIGXCPU, -signal.SIGALRM):
+        sentence = f"Decoding it took more than the {seconds} seconds that curate.decode.seconds allows."
+        return Rejection("decode", "took_too_long", sentence)
     if exit_code == -signal.SIGKILL:  # not by this process: the system's answer when memory runs out
         return images.too_much_memory()
     return Rejection("decode", "decoder_crashed", f"The decoder crashed on it (exit code {exit_code}).")
@@ -234,7 +213,9 @@ def _serve(pipe: connection.Connection, limits: Decode, measure: Measure) -> Non
         while True:
             job = pipe.recv()
             _allow_seconds(limits.seconds)
-            pipe.send(_answer(job, limits, measure))
+            answer = _answer(job, limits, measure)
+            signal.alarm(0)
+            pipe.send(answer)
     except (EOFError, BrokenPipeError):  # the parent is gone
         return
     except Exception as error:
@@ -277,7 +258,8 @@ def _limit(what: int, most: int) -> None:
 
 
 def _allow_seconds(seconds: int) -> None:
-    """Of CPU from now on; the kernel ends the process when they are used up."""
+    """Of CPU from now on, and more by the clock; the kernel ends the process when they are used up."""
+    signal.alarm(PATIENCE * seconds)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     most = math.ceil(time.process_time()) + seconds
     resource.setrlimit(resource.RLIMIT_CPU, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
