@@ -19,7 +19,7 @@ from pipeline.core.records import Rejection, Report
 from pipeline.io import outputs, site
 from pipeline.io.results import Results, results
 from pipeline.pages import counted
-from pipeline.pages.credits import credit, credits_file
+from pipeline.pages.credits import credit, credits_file, site_credits
 from pipeline.pages.external import match
 from pipeline.pages.gallery import Animal, overview_page, species_page
 from pipeline.pages.suite import Outside, Sampled, prompts_of, suite
@@ -41,6 +41,9 @@ def gallery(params: Params, paths: Paths) -> Report:
         for animal in animals:
             outputs.write_text(folder / animal.key / "index.html", species_page(params.gallery.title, animal))
         outputs.write_text(folder / "index.html", overview_page(params.gallery.title, animals))
+        cites_pbdb = any(species.taxon and species.taxon.pbdb for species in params.species.values())
+        credits = [(animal.name, animal.credits) for animal in animals if animal.credits]
+        outputs.write_text(folder / "CREDITS.md", site_credits(credits, cites_pbdb=cites_pbdb))
         outputs.write_card(folder, stage="gallery", species=list(params.species))
     return Report("gallery", _lines(animals, paths), {})
 

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.pages import counted
 
 MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~])")
+PBDB = "Names, ranks and ages are from [The Paleobiology Database](<https://paleobiodb.org>), CC BY 4.0."
 SPLIT_WORDS = {"train": "trained on", "holdout": "held out"}
 
 
@@ -58,14 +59,14 @@ def collection_credits(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def site_credits(animals: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    """CREDITS.md of the whole site: the entries of `credit` by the name of the animal."""
-    every = [entry for entries in animals.values() for entry in entries]
+def site_credits(animals: Sequence[tuple[str, Sequence[Mapping[str, str]]]], *, cites_pbdb: bool) -> str:
+    """CREDITS.md of the whole site: each animal's name with its entries of `credit`."""
+    every = [entry for _, entries in animals for entry in entries]
     counts = ", ".join(f"{number} {licence}" for licence, number in licence_counts(every).items())
     lines = ["# Pictures on this site", "", f"{counted(len(every), 'picture')}: {counts or 'none'}.", ""]
-    for name, entries in animals.items():
+    for name, entries in animals:
         lines += [f"## {_escaped(name)}", "", *map(_line, entries), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(["## Taxa", "", PBDB, ""] if cites_pbdb else [])])
 
 
 def _collected(row: Mapping[str, Any]) -> str:
