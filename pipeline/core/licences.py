@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-PORTED = re.compile(r"-[A-Z]{2}$", re.IGNORECASE)  # CC-BY-SA-3.0-DE: the same freedoms in words of one country's law
+PORTED = re.compile(r"-([A-Z]{2}|IGO)$", re.IGNORECASE)  # CC-BY-SA-3.0-DE: the same freedoms in words of other law
 
 
 def unported(licence: str) -> str:
