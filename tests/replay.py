@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,9 +129,10 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def replay(routes: dict[str, Any]) -> Iterator[Replay]:
+def replay(routes: dict[str, Any], tls: ssl.SSLContext | None = None) -> Iterator[Replay]:
     """A server on a free port of 127.0.0.1 for as long as the block runs; `routes` may change meanwhile."""
     server = _Server(("127.0.0.1", 0), Exchange)
+    server.socket = tls.wrap_socket(server.socket, server_side=True) if tls else server.socket
     server.replay = Replay(f"http://127.0.0.1:{server.server_address[1]}", routes)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

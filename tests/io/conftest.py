@@ -1,0 +1,33 @@
+"""A server on loopback and clients of it."""
+
+import pytest
+
+from pipeline.io.http import Web
+from tests.replay import replay
+from tests.web import PICTURE, Clock, collecting
+
+
+@pytest.fixture
+def server():
+    with replay({"a.example/x.jpg": PICTURE, "a.example/q": {"results": [1, 2]}}) as running:
+        yield running
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def open_web(server, clock, tmp_path):
+    """Open a Web on the server: the folder is the same every time, the keywords change params."""
+    opened = []
+
+    def start(look: str = "look-1", hosts: dict | None = None, contact: str = "jane@example.org", **download) -> Web:
+        collect = collecting(server.url, hosts, contact, **download)
+        opened.append(Web(collect, tmp_path / "http", look=look, now=clock, sleep=clock.sleep))
+        return opened[-1]
+
+    yield start
+    for web in opened:
+        web.__exit__()
