@@ -92,7 +92,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _flows(commands)
     for stage in STAGES:
-        _command(commands, stage, HELP[stage], _run_stage).add_argument("species", help="its key in params.yaml")
+        command = _command(commands, stage, HELP[stage], _run_stage)
+        command.add_argument("species", help="its key in params.yaml")
+        if stage == "curate":
+            told = "precision, recall and confusion of the stored scores against data/reviews; nothing is changed"
+            command.add_argument("--calibrate", action="store_true", help=told)
     _command(commands, "gallery", "build the static pages under site/", _run_gallery)
     _effects(commands)
     return top
@@ -201,7 +205,8 @@ def _run_stage(args: argparse.Namespace):
     params, paths = _project(args, args.species)
     if args.dry_run:
         return _show(args.command, params, paths)
-    return getattr(importlib.import_module(f"pipeline.{args.command}"), args.command)(params, paths)
+    function = "calibrate" if getattr(args, "calibrate", False) else args.command
+    return getattr(importlib.import_module(f"pipeline.{args.command}"), function)(params, paths)
 
 
 def _run_gallery(args: argparse.Namespace):

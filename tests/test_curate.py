@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from pipeline import collect as collecting
 from pipeline import curate as stage
@@ -11,10 +11,13 @@ from pipeline.core import params as params_module
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_tree
 from pipeline.core.paths import Paths
-from pipeline.io import outputs
+from pipeline.curation import CHECKS
+from pipeline.curation.verdicts import COLUMNS, recompute
+from pipeline.io import outputs, pictures, reviews, tables
 from pipeline.sources import synthetic
 from tests.pictures import encoded, scene
 from tests.project import ROOT, edit_params
+from tests.tiny_captioner import write_captioner
 from tests.tiny_clip import write_clip
 
 TINY = ROOT / "pipeline/assets/tiny"
@@ -47,6 +50,12 @@ def _verdicts(paths: Paths) -> pd.DataFrame:
     return pd.read_parquet(paths.curated / "verdicts.parquet").set_index("source_id")
 
 
+def _on_a_page(image: Image.Image) -> Image.Image:
+    page = Image.new("RGB", (400, 300), "white")
+    page.paste(image, (50, 60))
+    return page
+
+
 @pytest.fixture
 def mixed(project) -> Path:
     """Six good pictures and one of each thing that curation finds without CLIP."""
@@ -57,7 +66,8 @@ def mixed(project) -> Path:
         cut=encoded(scene(7), "JPEG")[:3000],
         mirrored=encoded(ImageOps.mirror(scene(2)).resize((200, 150)), "JPEG"),
         soft=encoded(scene(8, (48, 48)).resize((300, 300), Image.Resampling.BICUBIC)),
-        tiny=encoded(scene(9, (90, 90))),
+        strip=encoded(scene(10, (600, 100))),
+        tiny=encoded(_on_a_page(scene(9, (90, 90)))),
     )
     edit_params(project, {"curate": {"decode": {"max_pixels": 2_000_000}}})
     return project
@@ -69,13 +79,15 @@ def test_every_stored_picture_gets_a_verdict(mixed):
     assert verdicts.loc[[f"good{seed}" for seed in range(6)], "verdict"].eq("keep").all()
     dropped = verdicts[verdicts["verdict"] == "drop"]
     assert dropped["code"].to_dict() == {
-        "bomb": "too_many_pixels", "cut": "truncated", "mirrored": "duplicate", "soft": "blurred", "tiny": "too_small",
+        "bomb": "too_many_pixels", "cut": "truncated", "mirrored": "duplicate", "soft": "blurred",
+        "strip": "bad_aspect", "tiny": "too_small",
     }  # fmt: skip
     assert verdicts["sentence"].ne("").all() and verdicts.loc["tiny", "score"] == 90
     assert "A mirrored copy of 'good2', which is larger" in verdicts.loc["mirrored", "sentence"]
     assert verdicts.loc["mirrored", "group"] == verdicts.loc["good2", "group"] == verdicts.loc["good2", "sha256"][:16]
     assert pd.isna(verdicts.loc["cut", "width_px"]) and verdicts.loc["cut", "phash"] == ""
-    assert report.lines[0].startswith("curate dodo: 5 to train on, 1 held out, 5 dropped (1 blurred, 1 duplicate")
+    assert report.lines[0].startswith("curate dodo: 5 to train on, 1 held out, 6 dropped (1 bad_aspect, 1 blurred")
+    assert report.lines[0].endswith("see reports/curation/dodo/index.html")
 
 
 def test_the_output_is_an_imagefolder_with_all_that_is_documented(mixed):
@@ -88,20 +100,28 @@ def test_the_output_is_an_imagefolder_with_all_that_is_documented(mixed):
         assert row["file_name"] == f"{row['split']}/{row['sha256'][:16]}.png"
         with Image.open(paths.curated / row["file_name"]) as image:
             assert (image.mode, image.size) == ("RGB", (row["width_px"], row["height_px"]))
-    decoded = _verdicts(paths).query("pixel_sha256 != ''")
-    assert {path.stem for path in paths.curated.glob("thumbs/*.webp")} == set(decoded["sha256"])
     card = outputs.read_card(paths.curated)
-    assert (card["n_train"], card["n_holdout"], card["n_dropped"], card["by_code"]["kept"]) == (5, 1, 5, 6)
-    page = (paths.curated / "contact_sheet.html").read_text()
-    assert "<i>Raphus cucullatus</i>" in page and page.count("<figure>") == 11
+    assert (card["n_train"], card["n_holdout"], card["n_dropped"], card["by_code"]["kept"]) == (5, 1, 6, 6)
+
+
+def test_what_people_look_at_is_an_output_of_its_own(mixed):
+    _, paths = _curate(mixed)
+    decoded = _verdicts(paths).query("pixel_sha256 != ''")
+    assert {path.stem for path in paths.curation.glob("thumbs/*.webp")} == set(decoded["sha256"])
+    page = (paths.curation / "contact_sheet.html").read_text()
+    assert "<i>Raphus cucullatus</i>" in page and page.count("<figure>") == 12
+    assert page.count('src="thumbs/') == len(decoded) == 10
+    assert "Raphus cucullatus" in (paths.curation / "index.html").read_text()
+    assert outputs.read_card(paths.curation)["digest"] == outputs.read_card(paths.curated)["digest"]
 
 
 def test_the_same_input_gives_the_same_bytes(mixed):
     _, paths = _curate(mixed)
-    first = digest_tree(paths.curated)  # over the names and bytes of every file
-    shutil.rmtree(paths.curated)
+    first = [digest_tree(folder) for folder in (paths.curated, paths.curation)]  # over the names and bytes of all files
+    for folder in (paths.curated, paths.curation, paths.work):
+        shutil.rmtree(folder)
     _curate(mixed)
-    assert digest_tree(paths.curated) == first
+    assert [digest_tree(folder) for folder in (paths.curated, paths.curation)] == first
 
 
 def test_raw_pictures_are_never_touched(mixed):
@@ -120,6 +140,18 @@ def test_pictures_are_reduced_and_captions_never_empty(project):
         assert image.size == (400, 300)
     assert verdicts.loc["a", ["width_px", "height_px"]].to_list() == [1600, 1200]
     assert verdicts["caption"].to_dict() == {"a": "a dodo at rest", "b": "a picture of Raphus cucullatus, a bird"}
+
+
+def test_a_captioning_model_speaks_for_pictures_that_bring_no_words(project):
+    write_captioner(project / "blip")
+    _put(project, a=encoded(scene(1)), b=encoded(scene(2)), tiny=encoded(scene(3, (40, 40))))
+    (project / "pictures/a.txt").write_text("a dodo at rest")
+    _, paths = _curate(project, curate={"captioner": "blip"})
+    captions = _verdicts(paths)["caption"]
+    assert captions["a"] == "a dodo at rest" and captions["tiny"] == "Raphus cucullatus"
+    assert captions["b"] not in ("", "Raphus cucullatus")
+    with pytest.raises(InputError, match="'nowhere' is not there; download it or empty `curate.captioner`"):
+        _curate(project, curate={"captioner": "nowhere"})
 
 
 def test_the_digest_follows_what_is_trained_on(project):
@@ -158,8 +190,11 @@ def test_when_nothing_is_left_the_message_says_why_and_the_sheet_can_be_seen(pro
     _put(project, a=encoded(scene(1)), b=encoded(scene(2).filter(ImageFilter.GaussianBlur(9))))
     with pytest.raises(InputError, match="of 2 it dropped 1 blurred, 1 wrong_class.*`trusted: true`.*_sheet.html"):
         _curate(project, trusted=False, base={"clip": "clip"}, curate={"min_class_margin": 2.0})
-    assert "wrong_class" in (project / ".work/curate/dodo/contact_sheet.html").read_text()
-    assert not (project / "data/curated/dodo").exists()
+    aside = project / ".work/curate/dodo/refused"
+    assert "wrong_class" in (aside / "contact_sheet.html").read_text()
+    assert set(pd.read_parquet(aside / "verdicts.parquet")["code"]) == {"blurred", "wrong_class"}
+    assert len(list(aside.glob("thumbs/*.webp"))) == 2 and (aside / "card.json").is_file()
+    assert not (project / "data/curated/dodo").exists() and not (project / "reports/curation/dodo").exists()
 
 
 def _break_weights(clip: Path) -> None:
@@ -180,6 +215,169 @@ def test_a_clip_that_is_not_there_is_one_sentence(project, spoil, says):
     _put(project, a=encoded(scene(1)))
     with pytest.raises(InputError, match=says):
         _curate(project, trusted=False, base={"clip": "clip"})
+
+
+@pytest.fixture
+def asked(project) -> Path:
+    """Eight pictures, a copy and a small one, none of them trusted; the tiny CLIP lets some pass."""
+    write_clip(project / "clip")
+    _put(project, **{f"picture{seed}": encoded(scene(seed)) for seed in range(8)})
+    _put(project, copy=encoded(scene(0).resize((200, 150))), small=encoded(scene(9, (60, 60))))
+    edit_params(project, {"base": {"clip": "clip"}, "curate": {"min_class_margin": -2.0}})
+    return project
+
+
+def _recomputed(paths: Paths, **changed) -> pd.DataFrame:
+    params = params_module.load(paths.params)
+    scores = tables.read(paths.curated / "scores.parquet")
+    curate = params.curate.model_copy(update=changed)
+    return recompute(scores, reviews.read(paths.reviews), curate, params.seed, CHECKS)
+
+
+def _review(project: Path, paths: Paths, **verdicts: str) -> None:
+    table = _verdicts(paths)
+    rows = [(table.loc[name, "sha256"], verdict, "", "Ada", "2026-03-01") for name, verdict in verdicts.items()]
+    reviews.write(paths.reviews, pd.DataFrame(rows, columns=reviews.COLUMNS, dtype="str"))
+
+
+def test_every_verdict_can_be_recomputed_from_stored_scores(asked):
+    _, paths = _curate(asked, trusted=False)
+    _review(asked, paths, picture3="drop", small="keep")
+    _curate(asked, trusted=False)
+    stored = tables.read(paths.curated / "verdicts.parquet")
+    again = _recomputed(paths)
+    pd.testing.assert_frame_equal(again, stored[list(COLUMNS)].astype(COLUMNS))
+    assert dict(stored["code"].value_counts()) == {"kept": 8, "duplicate": 1, "reviewed": 1}
+
+
+def test_another_threshold_gives_other_verdicts_from_the_same_scores(asked):
+    _, paths = _curate(asked, trusted=False)
+    margins = tables.read(paths.curated / "verdicts.parquet")["clip_margin"].dropna()
+    middle = float(margins.median())
+    again = _recomputed(paths, min_class_margin=middle, min_side_px=10)
+    _curate(asked, trusted=False, curate={"min_class_margin": middle, "min_side_px": 10})
+    stored = tables.read(paths.curated / "verdicts.parquet")
+    assert again["code"].tolist() == stored["code"].tolist()
+    assert {"wrong_class", "kept"} <= set(again["code"]) and "too_small" not in set(again["code"])
+
+
+def test_a_changed_threshold_looks_at_no_picture_again(asked, monkeypatch):
+    _curate(asked, trusted=False)
+
+    def never(*args, **kwargs):
+        raise AssertionError("looked again")
+
+    monkeypatch.setattr(stage, "decoded", lambda jobs, *rest: never() if jobs else iter(()))
+    monkeypatch.setattr(pictures, "opened", never)
+    report, _ = _curate(asked, trusted=False, curate={"min_side_px": 70})
+    assert "1 too_small" in report.lines[0]
+
+
+def test_a_damaged_or_lost_picture_of_an_earlier_run_is_made_again(asked):
+    _, paths = _curate(asked, trusted=False)
+    first = digest_tree(paths.curated)
+    work = sorted((asked / ".work/curate/dodo").rglob("*.png"))
+    work[0].write_bytes(b"damaged")
+    work[1].with_suffix(".json").unlink()
+    _curate(asked, trusted=False)
+    assert digest_tree(paths.curated) == first
+
+
+def test_what_was_kept_of_earlier_runs_changes_no_byte(asked):
+    lacking = (asked / "pictures/picture5").read_bytes()
+    (asked / "pictures/picture5").unlink()
+    _curate(asked, trusted=False)
+    _put(asked, picture5=lacking)
+    _, paths = _curate(asked, trusted=False)  # all but one from .work
+    first = digest_tree(paths.curated)
+    shutil.rmtree(paths.work / "curate")
+    _curate(asked, trusted=False)
+    assert digest_tree(paths.curated) == first
+
+
+def test_people_outrank_every_score_and_it_is_said(asked):
+    _, paths = _curate(asked, trusted=False)
+    _review(asked, paths, picture1="drop", small="keep")
+    report, _ = _curate(asked, trusted=False)
+    table = _verdicts(paths)
+    assert table.loc["picture1", ["verdict", "code", "sentence"]].tolist() == ["drop", "reviewed", "Ada dropped it."]
+    assert table.loc["small", ["verdict", "decided_by", "label"]].tolist() == ["keep", "review", "keep"]
+    assert "2 pictures judged by people (data/reviews/dodo.csv)" in report.lines
+
+
+def test_a_review_of_pictures_that_are_not_there_is_a_warning(project):
+    _put(project, a=encoded(scene(1)), b=encoded(scene(2)))
+    _, paths = _curate(project)
+    rows = [("e" * 64, "drop", "", "", ""), (_verdicts(paths).loc["a", "sha256"], "keep", "", "", "")]
+    reviews.write(paths.reviews, pd.DataFrame(rows, columns=reviews.COLUMNS, dtype="str"))
+    report, _ = _curate(project)
+    assert report.lines[-1].startswith("warning: data/reviews/dodo.csv judges 1 picture that this collection")
+    assert f"({'e' * 16})" in report.lines[-1]
+
+
+def test_a_review_that_is_no_table_is_one_sentence(project):
+    _put(project, a=encoded(scene(1)))
+    (project / "data/reviews").mkdir(parents=True)
+    (project / "data/reviews/dodo.csv").write_text(f"sha256,verdict,why,who,when\n{'a' * 64},maybe,,,\n")
+    with pytest.raises(InputError, match="dodo.csv, line 2: the verdict is 'maybe'"):
+        _curate(project)
+
+
+def test_what_its_source_calls_a_specimen_is_dropped(project):
+    _put(project, a=encoded(scene(1)), b=encoded(scene(2)), c=encoded(scene(3)))
+    _, paths = _curate(project)
+    manifest = tables.read(paths.raw / "manifest.parquet")
+    manifest.loc[manifest["source_id"] == "b", "shows"] = "specimen"
+    tables.write(paths.raw / "manifest.parquet", manifest)
+    stage.curate(params_module.load(paths.params), paths)
+    assert _verdicts(paths)["code"].to_dict() == {"a": "kept", "b": "specimen", "c": "kept"}
+
+
+def test_a_collection_of_an_earlier_version_is_still_read(project):
+    _put(project, a=encoded(scene(1)), b=encoded(scene(2)))
+    _, paths = _curate(project)
+    table = _verdicts(paths)
+    tables.write(paths.raw / "manifest.parquet", tables.read(paths.raw / "manifest.parquet").drop(columns=["shows"]))
+    stage.curate(params_module.load(paths.params), paths)
+    assert _verdicts(paths)["file_name"].equals(table["file_name"])
+
+
+def test_labels_teach_what_prompts_do_not_say(asked):
+    """Pictures of one colour to keep, of another to drop: a CLIP that sees colours learns it from a few."""
+    tint = {"red": (255, 60, 60), "blue": (60, 60, 255)}
+    for name, colour in tint.items():
+        tinted = {f"{name}{seed}": ImageChops.multiply(scene(seed), Image.new("RGB", (256, 192), colour))
+                  for seed in range(20, 28)}  # fmt: skip
+        _put(asked, **{key: encoded(image) for key, image in tinted.items()})
+    _, paths = _curate(asked, trusted=False)
+    labels = {f"red{n}": "keep" for n in range(20, 24)} | {f"blue{n}": "drop" for n in range(20, 24)}
+    _review(asked, paths, **labels)
+    report, _ = _curate(asked, trusted=False, curate={"few_shot_labels": 4, "series": {"cosine": 1.0}})
+    table = _verdicts(paths)
+    others = table.loc[[f"{name}{n}" for name in tint for n in range(24, 28)]]
+    assert others["code"].tolist() == ["kept"] * 4 + ["wrong_class"] * 4
+    assert others["decided_by"].eq("few-shot").all()
+    assert table.loc[list(labels), "decided_by"].eq("review").all()
+
+
+def test_calibrating_prints_how_good_the_scores_are_and_changes_nothing(asked):
+    _, paths = _curate(asked, trusted=False)
+    params = params_module.load(paths.params)
+    assert "make labels with `paleo review dodo`" in stage.calibrate(params, paths).lines[0]
+    _review(asked, paths, picture1="drop", picture2="keep", picture4="keep", small="keep", copy="drop")
+    before = digest_tree(paths.root)
+    report = stage.calibrate(params, paths)
+    assert digest_tree(paths.root) == before
+    assert "3 to keep and 2 to drop" in report.lines[0]
+    assert report.lines[1] == "precision 66.7 %, recall 66.7 %"  # picture1 is kept, small is not
+    text = "\n".join(report.lines)
+    assert "too_small" in text and "duplicate" in text and "the highest F1 is at" in text
+
+
+def test_calibrating_before_curating_says_what_to_run(project):
+    params = params_module.load(project / "params.yaml")
+    with pytest.raises(InputError, match="scores.parquet is missing; run the stage that writes it"):
+        stage.calibrate(params, Paths(project, "sinomacrops"))
 
 
 def test_without_a_collection_it_says_what_to_run(project):

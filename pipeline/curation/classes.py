@@ -1,50 +1,79 @@
-"""What does it show? Zero-shot CLIP between competing classes: an absolute cosine says little, the race says much."""
+"""What does it show? Zero-shot CLIP between competing classes: an absolute cosine says little, the race says much.
+
+Where people have labelled enough pictures, what was learnt from them (`few_shot`) decides in place of the prompts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-
 import numpy as np
+import pandas as pd
 
+from pipeline.core.params import Curate
 from pipeline.core.records import Rejection
-from pipeline.curation.looks import Embed, Findings, Look, Task
+from pipeline.curation.findings import Findings, rows
+
+PREFIX = "cosine:"  # of the columns with a picture's cosine to each class
+CLOSE_MARGIN = 0.01  # cosine; a race decided by less is one for people to look at
+SURE = 0.5  # probability from which on the few-shot head keeps a picture
+UNSURE = (0.3, 0.7)  # probabilities between which people should look
 
 
-def check(looks: Sequence[Look], alive: Set[str], task: Task) -> Findings:
+def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
     """Drop as `wrong_class` when the best class to keep does not lead the best other class by `min_class_margin`.
 
-    The score is that lead, in cosine. Pictures of a trusted source are not asked; neither is anything when no class
-    competes (`classes` or `keep_classes` empty, or all of them kept).
+    The score is that lead, in cosine, or the few-shot probability where there is one. Pictures of a trusted source
+    were not asked; neither was anything when no class competes.
     """
-    asked = [look for look in looks if look.sha256 in alive and not look.trusted]
-    praise = {look.sha256: "Chosen by hand, so what it shows was not asked." for look in looks if look.trusted}
-    names = list(task.classes)
-    kept = [name for name in names if name in task.params.keep_classes]
-    if not asked or not kept or len(kept) == len(names):
-        return Findings(praise=praise)
-    cosines = task.embed_images([look.image for look in asked]) @ class_rows(task.classes, task.embed_texts).T
-    return _findings(asked, cosines, names, task, praise)
-
-
-def class_rows(classes: Mapping[str, Sequence[str]], embed_texts: Embed) -> np.ndarray:
-    """One unit row (k, d) per class: the mean direction of its prompts."""
-    means = np.stack([embed_texts(list(prompts)).mean(axis=0) for prompts in classes.values()])
-    return means / np.linalg.norm(means, axis=1, keepdims=True)
-
-
-def _findings(asked: list[Look], cosines: np.ndarray, names: list[str], task: Task, praise: dict) -> Findings:
-    """cosines (n, k) -> who leads in each of the n races."""
-    findings = Findings(praise=dict(praise))
-    ours = np.isin(names, task.params.keep_classes)
-    for look, row in zip(asked, cosines):
-        friend, rival = (names[int(np.where(side, row, -np.inf).argmax())] for side in (ours, ~ours))
-        margin = round(float(row[ours].max() - row[~ours].max()), 4)
-        findings.notes[look.sha256] = {"clip_class": friend if margin >= 0 else rival, "clip_margin": margin}
-        if margin < task.params.min_class_margin:
-            findings.drops[look.sha256] = _rejection(friend, rival, margin, task.params.min_class_margin)
-        else:
-            findings.praise[look.sha256] = _praise(friend, rival, margin)
+    names, margin, friend, rival = race(scores, params)
+    columns = {"clip_class": np.where(margin >= 0, friend, rival), "clip_margin": margin}
+    columns["clip_class"] = np.where(np.isnan(margin), "", columns["clip_class"]).astype(object)
+    findings = Findings(columns=columns)
+    for row in rows(alive & scores["trusted"].to_numpy(dtype=bool)):
+        findings.praise[row] = "Chosen by hand, so what it shows was not asked."
+    learnt = scores["few_shot"].to_numpy(dtype=float)
+    for row in rows(alive & ~np.isnan(learnt)):
+        _by_labels(findings, row, float(learnt[row]))
+    for row in rows(alive & np.isnan(learnt) & ~np.isnan(margin)):
+        _by_race(findings, row, float(margin[row]), friend[row], rival[row], params.min_class_margin)
     return findings
+
+
+def competing(params: Curate) -> bool:
+    """Whether there is anything to ask: a class to keep and one that is not."""
+    return bool(params.keep_classes) and len(params.keep_classes) < len(params.classes)
+
+
+def race(scores: pd.DataFrame, params: Curate) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """Classes; for each of the n pictures the lead of the best class to keep (NaN: not asked), it, and its rival."""
+    names = [column.removeprefix(PREFIX) for column in scores.columns if column.startswith(PREFIX)]
+    ours, nobody = np.isin(names, params.keep_classes), np.full(len(scores), "", dtype=object)
+    if not ours.any() or ours.all():
+        return names, np.full(len(scores), np.nan), nobody, nobody
+    cosines = scores[[PREFIX + name for name in names]].to_numpy(dtype=float)
+    labels = np.array(names, dtype=object)
+    leaders = [labels[side][np.nan_to_num(cosines[:, side]).argmax(axis=1)] for side in (ours, ~ours)]
+    margin = np.round(cosines[:, ours].max(axis=1) - cosines[:, ~ours].max(axis=1), 4)
+    return names, margin, *leaders
+
+
+def _by_race(findings: Findings, row: int, margin: float, friend: str, rival: str, least: float) -> None:
+    if margin < least:
+        findings.drops[row] = _rejection(friend, rival, margin, least)
+    else:
+        findings.praise[row] = _praise(friend, rival, margin)
+    if abs(margin - least) < CLOSE_MARGIN:
+        findings.doubts[row] = f"It was a close race between {friend} and {rival}."
+
+
+def _by_labels(findings: Findings, row: int, probability: float) -> None:
+    told = f"what people labelled makes it one to keep with a probability of {probability:.2f}"
+    if probability < SURE:
+        sentence = f"It is unlike the pictures that people kept: {told}."
+        findings.drops[row] = Rejection("classes", "wrong_class", sentence, round(probability, 4))
+    else:
+        findings.praise[row] = f"It is like the pictures that people kept: {told}."
+    if UNSURE[0] < probability < UNSURE[1]:
+        findings.doubts[row] = f"Labels of people leave it open (probability {probability:.2f})."
 
 
 def _praise(friend: str, rival: str, margin: float) -> str:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import imagehash
 from PIL import Image, ImageOps
 
-HASHED_PX = 256  # the hashes reduce to 32 px and 9 px; going there from a full photograph costs without telling more
-
 
 @dataclass(frozen=True)
 class Hashes:
@@ -20,11 +18,10 @@ class Hashes:
     mirrored_dhash: int
 
 
-def of(image: Image.Image) -> Hashes:
-    small = image.convert("L")
-    small.thumbnail((HASHED_PX, HASHED_PX), Image.Resampling.LANCZOS)
-    mirrored = ImageOps.mirror(small)
-    return Hashes(_bits(imagehash.phash(small)), _bits(imagehash.dhash(small)),
+def of(grey: Image.Image) -> Hashes:
+    """Of a grey picture (mode L); the hashes reduce it to 32 px and 9 px, so a small one tells as much."""
+    mirrored = ImageOps.mirror(grey)
+    return Hashes(_bits(imagehash.phash(grey)), _bits(imagehash.dhash(grey)),
                   _bits(imagehash.phash(mirrored)), _bits(imagehash.dhash(mirrored)))  # fmt: skip
 
 

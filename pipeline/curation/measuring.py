@@ -1,28 +1,69 @@
-"""From pixels to a `Look`: everything that checks need is measured once."""
+"""From pixels to numbers: everything that verdicts are made of is measured once, where the picture is decoded."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from pipeline.curation import hashes, sharpness
-from pipeline.curation.looks import Look
+from pipeline.curation import borders, detail, hashes
+
+MEASURED_PX = 256  # shorter side; at one size a number means the same for large and small files
+COLOURS_PX = 32  # mean colours need no more
+
+Shrink = Callable[[Image.Image, int], Image.Image]  # to a shorter side in px; a smaller picture stays as it is
 
 
-def look_at(sha256: str, name: str, original: Image.Image, reduced: Image.Image, trusted: bool = False) -> Look:
-    """Measure an upright RGB picture; `reduced` is what stays in memory."""
-    return Look(
-        sha256=sha256,
-        name=name,
-        image=reduced,
-        width_px=original.width,
-        height_px=original.height,
-        sharpness=round(sharpness.measure(original), 2),
-        pixel_sha256=pixel_sha256(original),
-        hashes=hashes.of(original),
-        trusted=trusted,
-    )
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """One picture, upright and without plain borders: sizes in px, sharpness in squared grey levels, entropy in bits.
+
+    `detail_px` is the least shorter side that would hold what it shows; `hue_deg` (0 is red), `saturation` and
+    `lightness` (0..1) are those of its mean colour. Hashes are 16 hexadecimal digits, as seen and mirrored.
+    """
+
+    width_px: int
+    height_px: int
+    format: str
+    frames: int
+    sharpness: float
+    entropy_bits: float
+    detail_px: int
+    phash: str
+    dhash: str
+    mirrored_phash: str
+    mirrored_dhash: str
+    pixel_sha256: str
+    hue_deg: float
+    saturation: float
+    lightness: float
+
+
+def look(image: Image.Image, *, crop: bool, side_px: int, shrink: Shrink) -> tuple[Image.Image, dict[str, Any]]:
+    """An upright RGB picture without its plain borders (if they are to be cropped), reduced to a shorter side of
+    `side_px`, and the measures of the unreduced one by their names (all of `Measures` but format and frames)."""
+    cropped = borders.crop(image) if crop else image
+    reduced = shrink(cropped, side_px)
+    # What is reduced already is reduced faster; half the size of a picture is far from its measures.
+    small = shrink(reduced if side_px >= MEASURED_PX else cropped, MEASURED_PX)
+    return reduced, {"width_px": cropped.width, "height_px": cropped.height,
+                     "pixel_sha256": pixel_sha256(cropped), **_small(small, min(cropped.size))}  # fmt: skip
+
+
+def _small(small: Image.Image, shorter_px: int) -> dict[str, Any]:
+    grey = small.convert("L")
+    return {
+        "sharpness": round(detail.sharpness(grey), 2),
+        "entropy_bits": round(grey.entropy(), 3),
+        "detail_px": detail.detail_px(grey, shorter_px),
+        **{name: hashes.text(bits) for name, bits in asdict(hashes.of(grey)).items()},
+        **_colour(small),
+    }
 
 
 def pixel_sha256(image: Image.Image) -> str:
@@ -30,3 +71,14 @@ def pixel_sha256(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{image.size} {image.mode} ".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
+
+
+def _colour(image: Image.Image) -> dict[str, float]:
+    """Hue, saturation and lightness (HSL) of the mean colour."""
+    few = image.resize((COLOURS_PX, COLOURS_PX), Image.Resampling.BOX)
+    red, green, blue = (float(value) / 255 for value in np.asarray(few, dtype=np.float64).mean(axis=(0, 1)))
+    high, low = max(red, green, blue), min(red, green, blue)
+    room = 1 - abs(high + low - 1)  # how far apart the channels of a colour of this lightness can lie
+    hue_deg = math.degrees(math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
+    saturation = (high - low) / room if room > 0 else 0.0
+    return {"hue_deg": round(hue_deg, 1), "saturation": round(saturation, 3), "lightness": round((high + low) / 2, 3)}

@@ -1,18 +1,57 @@
-"""Which pictures are never trained on: decided by group, so no copy of a held-out picture is learnt."""
+"""Which pictures are never trained on: whole series, and whole authors where no author is too many of them.
+
+So no scene is on both sides, and, where it can be had, no hand: what the model has learnt of an author's manner is
+then no help with the pictures that measure it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import numpy as np
+import pandas as pd
 
 from pipeline.core.lineage import digest_json
+from pipeline.curation import partition
+
+NOBODY = ("", "unknown", "anonymous", "unknown author")  # who is not named binds no pictures together
+TOO_MANY = 0.4  # a unit with a larger share of the pictures falls apart into its series
 
 
-def held_out(groups: Iterable[str], seed: int, fraction: float) -> frozenset[str]:
-    """The groups to hold out: the lowest hashes of (seed, group), rounded to `fraction` of all.
+def units(series: pd.Series, authors: pd.Series) -> np.ndarray:
+    """The pictures that stay together, as a name for each: those of one series, and those of one author.
 
-    A hash depends on nothing but its group, so a new picture moves at most one other across. At least one is held out
-    when anything may be (`fraction` > 0 and two groups or more), and at least one is left for training.
+    Whoever made, or together with the others of a chain made, more than `TOO_MANY` of the pictures does not bind them:
+    there only series stay together, or the one or other side would have nothing.
     """
-    ranked = sorted(set(groups), key=lambda group: digest_json([seed, group]))
-    wanted = max(round(len(ranked) * fraction), 1 if fraction > 0 else 0)
-    return frozenset(ranked[: max(0, min(wanted, len(ranked) - 1))])
+    who = authors.str.strip().str.casefold().to_numpy(dtype=object)
+    apart = partition.by_value(series.to_numpy(dtype=object).astype("U64"))
+    known = ~np.isin(who, NOBODY)
+    named = np.flatnonzero(known)
+    same = partition.by_value(who[named].astype("U")) if len(named) else named
+    together = partition.join(apart, named, named[same])
+    counts = np.bincount(together, minlength=len(together))
+    large = counts[together] > TOO_MANY * len(together)
+    names = np.where(known, "0 " + who.astype("U"), "1 " + series.to_numpy(dtype=object).astype("U"))
+    return np.where(large, series.to_numpy(dtype=object), _smallest(names, together))
+
+
+def held_out(of: np.ndarray, seed: int, fraction: float) -> np.ndarray:
+    """Which of n pictures to hold out, by the unit of each: (n,) of bool.
+
+    Units come in the order of the hashes of (seed, unit); one is taken when the count comes nearer to `fraction` of the
+    pictures with it than without. A hash depends on nothing but its unit, so a new picture moves few others. At least
+    one unit is held out when anything may be (`fraction` > 0 and two units or more), and at least one is left.
+    """
+    names, counts = np.unique(of.astype("U"), return_counts=True)
+    ranked = sorted(zip(names.tolist(), counts.tolist()), key=lambda unit: digest_json([seed, unit[0]]))
+    wanted, taken, chosen = len(of) * fraction, 0, []
+    for name, count in ranked:
+        if len(chosen) < len(ranked) - 1 and abs(taken + count - wanted) < abs(taken - wanted):
+            taken, chosen = taken + count, [*chosen, name]
+    if not chosen and fraction > 0 and len(ranked) > 1:
+        chosen = [min(ranked, key=lambda unit: unit[1])[0]]
+    return np.isin(of.astype("U"), chosen)
+
+
+def _smallest(names: np.ndarray, leaders: np.ndarray) -> np.ndarray:
+    """The first name of each group: authors come first, and theirs does not change when they make another picture."""
+    return pd.Series(names).groupby(leaders).transform("min").to_numpy(dtype=object)

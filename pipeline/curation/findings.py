@@ -1,0 +1,34 @@
+"""What a check is given, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from pipeline.core.params import Curate
+from pipeline.core.records import Rejection
+
+
+@dataclass(frozen=True)
+class Findings:
+    """By row: whom a check drops and why, what speaks for a picture, why a person should look at it; new columns.
+
+    The columns are for later checks and for the table; each is as long as the scores.
+    """
+
+    drops: dict[int, Rejection] = field(default_factory=dict)
+    praise: dict[int, str] = field(default_factory=dict)
+    doubts: dict[int, str] = field(default_factory=dict)
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+# (scores of all decoded pictures, which of them no earlier check dropped, thresholds) -> what was found
+Check = Callable[[pd.DataFrame, np.ndarray, Curate], Findings]
+
+
+def rows(mask: np.ndarray) -> list[int]:
+    """The numbers of the rows where a mask is true."""
+    return np.flatnonzero(mask).tolist()

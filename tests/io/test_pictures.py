@@ -1,0 +1,28 @@
+import pytest
+
+from pipeline.io import pictures
+from pipeline.io.images import Picture
+from tests.pictures import scene
+
+KEY = "ab" + "0" * 62
+
+
+def _look(image):
+    return image.resize((64, 48)), {"width_px": image.width}
+
+
+def test_what_is_kept_is_found_again(tmp_path):
+    assert pictures.kept(tmp_path, KEY) is None
+    made = pictures.keep(Picture(scene(1), "GIF", 3), KEY, tmp_path, _look)
+    assert made == {"width_px": 256, "format": "GIF", "frames": 3} == pictures.kept(tmp_path, KEY)
+    assert pictures.opened(tmp_path, KEY).size == (64, 48)
+    assert pictures.opened(tmp_path, KEY).tobytes() == scene(1).resize((64, 48)).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["png", "webp", "json"])
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9]),
+                                    lambda path: path.write_bytes(b"{}")])  # fmt: skip
+def test_what_was_damaged_is_not_taken(tmp_path, kind, damage):
+    pictures.keep(Picture(scene(1), "PNG", 1), KEY, tmp_path, _look)
+    damage(pictures.file_of(tmp_path, KEY, kind))
+    assert pictures.kept(tmp_path, KEY) is None
