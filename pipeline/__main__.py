@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 from pipeline.core.errors import InputError, PaleoError
@@ -75,7 +76,9 @@ def main(argv: list[str] | None = None) -> int:
               "mend it and run this again", file=sys.stderr)  # fmt: skip
         return 1
     except KeyboardInterrupt:
-        print(f"paleo {args.command}: stopped", file=sys.stderr)
+        print(f"paleo {args.command}: stopped", file=sys.stderr, flush=True)
+        if threading.active_count() > 1:  # downloads from slow servers, which Python would wait for
+            os._exit(130)
         return 130
     for line in report.lines if report else ():
         print(line)

@@ -18,7 +18,7 @@ from pipeline.core.lineage import digest_bytes, digest_tree
 from pipeline.core.paths import Paths
 from tests.pictures import encoded, scene
 from tests.project import ROOT, edit_params, environment
-from tests.replay import Reply, replay, status
+from tests.replay import Reply, drip, replay, status
 
 HOST = "pictures.example"
 OPENVERSE = "api.openverse.org/v1/images/"
@@ -224,3 +224,17 @@ def test_a_run_that_is_killed_goes_on_and_downloads_nothing_twice(project, serve
     counts = [server.count(f"{HOST}/{number}.jpg") for number in range(12)]
     assert server.count(OPENVERSE) == 1 and sum(counts) <= 12 + 2  # two were under way
     assert not [path for path in paths.raw.parent.iterdir() if path.name.startswith(".building")]
+
+
+def test_ctrl_c_waits_for_no_slow_server(project, server):
+    server.routes |= {f"{HOST}/{number}.jpg": drip(b"x" * 100_000, 0.05) for number in range(3)}
+    paths = _set(project, server, _list(project, 1, 2), download={"attempts": 1, "min_bytes_per_second": 1})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "collect", "dodo"], cwd=project, env=environment(ROOT), text=True,
+        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    while not server.count(f"{HOST}/1.jpg"):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)  # the servers would go on for more than an hour
+    assert (process.returncode, said) == (130, "paleo collect: stopped\n") and not list(paths.raw.parent.iterdir())

@@ -110,7 +110,8 @@ def by_host(
 ) -> Iterator[tuple[str, Future[None]]]:
     """Run `work(url)` for every address, with threads of its own for each host: a slow one keeps no other waiting.
 
-    Yields each address with its finished future. When the caller stops, what has not begun is not begun.
+    Yields each address with its finished future. When the caller stops, what has not begun is not begun, and what is
+    under way is not waited for: it may hang on a slow server for minutes.
     """
     hosts: dict[str, list[str]] = defaultdict(list)
     for url in urls:
@@ -119,7 +120,7 @@ def by_host(
         futures: dict[Future[None], str] = {}
         for host, asked in hosts.items():
             pool = ThreadPoolExecutor(min(len(asked), connections(host)), thread_name_prefix=f"download-{host}")
-            stack.callback(pool.shutdown, cancel_futures=True)
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             futures |= {pool.submit(work, url): url for url in asked}
         for future in as_completed(futures):
             yield futures[future], future
