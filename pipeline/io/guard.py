@@ -61,7 +61,7 @@ def _wrong(url: httpx.URL) -> str:
     if url.scheme not in ("http", "https"):
         return "is not an http or https address"
     if not re.fullmatch(HOST, name_of(url)):
-        return f"names no host, but {name_of(url)[:80]!r}" if url.host else "names no host"
+        return f"names no host, but {name_of(url)[:80]!r}" if url.raw_host else "names no host"
     if url.userinfo:
         return "carries a user's name"
     if url.port not in PORTS:

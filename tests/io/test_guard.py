@@ -45,7 +45,7 @@ def _says(*addresses: str):
         "javascript:alert(1)", "//example.org/a.jpg", "example.org/a.jpg", "", "http://", "http:///a.jpg",
         "http://example.org:8080/", "http://example.org:22/", "https://example.org:99999/", "http://example.org:http/",
         "http://jane@example.org/", "http://jane:secret@example.org/", "http://example.org\\@127.0.0.1/",
-        "http://exam ple.org/", "http://example.org%0d%0aX:1/", "http://[::1/", "http://1[2.0.0.1/",
+        "http://exam ple.org/", "http://xn-- /", "http://example.org%0d%0aX:1/", "http://[::1/", "http://1[2.0.0.1/",
         "http://example.org/\r\nHost: other", "http://0177.0.0.1/", "http://１２７.0.0.1/",
     ],
 )  # fmt: skip
