@@ -14,6 +14,7 @@ Each child has a pipe of its own, so that it is certain at which picture it died
 
 from __future__ import annotations
 
+import ctypes
 import math
 import multiprocessing
 import os
@@ -50,7 +51,9 @@ ASSIGNED = 2  # jobs in a child's pipe: it never waits for the next
 LOOK_AHEAD = 32  # jobs for each child that are begun before the first of them is answered
 MAX_FILE_BYTES = 2**30  # what a child may write
 MAX_OPEN_FILES = 256
-KEPT_BLOCKS = 4  # of 16 MB that Pillow keeps for the next picture; fresh memory costs as much as decoding into it
+# Memory kept for the next picture: fresh memory costs as much as decoding into it.
+KEPT_BLOCKS = 4  # of 16 MB, by Pillow
+KEPT_BYTES, M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = 32 * 2**20, -1, -3  # by the C library; names of malloc.h
 
 
 @dataclass(frozen=True)
@@ -247,8 +250,15 @@ def _confine(limits: Decode) -> None:
     _limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
     _limit(resource.RLIMIT_NOFILE, MAX_OPEN_FILES)
     Image.MAX_IMAGE_PIXELS = limits.max_pixels // 2  # Pillow itself refuses what has twice as many, in any frame
-    Image.core.set_blocks_max(KEPT_BLOCKS)
+    _keep_memory()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libtiff and others complain there about what is judged here
+
+
+def _keep_memory() -> None:
+    Image.core.set_blocks_max(KEPT_BLOCKS)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
+    for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD) if mallopt else ():
+        mallopt(option, KEPT_BYTES)
 
 
 def _limit(what: int, most: int) -> None:

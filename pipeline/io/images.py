@@ -50,8 +50,8 @@ DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 MAX_PROFILE_BYTES = 4 * 2**20  # the largest honest ICC profiles have about two million bytes
 PROFILES_KEPT = 8  # colour transforms; most pictures of a collection share one
 SAME_LEVELS = 2  # a profile that moves no colour further than this is sRGB by another name
-# Between reduction by whole numbers and Lanczos. At 1.5 pictures less than three times too large take Lanczos alone,
-# and larger ones come out within 45 dB of it, in half the time.
+# Less than three times too large: the bicubic filter alone; larger: first a reduction by a whole number. On photographs
+# and paintings 43 to 47 dB from Lanczos, in two thirds of its time or less.
 REDUCING_GAP = 1.5
 AVERAGE_FILTER, RGB_8_BIT = 3, (8, 2, 0, 0, 0)
 PNG_LEVEL = 2  # of ISA-L
@@ -140,7 +140,7 @@ def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
     if scale >= 1:
         return image
     size = tuple(max(shorter_side_px, round(side * scale)) for side in image.size)
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
 
 
 def png(image: Image.Image) -> bytes:
@@ -166,13 +166,13 @@ def thumbnail(image: Image.Image, side_px: int) -> bytes:
     scale = min(1.0, side_px / max(image.size))
     size = tuple(max(1, round(side * scale)) for side in image.size)
     sink = io.BytesIO()
-    # The filter and the effort that are quick: nobody measures anything on a thumbnail.
-    image.resize(size, Image.Resampling.HAMMING).save(sink, "WEBP", quality=82, method=0)
+    # What is quick will do: nothing is measured on a thumbnail.
+    image.resize(size, Image.Resampling.HAMMING, reducing_gap=1.0).save(sink, "WEBP", quality=82, method=0)
     return sink.getvalue()
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", isal_zlib.crc32(body, isal_zlib.crc32(name)))
 
 
 def _kind(content: bytes, kinds: dict[str, bytes]) -> str:
