@@ -16,11 +16,10 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pandas as pd
 
-from pipeline.core.errors import InputError, ServiceError
+from pipeline.core.errors import BudgetError, InputError, ServiceError
 from pipeline.core.lineage import digest_bytes, digest_json
 from pipeline.core.params import Params, Species
 from pipeline.core.paths import Paths
@@ -59,6 +58,7 @@ class Collecting:
     downloads: Downloads
     board: Board
     skipped: dict[str, str] = field(default_factory=dict)  # by source: why it was not heard to the end
+    waiting: dict[str, Rejection] = field(default_factory=dict)  # by address or source: what goes on another day
     silent: list[str] = field(default_factory=list)  # sources that offered nothing at all
     vanished: list[str] = field(default_factory=list)
     tally: dict[str, Counter] = field(default_factory=dict)  # by source: kept, waiting, and every reason
@@ -83,7 +83,7 @@ def collect(params: Params, paths: Paths) -> Report:
         manifest = _manifest(_rows(run, folder))
         _demand_pictures(manifest, run)
         card = _write(run, folder, manifest)
-        if not any(manifest["reason_code"] == WAITING) and not run.skipped:
+        if not run.waiting:
             run.downloads.forget_refusals()
             look.finish()
     return Report("collect", _lines(card, run), {"n_kept": card["n_kept"], "n_candidates": card["n_candidates"]})
@@ -112,6 +112,8 @@ def _offered(run: Collecting, source: Source, folder: Path) -> Iterator[Row]:
             yield _row(candidate, content, run.params.collect.licences, folder)
     except ServiceError as error:
         run.skipped[source.label] = str(error)
+        if isinstance(error, BudgetError):
+            run.waiting[source.label] = Rejection("source", WAITING, str(error))
     if not count and source.label not in run.skipped:
         run.silent.append(source.label)
 
@@ -186,17 +188,15 @@ def _download(run: Collecting, url: str) -> None:
     found = run.web.download(url)
     if not isinstance(found, Rejection):
         run.downloads.keep(url, found.content, found.url, found.content_type)
-    elif found.code != WAITING:
+    elif found.code == WAITING:
+        run.waiting[url] = found
+    else:
         run.downloads.refuse(url, found)
 
 
 def _with_bytes(run: Collecting, row: Row) -> Row:
     """The row of a picture that was fetched, or could not be."""
-    found = run.downloads.known(row["image_url"])
-    if found is None:
-        host = urlsplit(row["image_url"]).hostname
-        sentence = f"Today's requests to {host} are used up; `paleo collect` goes on with it tomorrow."
-        return _refused(row, Rejection("download", WAITING, sentence))
+    found = run.downloads.known(row["image_url"]) or run.waiting[row["image_url"]]
     if isinstance(found, Rejection):
         return _refused(row, found)
     row = {**row, "sha256": found.sha256, "bytes": found.size_bytes, "final_url": found.final_url,
@@ -355,7 +355,8 @@ def _lines(card: dict, run: Collecting) -> tuple[str, ...]:
         what = "left the data set" if run.params.collect.drop_vanished else "they stay in the data set"
         lines.append(f"no longer offered: {_named(run.vanished)}; {what}")
     if waiting := card["by_reason"].get(WAITING):
-        lines.append(f"waiting: {waiting} pictures, because today's requests are used up; run this again tomorrow")
+        why = next(refused.sentence for url, refused in run.waiting.items() if url not in run.skipped)
+        lines.append(f"waiting: {waiting} picture{'' if waiting == 1 else 's'}: {why}")
     return tuple(lines)
 
 

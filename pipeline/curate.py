@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.errors import InputError
-from pipeline.core.lineage import code_digest, digest_bytes, digest_json
+from pipeline.core.lineage import code_digest, digest_file, digest_json
 from pipeline.core.params import Params, Species, fill_prompt
 from pipeline.core.paths import Paths
 from pipeline.core.records import Rejection, Report
@@ -223,12 +223,9 @@ def _described(table: pd.DataFrame, said: list[str], shelf: Path, folder: Path, 
 
 def _copy_pictures(names: Mapping[str, str], shelf: Path, folder: Path) -> dict[str, str]:
     """The kept pictures into the imagefolder; returns the sha256 of each PNG by its file name."""
-    digests = {}
     for name, sha in names.items():
-        content = pictures.read(shelf, sha, "png")
-        outputs.write_bytes(folder / name, content)
-        digests[name] = digest_bytes(content)
-    return digests
+        pictures.place(shelf, sha, "png", folder / name)
+    return {name: digest_file(folder / name) for name in names}
 
 
 def _card(species: str, table: pd.DataFrame, pngs: Mapping[str, str]) -> dict[str, Any]:
@@ -268,7 +265,7 @@ def _demand_training(
 def _write_pages(folder: Path, table: pd.DataFrame, manifest: pd.DataFrame, card: dict, shelf: Path, name: str) -> None:
     """The report, the contact sheet and every thumbnail."""
     for sha in table.loc[table["width_px"].notna(), "sha256"]:
-        outputs.write_bytes(folder / "thumbs" / f"{sha}.webp", pictures.read(shelf, sha, "webp"))
+        pictures.place(shelf, sha, "webp", folder / "thumbs" / f"{sha}.webp")
     outputs.write_text(folder / "contact_sheet.html", contact_sheet(name, table, manifest[~manifest["kept"]]))
     outputs.write_text(folder / "index.html", curation_report(name, table, manifest, card))
 

@@ -46,7 +46,7 @@ def add(
     if not (key or dry_run):
         _refuse(_named(params, name))
     _demand_contact(params)
-    with Web(params.collect, paths.work) as web, Board() as board:
+    with Web(params.collect, paths.work / "http") as web, Board() as board:
         taxon = resolve(name, _shown(web.ask, name, board), pbdb_key, gbif_key)
     there = "" if key else _there(params, taxon)
     if not dry_run:

@@ -200,7 +200,7 @@ def test_a_budget_that_is_used_up_waits_and_the_next_run_goes_on(project, server
     hosts = {HOST: {"connections": 1, "requests_per_second": 1000, "requests_per_day": 2}}
     report, rows = _collect(paths := _set(project, server, _list(project, 1, 2, 3), hosts=hosts))
     assert sorted(rows["reason_code"]) == ["", "", "budget_used_up"]
-    assert "waiting: 1 pictures" in report.lines[-1]
+    assert report.lines[-1].startswith(f"waiting: 1 picture: today's 2 requests to {HOST} are used up")
     hosts[HOST]["requests_per_day"] = 3
     _, rows = _collect(_set(project, server, _list(project, 1, 2, 3), hosts=hosts))
     assert rows["kept"].all() and len([seen for seen in server.seen if seen.host == HOST]) == 3

@@ -5,7 +5,8 @@
     ├── InputError        a file, folder or picture is not what it should be
     ├── GateError         the data set was refused by its expectations
     ├── ServiceError      a server (registry, tracking, web API) does not answer, or not as it should
-    │   └── HttpError     it answered with an error; `status` says which
+    │   ├── HttpError     it answered with an error; `status` says which
+    │   └── BudgetError   it may not be asked now, because today's requests are used up or it wants rest
     └── Interrupted       asked to stop; the work is saved; exit code 75: run it again
 
 A failed *item* (one picture) is data, a `Rejection`; only a failed *stage* is an exception.
@@ -41,6 +42,10 @@ class HttpError(ServiceError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class BudgetError(ServiceError):
+    pass
 
 
 class Interrupted(PaleoError):

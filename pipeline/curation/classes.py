@@ -5,12 +5,17 @@ Where people have labelled enough pictures, what was learnt from them (`few_shot
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
-from pipeline.core.params import Curate
+import numpy as np
+
 from pipeline.core.records import Rejection
 from pipeline.curation.findings import Findings, rows
+
+if TYPE_CHECKING:  # children that decode need neither
+    import pandas as pd
+
+    from pipeline.core.params import Curate
 
 PREFIX = "cosine:"  # of the columns with a picture's cosine to each class
 CLOSE_MARGIN = 0.01  # cosine; a race decided by less is one for people to look at

@@ -6,13 +6,18 @@ photographs, and each is compared inside a medium.
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-from PIL import Image
+from typing import TYPE_CHECKING
 
-from pipeline.core.params import Curate
+import numpy as np
+from PIL import Image, ImageChops, ImageStat
+
 from pipeline.core.records import Rejection
 from pipeline.curation.findings import Findings, rows
+
+if TYPE_CHECKING:  # children that decode need neither
+    import pandas as pd
+
+    from pipeline.core.params import Curate
 
 PHOTOGRAPH = "photograph"  # the medium of `curate.media` in which softness or emptiness alone is a fault
 PEERS = 8  # a medium with fewer pictures is compared with all
@@ -52,19 +57,20 @@ def detail_px(grey: Image.Image, shorter_px: int) -> int:
 
     `grey` (mode L) is that picture, reduced or not; `shorter_px` itself when any reduction is seen.
     """
-    least, seen = shorter_px, np.asarray(grey, dtype=np.float32)
+    least = shorter_px
     for side_px in (side for side in SIDES_PX if side < min(grey.size)):
-        if _lost(grey, seen, side_px) > LOST_LEVELS:
+        if _lost(grey, side_px) > LOST_LEVELS:
             break
         least = side_px
     return least
 
 
-def _lost(grey: Image.Image, seen: np.ndarray, side_px: int) -> float:
+def _lost(grey: Image.Image, side_px: int) -> float:
+    """Root mean square of the grey levels that are lost on the way to a size and back."""
     scale = side_px / min(grey.size)
     small = grey.resize([max(1, round(side * scale)) for side in grey.size], Image.Resampling.BOX)
     again = small.resize(grey.size, Image.Resampling.BICUBIC)
-    return float(np.sqrt(np.square(np.asarray(again, dtype=np.float32) - seen).mean()))
+    return ImageStat.Stat(ImageChops.difference(again, grey)).rms[0]
 
 
 def _below(scores: pd.DataFrame, column: str, least: float) -> np.ndarray:

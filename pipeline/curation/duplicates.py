@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from pipeline.core.params import Curate
 from pipeline.core.records import Rejection
 from pipeline.curation import partition
 from pipeline.curation.findings import Findings
+
+if TYPE_CHECKING:  # children that decode need neither
+    import pandas as pd
+
+    from pipeline.core.params import Curate
 
 BLOCK = 2**20  # pairs compared at a time: 8 MB
 

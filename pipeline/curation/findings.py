@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from pipeline.core.params import Curate
 from pipeline.core.records import Rejection
+
+if TYPE_CHECKING:  # children that decode need neither
+    import pandas as pd
+
+    from pipeline.core.params import Curate
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Findings:
 
 
 # (scores of all decoded pictures, which of them no earlier check dropped, thresholds) -> what was found
-Check = Callable[[pd.DataFrame, np.ndarray, Curate], Findings]
+Check = Callable[["pd.DataFrame", np.ndarray, "Curate"], Findings]
 
 
 def rows(mask: np.ndarray) -> list[int]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import imagehash
 from PIL import Image, ImageOps
 
+PHASH_PX, DHASH_PX = (32, 32), (9, 8)
+
 
 @dataclass(frozen=True)
 class Hashes:
@@ -19,10 +21,11 @@ class Hashes:
 
 
 def of(grey: Image.Image) -> Hashes:
-    """Of a grey picture (mode L); the hashes reduce it to 32 px and 9 px, so a small one tells as much."""
-    mirrored = ImageOps.mirror(grey)
-    return Hashes(_bits(imagehash.phash(grey)), _bits(imagehash.dhash(grey)),
-                  _bits(imagehash.phash(mirrored)), _bits(imagehash.dhash(mirrored)))  # fmt: skip
+    """Of a grey picture (mode L); the hashes reduce it to 32 x 32 and 9 x 8 px, so a small one tells as much."""
+    # At those sizes imagehash reduces no more: what is reduced once serves for the mirror image too.
+    p, d = (grey.resize(size, Image.Resampling.LANCZOS) for size in (PHASH_PX, DHASH_PX))
+    return Hashes(_bits(imagehash.phash(p)), _bits(imagehash.dhash(d)),
+                  _bits(imagehash.phash(ImageOps.mirror(p))), _bits(imagehash.dhash(ImageOps.mirror(d))))  # fmt: skip
 
 
 def text(bits: int) -> str:

@@ -49,33 +49,38 @@ def look(image: Image.Image, *, crop: bool, side_px: int, shrink: Shrink) -> tup
     `side_px`, and the measures of the unreduced one by their names (all of `Measures` but format and frames)."""
     cropped = borders.crop(image) if crop else image
     reduced = shrink(cropped, side_px)
-    # What is reduced already is reduced faster; half the size of a picture is far from its measures.
-    small = shrink(reduced if side_px >= MEASURED_PX else cropped, MEASURED_PX)
-    return reduced, {"width_px": cropped.width, "height_px": cropped.height,
-                     "pixel_sha256": pixel_sha256(cropped), **_small(small, min(cropped.size))}  # fmt: skip
+    # What is reduced already is measured faster, and no differently while it is far from the size of the measures.
+    measures = _measures(reduced if side_px >= 2 * MEASURED_PX else cropped, min(cropped.size))
+    known = {"width_px": cropped.width, "height_px": cropped.height}
+    return reduced, known | measures | {"pixel_sha256": pixel_sha256(reduced, cropped.size)}
 
 
-def _small(small: Image.Image, shorter_px: int) -> dict[str, Any]:
-    grey = small.convert("L")
+def _measures(image: Image.Image, shorter_px: int) -> dict[str, Any]:
+    """What a picture tells at one size, reduced from `shorter_px` before or not."""
+    grey = _small(image.convert("L"))
     return {
         "sharpness": round(detail.sharpness(grey), 2),
         "entropy_bits": round(grey.entropy(), 3),
         "detail_px": detail.detail_px(grey, shorter_px),
         **{name: hashes.text(bits) for name, bits in asdict(hashes.of(grey)).items()},
-        **_colour(small),
+        **_colour(image),
     }
 
 
-def pixel_sha256(image: Image.Image) -> str:
-    """sha256 over size and pixels: equal for the same picture in other lossless files."""
-    digest = hashlib.sha256(f"{image.size} {image.mode} ".encode())
-    digest.update(image.tobytes())
-    return digest.hexdigest()
+def _small(grey: Image.Image) -> Image.Image:
+    scale = min(1.0, MEASURED_PX / min(grey.size))
+    size = tuple(max(1, round(side * scale)) for side in grey.size)
+    return grey.resize(size, Image.Resampling.BOX)
+
+
+def pixel_sha256(reduced: Image.Image, size: tuple[int, int]) -> str:
+    """sha256 over the pixels that are kept and the size before: equal for the same picture in other lossless files."""
+    return hashlib.sha256(f"{size} ".encode() + reduced.tobytes()).hexdigest()
 
 
 def _colour(image: Image.Image) -> dict[str, float]:
     """Hue, saturation and lightness (HSL) of the mean colour."""
-    few = image.resize((COLOURS_PX, COLOURS_PX), Image.Resampling.BOX)
+    few = image.reduce(max(1, min(image.size) // COLOURS_PX))
     red, green, blue = (float(value) / 255 for value in np.asarray(few, dtype=np.float64).mean(axis=(0, 1)))
     high, low = max(red, green, blue), min(red, green, blue)
     room = 1 - abs(high + low - 1)  # how far apart the channels of a colour of this lightness can lie

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
-from pipeline.core.params import Curate
+import numpy as np
+
 from pipeline.curation.findings import Findings
+
+if TYPE_CHECKING:  # children that decode need neither
+    import pandas as pd
+
+    from pipeline.core.params import Curate
 
 PREFIX = "medium:"  # of the columns with a picture's cosine to each medium
 UNKNOWN = ""  # of a picture that CLIP was not asked about

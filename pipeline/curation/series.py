@@ -6,14 +6,19 @@ and it is never split between training and holdout.
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
-from pipeline.core.params import Curate
+import numpy as np
+
 from pipeline.core.records import Rejection
 from pipeline.curation import partition
 from pipeline.curation.duplicates import worth
 from pipeline.curation.findings import Findings
+
+if TYPE_CHECKING:  # children that decode need neither
+    import pandas as pd
+
+    from pipeline.core.params import Curate
 
 BLOCK = 2**20  # pairs compared at a time
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
+from typing import TYPE_CHECKING
 
-from pipeline.core.params import Curate
+import numpy as np
+
 from pipeline.core.records import Rejection
 from pipeline.curation.findings import Findings, rows
+
+if TYPE_CHECKING:  # children that decode need neither
+    import pandas as pd
+
+    from pipeline.core.params import Curate
 
 
 def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:

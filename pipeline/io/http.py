@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
-from pipeline.core.errors import HttpError, ParamsError, ServiceError
+from pipeline.core.errors import BudgetError, HttpError, ParamsError, ServiceError
 from pipeline.core.params import Collect
 from pipeline.core.records import Answer, Rejection, Request
 from pipeline.io.answers import Answers, Kept, address_of, parsed
@@ -92,8 +92,10 @@ class Web:
         ------
         HttpError
             With its status, when it answers with an error.
+        BudgetError
+            When it may not be asked now.
         ServiceError
-            When nobody says who asks, it does not answer, its budget is used up, or what it sends is not JSON.
+            When nobody says who asks, it does not answer, or what it sends is not JSON.
         InputError
             When the cache cannot be written.
         """
@@ -104,7 +106,7 @@ class Web:
         try:
             return self._attempt(lambda allowance: self._question(request, known, allowance))
         except Refused as refused:
-            raise HttpError(str(refused), refused.status) if refused.status else ServiceError(str(refused)) from None
+            raise _raised(refused) from None
 
     def download(self, url: str) -> Downloaded | Rejection:
         """The bytes behind an address, or why there are none (the codes of `refused`).
@@ -195,6 +197,12 @@ def user_agent(contact: str) -> str:
         raise ParamsError(f"collect.contact is {contact!r}; write it on one line of plain ASCII characters")
     who = f" ({contact.strip()})" if contact.strip() else ""
     return f"paleoforge/{version('paleoforge')}{who} httpx/{version('httpx')}"
+
+
+def _raised(refused: Refused) -> ServiceError:
+    if refused.code == "budget_used_up":
+        return BudgetError(str(refused))
+    return HttpError(str(refused), refused.status) if refused.status else ServiceError(str(refused))
 
 
 def _call(request: Request, known: Kept | None, allowance: Allowance) -> Call:

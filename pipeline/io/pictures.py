@@ -7,6 +7,7 @@ damaged since is made anew. No picture stays in memory.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,15 @@ def kept(folder: Path, key: str) -> dict[str, Any] | None:
         return noted["measures"] if whole else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def place(folder: Path, key: str, kind: str, target: Path) -> None:
+    """Put a kept file elsewhere without copying it, where the file system can; nothing is ever written into it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(file_of(folder, key, kind), target)
+    except OSError:
+        outputs.write_bytes(target, read(folder, key, kind))
 
 
 def read(folder: Path, key: str, kind: str) -> bytes:
