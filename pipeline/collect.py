@@ -238,7 +238,8 @@ def _show(run: Collecting, source: str) -> None:
     total = counts.total()
     refused = Counter({code: n for code, n in counts.items() if code not in ("kept", "waiting") and n})
     words = [f"{counts['kept']} kept", _counts(refused), f"{counts['waiting']} waiting" if counts["waiting"] else ""]
-    left = run.web.budget_left(API_HOSTS.get(source.partition(":")[0], ""))
+    host = API_HOSTS.get(source.partition(":")[0])
+    left = run.web.budget_left(host) if host else None
     words.append("" if left is None else f"{left} requests left today")
     run.board.show(source, total - counts["waiting"], total, ", ".join(filter(None, words)))
 
