@@ -238,3 +238,20 @@ def test_ctrl_c_waits_for_no_slow_server(project, server):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)  # the servers would go on for more than an hour
     assert (process.returncode, said) == (130, "paleo collect: stopped\n") and not list(paths.raw.parent.iterdir())
+
+
+def test_a_registered_client_of_openverse_asks_with_its_token_which_is_kept_nowhere(project, server, monkeypatch):
+    monkeypatch.setenv("OPENVERSE_CLIENT_ID", "someone")
+    monkeypatch.setenv("OPENVERSE_CLIENT_SECRET", "hush-hush")
+    server.routes |= {OPENVERSE: _found(1), "api.openverse.org/v1/auth_tokens/token/": {"access_token": "t0ken"}}
+    _, rows = _collect(_set(project, server, QUERY))
+    asked = next(seen for seen in server.seen if seen.place == OPENVERSE)
+    assert rows["kept"].all() and asked.headers["authorization"] == "Bearer t0ken" and asked.query["page_size"] == "100"
+    kept = [path for path in project.rglob("*") if path.is_file()]
+    assert not [path for path in kept if b"t0ken" in path.read_bytes() or b"hush-hush" in path.read_bytes()]
+
+
+def test_a_source_that_offers_nothing_is_named(project, server):
+    server.routes[OPENVERSE] = _found()
+    report, _ = _collect(_set(project, server, QUERY, _list(project, 1)))
+    assert "openverse:dodo offered nothing; check its entry in params.yaml" in report.lines
