@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.errors import InputError
-from pipeline.core.lineage import code_digest, digest_file, digest_json
+from pipeline.core.lineage import code_digest, digest_json
 from pipeline.core.params import Params, Species, fill_prompt
 from pipeline.core.paths import Paths
 from pipeline.core.records import Rejection, Report
@@ -70,11 +70,10 @@ def curate(params: Params, paths: Paths) -> Report:
     verdicts = recompute(scores, people, params.curate, params.seed, CHECKS)
     table = _table(stored, scores, verdicts)
     table["caption"] = _captions(table, shelf, params, paths)
-    pngs = {row.file_name: row.sha256 for row in table.itertuples() if row.file_name}
-
     with outputs.fresh_folder(paths.curated) as folder:
-        card = _card(paths.species, table, _copy_pictures(pngs, shelf, folder))
+        card = _card(paths.species, table.assign(png=scores["png_sha256"]))
         _demand_training(table, manifest, card, shelf, params, paths)
+        _place_pictures(table, shelf, folder)
         tables.write(folder / "scores.parquet", scores)
         tables.write(folder / "verdicts.parquet", table)
         kept = table[table["verdict"] == "keep"]
@@ -221,21 +220,22 @@ def _described(table: pd.DataFrame, said: list[str], shelf: Path, folder: Path, 
     return described
 
 
-def _copy_pictures(names: Mapping[str, str], shelf: Path, folder: Path) -> dict[str, str]:
-    """The kept pictures into the imagefolder; returns the sha256 of each PNG by its file name."""
-    for name, sha in names.items():
-        pictures.place(shelf, sha, "png", folder / name)
-    return {name: digest_file(folder / name) for name in names}
+def _place_pictures(table: pd.DataFrame, shelf: Path, folder: Path) -> None:
+    """The kept pictures into the imagefolder."""
+    for sha, name in zip(table["sha256"], table["file_name"]):
+        if name:
+            pictures.place(shelf, sha, "png", folder / name)
 
 
-def _card(species: str, table: pd.DataFrame, pngs: Mapping[str, str]) -> dict[str, Any]:
+def _card(species: str, table: pd.DataFrame) -> dict[str, Any]:
+    """`table` is `verdicts.parquet` with the sha256 of each PNG, `png`."""
     kept = table[table["verdict"] == "keep"]
-    decisive = kept[["file_name", "caption", "licence", "author"]].to_dict("records")
+    decisive = kept[["file_name", "caption", "licence", "author", "png"]].to_dict("records")
     return {
         "stage": "curate",
         "species": species,
         # What training and its credits depend on; a further dropped picture makes no other data set.
-        "digest": digest_json([{**row, "png": pngs[row["file_name"]]} for row in decisive]),
+        "digest": digest_json(decisive),
         "n_train": int((table["split"] == "train").sum()),
         "n_holdout": int((table["split"] == "holdout").sum()),
         "n_dropped": len(table) - len(kept),

@@ -24,7 +24,8 @@ class Measures:
     """One picture, upright and without plain borders: sizes in px, sharpness in squared grey levels, entropy in bits.
 
     `detail_px` is the least shorter side that would hold what it shows; `hue_deg` (0 is red), `saturation` and
-    `lightness` (0..1) are those of its mean colour. Hashes are 16 hexadecimal digits, as seen and mirrored.
+    `lightness` (0..1) are those of its mean colour; `png_sha256` is of the reduced picture's file. Hashes are 16
+    hexadecimal digits, as seen and mirrored.
     """
 
     width_px: int
@@ -39,6 +40,7 @@ class Measures:
     mirrored_phash: str
     mirrored_dhash: str
     pixel_sha256: str
+    png_sha256: str
     hue_deg: float
     saturation: float
     lightness: float
@@ -46,7 +48,7 @@ class Measures:
 
 def look(image: Image.Image, *, crop: bool, side_px: int, shrink: Shrink) -> tuple[Image.Image, dict[str, Any]]:
     """An upright RGB picture without its plain borders (if they are to be cropped), reduced to a shorter side of
-    `side_px`, and the measures of the unreduced one by their names (all of `Measures` but format and frames)."""
+    `side_px`, and by their names the measures of the unreduced one: all of `Measures` but those of files."""
     cropped = borders.crop(image) if crop else image
     reduced = shrink(cropped, side_px)
     # What is reduced already is measured faster, and no differently while it is far from the size of the measures.

@@ -26,7 +26,7 @@ Look = Callable[[Image.Image], tuple[Image.Image, dict[str, Any]]]
 def keep(picture: images.Picture, key: str, folder: Path, look: Look) -> dict[str, Any]:
     """Store what `look` makes of a picture, the reduced one and its measures, and return these.
 
-    Runs in the process that decoded the picture; format and frames are measures too.
+    Runs in the process that decoded the picture; format, frames and png_sha256 are measures too.
     """
     reduced, measures = look(picture.image)
     measures |= {"format": picture.format, "frames": picture.n_frames}
@@ -34,6 +34,7 @@ def keep(picture: images.Picture, key: str, folder: Path, look: Look) -> dict[st
     for kind, content in contents.items():
         outputs.write_bytes(file_of(folder, key, kind), content)
     digests = {kind: digest_bytes(content) for kind, content in contents.items()}
+    measures |= {"png_sha256": digests["png"]}
     outputs.write_json(file_of(folder, key, "json"), {"measures": measures, "files": digests})
     return measures
 

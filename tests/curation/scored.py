@@ -30,7 +30,7 @@ def row(name: str, **changed: Any) -> dict[str, Any]:
               for kind in ("phash", "dhash", "mirrored_phash", "mirrored_dhash")}  # fmt: skip
     base = {"sha256": sha, "source_id": name, "author": "", "shows": "", "trusted": False, "refused_code": "",
             "refused_score": np.nan, "refused_sentence": "", "few_shot": np.nan, "medium": "", "label": "",
-            "pixel_sha256": sha, "group": sha[:16], "series": sha[:16]}  # fmt: skip
+            "pixel_sha256": sha, "png_sha256": sha, "group": sha[:16], "series": sha[:16]}  # fmt: skip
     return base | hashes | PLAIN | changed
 
 

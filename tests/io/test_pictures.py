@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline.core.lineage import digest_file
 from pipeline.io import pictures
 from pipeline.io.images import Picture
 from tests.pictures import scene
@@ -14,7 +15,9 @@ def _look(image):
 def test_what_is_kept_is_found_again(tmp_path):
     assert pictures.kept(tmp_path, KEY) is None
     made = pictures.keep(Picture(scene(1), "GIF", 3), KEY, tmp_path, _look)
-    assert made == {"width_px": 256, "format": "GIF", "frames": 3} == pictures.kept(tmp_path, KEY)
+    png = pictures.file_of(tmp_path, KEY, "png")
+    known = {"width_px": 256, "format": "GIF", "frames": 3, "png_sha256": digest_file(png)}
+    assert made == known == pictures.kept(tmp_path, KEY)
     assert pictures.opened(tmp_path, KEY).size == (64, 48)
     assert pictures.opened(tmp_path, KEY).tobytes() == scene(1).resize((64, 48)).tobytes()
 
@@ -26,3 +29,21 @@ def test_what_was_damaged_is_not_taken(tmp_path, kind, damage):
     pictures.keep(Picture(scene(1), "PNG", 1), KEY, tmp_path, _look)
     damage(pictures.file_of(tmp_path, KEY, kind))
     assert pictures.kept(tmp_path, KEY) is None
+
+
+def test_a_kept_file_is_placed_elsewhere_and_survives_what_happens_there(tmp_path):
+    pictures.keep(Picture(scene(1), "PNG", 1), KEY, tmp_path, _look)
+    pictures.place(tmp_path, KEY, "png", tmp_path / "out/x.png")
+    assert (tmp_path / "out/x.png").read_bytes() == pictures.read(tmp_path, KEY, "png")
+    (tmp_path / "out/x.png").unlink()
+    assert pictures.kept(tmp_path, KEY) is not None
+
+
+def test_where_a_file_cannot_be_linked_it_is_copied(tmp_path, monkeypatch):
+    def refuse(*names):
+        raise OSError("another file system")
+
+    pictures.keep(Picture(scene(1), "PNG", 1), KEY, tmp_path, _look)
+    monkeypatch.setattr(pictures.os, "link", refuse)
+    pictures.place(tmp_path, KEY, "webp", tmp_path / "out/x.webp")
+    assert (tmp_path / "out/x.webp").read_bytes() == pictures.read(tmp_path, KEY, "webp")
