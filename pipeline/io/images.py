@@ -50,9 +50,9 @@ DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 MAX_PROFILE_BYTES = 4 * 2**20  # the largest honest ICC profiles have about two million bytes
 PROFILES_KEPT = 8  # colour transforms; most pictures of a collection share one
 SAME_LEVELS = 2  # a profile that moves no colour further than this is sRGB by another name
-# Less than three times too large: the bicubic filter alone; larger: first a reduction by a whole number. On photographs
-# and paintings 43 to 47 dB from Lanczos, in two thirds of its time or less.
-REDUCING_GAP = 1.5
+# A picture that is 2.2 times too large, or more, is first reduced by a whole number. Against Lanczos alone that is
+# 42 to 45 dB on photographs and paintings in less than half the time; the bicubic filter, for others, 46 dB in 70 %.
+REDUCING_GAP = 1.1  # Pillow's measure of the same: twice that and more is reduced
 AVERAGE_FILTER, RGB_8_BIT = 3, (8, 2, 0, 0, 0)
 PNG_LEVEL = 2  # of ISA-L
 BMP_HEADER_BYTES = (12, 16, 40, 52, 56, 64, 108, 124)
@@ -140,7 +140,8 @@ def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
     if scale >= 1:
         return image
     size = tuple(max(shorter_side_px, round(side * scale)) for side in image.size)
-    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
+    resample = Image.Resampling.LANCZOS if scale * 2 * REDUCING_GAP <= 1 else Image.Resampling.BICUBIC
+    return image.resize(size, resample, reducing_gap=REDUCING_GAP)
 
 
 def png(image: Image.Image) -> bytes:
