@@ -30,7 +30,7 @@ from typing import TypeVar
 
 import numpy as np
 from isal import isal_zlib
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 
 from pipeline.core.records import Rejection
 from pipeline.io.wholeness import is_whole
@@ -291,10 +291,10 @@ def _on_white(image: Image.Image) -> Image.Image:
     """RGB; what is transparent becomes white, the ground that drawings are made on."""
     if not image.has_transparency_data:
         return _srgb(image)
-    with_alpha = image.convert("RGBA")
-    ground = Image.new("RGB", image.size, "white")
-    ground.paste(_srgb(with_alpha.convert("RGB")), mask=with_alpha.getchannel("A"))
-    return ground
+    with_alpha = image if image.mode == "RGBA" else image.convert("RGBA")
+    colours = _srgb(with_alpha.convert("RGB"))
+    colours.paste("white", mask=ImageChops.invert(with_alpha.getchannel("A")))
+    return colours
 
 
 def _srgb(image: Image.Image) -> Image.Image:
