@@ -1,18 +1,31 @@
-"""Curation of the embedded world against what was really drawn."""
+"""Curation: the embedded world against what was really drawn, its speed beside bare Pillow, its memory for many rows."""
 
 from __future__ import annotations
 
+import shutil
+import statistics
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks import crowd
 from benchmarks.claims import Claim
-from benchmarks.project import clone, paleo
+from benchmarks.project import clone, environment, paleo
 from pipeline.core import params as params_module
 from pipeline.sources import synthetic
 
 
+PHOTOGRAPHS, ROUNDS = 600, 3
+ROWS = 100_000
+
+
 def measure(folder: Path) -> list[Claim]:
+    return [*_embedded(folder), _speed(folder / "photographs"), _memory(folder / "many")]
+
+
+def _embedded(folder: Path) -> list[Claim]:
     project = clone(folder)
     params = params_module.load(project / "params.yaml")
     kept = relevant = good = 0
@@ -36,3 +49,36 @@ def _counts(project: Path, key: str, params: params_module.Params) -> tuple[int,
     good = {name for name, kind in truth.items() if kind == "good"}
     found = {copies.get(name, name) for name in kept}
     return len(kept), len(found & good), len(good)
+
+
+def _speed(folder: Path) -> Claim:
+    """CPU seconds, which other work on the machine does not change, alternating, each time from nothing."""
+    paths = crowd.project(folder)
+    crowd.photographs(paths, PHOTOGRAPHS)
+    bare, curated = [], []
+    for _ in range(ROUNDS):
+        shutil.rmtree(paths.work, ignore_errors=True)
+        bare.append(_cpu_seconds("bare", paths.root))
+        curated.append(_cpu_seconds("curate", paths.root))
+    ratio = statistics.median(bare) / statistics.median(curated)
+    what = f"curating {PHOTOGRAPHS} photographs without CLIP, speed per core against Pillow's decode and resize"
+    return Claim(what, ratio, "x", at_least=0.8)
+
+
+def _cpu_seconds(what: str, project: Path) -> float:
+    words = [sys.executable, "-m", "benchmarks.per_core", what, str(project)]
+    done = subprocess.run(words, env=environment(project), cwd=project, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    return float(done.stdout.split()[-1])
+
+
+def _memory(folder: Path) -> Claim:
+    """Every row is a picture of its own, decoded, measured, compared with all others and kept: the most there can be."""
+    paths = crowd.project(folder)
+    crowd.small_pictures(paths, ROWS)
+    done = paleo(paths.root, "curate", crowd.KEY)
+    kept = pd.read_parquet(paths.curated / "metadata.parquet", columns=["sha256"])
+    if len(kept) < 0.99 * ROWS:
+        raise RuntimeError(f"only {len(kept)} of {ROWS} were kept: {done.output[-1000:]}")
+    return Claim(f"memory for curating {ROWS} rows, children included", done.peak_bytes / 1e6, "MB", at_most=1000)
