@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,8 @@ def paleo(folder: Path, *arguments: str, timeout_seconds: float = 280, **extra: 
     """Run `paleo` in a clone; the caller looks at its exit code."""
     return subprocess.run([sys.executable, "-m", "pipeline", *arguments], cwd=folder, capture_output=True, text=True,
                           env={**environment(folder), **extra}, timeout=timeout_seconds)  # fmt: skip
+
+
+def hear_interrupts() -> None:
+    """For `preexec_fn`: what is started in the background of a script is deaf to Ctrl-C, and so are its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -17,7 +17,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_bytes, digest_tree
 from pipeline.core.paths import Paths
 from tests.pictures import encoded, scene
-from tests.project import ROOT, edit_params, environment
+from tests.project import ROOT, edit_params, environment, hear_interrupts
 from tests.replay import Reply, drip, replay, status
 
 HOST = "pictures.example"
@@ -231,7 +231,7 @@ def test_ctrl_c_waits_for_no_slow_server(project, server):
     paths = _set(project, server, _list(project, 1, 2), download={"attempts": 1, "min_bytes_per_second": 1})
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline", "collect", "dodo"], cwd=project, env=environment(ROOT), text=True,
-        stderr=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
     )  # fmt: skip
     while not server.count(f"{HOST}/1.jpg"):
         time.sleep(0.01)

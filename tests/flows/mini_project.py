@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.project import hear_interrupts
+
 MINI = Path(__file__).parent / "mini"
 ROOT = Path(__file__).parents[2]
 PATIENCE = float(os.environ.get("PALEO_TEST_PATIENCE", "1"))  # more for a machine with other work to do
@@ -69,13 +71,8 @@ def start(folder: Path, *arguments: str, log: Path, **more: str) -> subprocess.P
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=_hear_interrupts,
+            preexec_fn=hear_interrupts,
         )
-
-
-def _hear_interrupts() -> None:
-    """What is started in the background of a script is deaf to Ctrl-C, and so are its children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def interrupt(process: subprocess.Popen[bytes]) -> None:

@@ -19,6 +19,7 @@ from pipeline.core.records import Rejection
 from pipeline.io import images, outputs
 from pipeline.io.decoding import Job, decoded
 from tests.pictures import encoded, scene
+from tests.project import hear_interrupts
 
 ROOT = Path(__file__).parents[2]
 LIMITS = Decode(processes=2, memory_mb=512, seconds=1, max_pixels=1_000_000, max_frames=10)
@@ -152,8 +153,8 @@ SCRIPT = """
 
 def _started(photo, seconds) -> subprocess.Popen:
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT.format(path=str(photo), seconds=seconds))]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes)
+    process = subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, preexec_fn=hear_interrupts,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     assert process.stdout.readline() == "one is done\n"
     return process
 
