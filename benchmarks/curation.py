@@ -1,4 +1,4 @@
-"""Curation: the embedded world against what was really drawn, its speed beside bare Pillow, its memory for many rows."""
+"""Curation: the embedded world against what was drawn, its speed beside bare Pillow, its memory for many rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from benchmarks.claims import Claim
 from benchmarks.project import clone, environment, paleo
 from pipeline.core import params as params_module
 from pipeline.sources import synthetic
-
 
 PHOTOGRAPHS, ROUNDS = 600, 3
 ROWS = 100_000
@@ -74,7 +73,7 @@ def _cpu_seconds(what: str, project: Path) -> float:
 
 
 def _memory(folder: Path) -> Claim:
-    """Every row is a picture of its own, decoded, measured, compared with all others and kept: the most there can be."""
+    """Every row is a picture of its own, decoded, measured, compared with all others and kept: the worst case."""
     paths = crowd.project(folder)
     crowd.small_pictures(paths, ROWS)
     done = paleo(paths.root, "curate", crowd.KEY)
