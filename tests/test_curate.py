@@ -7,6 +7,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from pipeline import collect as collecting
 from pipeline import curate as stage
+from pipeline.__main__ import main
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_tree
@@ -372,6 +373,13 @@ def test_calibrating_prints_how_good_the_scores_are_and_changes_nothing(asked):
     assert report.lines[1] == "precision 66.7 %, recall 66.7 %"  # picture1 is kept, small is not
     text = "\n".join(report.lines)
     assert "too_small" in text and "duplicate" in text and "the highest F1 is at" in text
+
+
+def test_the_command_line_calibrates(asked, monkeypatch, capsys):
+    _curate(asked, trusted=False)
+    monkeypatch.chdir(asked)
+    assert main(["curate", "dodo", "--calibrate"]) == 0
+    assert "no picture of dodo is labelled" in capsys.readouterr().out
 
 
 def test_calibrating_before_curating_says_what_to_run(project):

@@ -62,7 +62,7 @@ def _measures(image: Image.Image, shorter_px: int) -> dict[str, Any]:
     grey = _small(image.convert("L"))
     return {
         "sharpness": round(detail.sharpness(grey), 2),
-        "entropy_bits": round(grey.entropy(), 3),
+        "entropy_bits": round(abs(grey.entropy()), 3),  # of one colour it is -0.0
         "detail_px": detail.detail_px(grey, shorter_px),
         **{name: hashes.text(bits) for name, bits in asdict(hashes.of(grey)).items()},
         **_colour(image),

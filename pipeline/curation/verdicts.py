@@ -69,6 +69,7 @@ def _judged(scores: pd.DataFrame, reviews: pd.DataFrame, params: Curate, checks:
         fresh = {row: why for row, why in findings.drops.items() if row not in immune}
         alive[list(fresh)] = False
         drops |= fresh
+        doubts = {row: why for row, why in doubts.items() if row not in fresh}  # that is settled now
         _add(praise, findings.praise)
         _add(doubts, findings.doubts)
     praise |= _praise_of_people(scores, reviews)

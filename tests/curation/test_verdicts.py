@@ -83,6 +83,13 @@ def test_nobody_need_look_at_what_somebody_has_looked_at():
     assert _verdicts(soft, people=reviews(("soft", "keep", "", "Ada")))["uncertain"].tolist() == [""]
 
 
+def test_a_doubt_is_settled_when_another_check_drops_the_picture():
+    soft, soft_bones = row("a", sharpness=3.0), row("b", sharpness=3.0, few_shot=0.1)
+    assert _verdicts(soft, soft_bones)["uncertain"].ne("").tolist() == [True, False]
+    unsure = row("c", few_shot=0.4)  # the check that drops it is the one that doubts
+    assert _verdicts(unsure)["uncertain"].ne("").tolist() == [True]
+
+
 @pytest.mark.parametrize("people", [NOBODY, reviews(("b", "keep", "", ""))])
 def test_who_decided_is_said(people):
     rows = [row("a", few_shot=0.9), row("b", few_shot=0.1), row("c", few_shot=0.9, width_px=9), row("d", few_shot=0.2)]
