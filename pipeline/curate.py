@@ -70,14 +70,11 @@ def curate(params: Params, paths: Paths) -> Report:
     verdicts = recompute(scores, people, params.curate, params.seed, CHECKS)
     table = _table(stored, scores, verdicts)
     table["caption"] = _captions(table, shelf, params, paths)
+    card = _card(paths.species, table.assign(png=scores["png_sha256"]))
+    _demand_training(table, manifest, card, shelf, params, paths)
+
     with outputs.fresh_folder(paths.curated) as folder:
-        card = _card(paths.species, table.assign(png=scores["png_sha256"]))
-        _demand_training(table, manifest, card, shelf, params, paths)
-        _place_pictures(table, shelf, folder)
-        tables.write(folder / "scores.parquet", scores)
-        tables.write(folder / "verdicts.parquet", table)
-        kept = table[table["verdict"] == "keep"]
-        tables.write(folder / "metadata.parquet", kept[["file_name", *kept.columns.drop("file_name")]])
+        _write_data(folder, table, scores, shelf)
         outputs.write_card(folder, **card)
     with outputs.fresh_folder(paths.curation) as folder:
         _write_pages(folder, table, manifest, card, shelf, params.species[paths.species].name)
@@ -220,11 +217,15 @@ def _described(table: pd.DataFrame, said: list[str], shelf: Path, folder: Path, 
     return described
 
 
-def _place_pictures(table: pd.DataFrame, shelf: Path, folder: Path) -> None:
-    """The kept pictures into the imagefolder."""
+def _write_data(folder: Path, table: pd.DataFrame, scores: pd.DataFrame, shelf: Path) -> None:
+    """The kept pictures as an imagefolder, and the tables."""
     for sha, name in zip(table["sha256"], table["file_name"]):
         if name:
             pictures.place(shelf, sha, "png", folder / name)
+    kept = table[table["verdict"] == "keep"]
+    tables.write(folder / "scores.parquet", scores)
+    tables.write(folder / "verdicts.parquet", table)
+    tables.write(folder / "metadata.parquet", kept[["file_name", *kept.columns.drop("file_name")]])
 
 
 def _card(species: str, table: pd.DataFrame) -> dict[str, Any]:
