@@ -356,7 +356,8 @@ def _lines(card: dict, run: Collecting) -> tuple[str, ...]:
         what = "left the data set" if run.params.collect.drop_vanished else "they stay in the data set"
         lines.append(f"no longer offered: {_named(run.vanished)}; {what}")
     if waiting := card["by_reason"].get(WAITING):
-        why = next(refused.sentence for url, refused in run.waiting.items() if url not in run.skipped)
+        told = (refused.sentence for url, refused in run.waiting.items() if url not in run.skipped)
+        why = next(told, "they are of an earlier run; run this again.")  # of a source that was skipped this time
         lines.append(f"waiting: {waiting} picture{'' if waiting == 1 else 's'}: {why}")
     return tuple(lines)
 

@@ -255,3 +255,15 @@ def test_a_source_that_offers_nothing_is_named(project, server):
     server.routes[OPENVERSE] = _found()
     report, _ = _collect(_set(project, server, QUERY, _list(project, 1)))
     assert "openverse:dodo offered nothing; check its entry in params.yaml" in report.lines
+
+
+def test_pictures_that_wait_go_on_waiting_while_their_source_fails(project, server):
+    hosts = {HOST: {"connections": 1, "requests_per_second": 1000, "requests_per_day": 1}}
+    server.routes[OPENVERSE] = _found(1, 2)
+    _collect(_set(project, server, QUERY, hosts=hosts))
+    (project / ".work/collect/dodo/look.json").unlink()  # another look: the API is asked again
+    subprocess.run(["rm", "-rf", str(project / ".work/http/answers")], check=True)
+    server.routes[OPENVERSE] = status(503)
+    report, rows = _collect(_set(project, server, QUERY, hosts=hosts))
+    assert sorted(rows["reason_code"]) == ["", "budget_used_up"]
+    assert report.lines[-1] == "waiting: 1 picture: they are of an earlier run; run this again."
