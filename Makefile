@@ -24,8 +24,9 @@ setup: .venv/installed
 demo: setup
 	@$(BIN)/paleo run
 
+# side by side, a file's tests in one process; threads of two processes on the same cores wait for each other
 test: setup
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check .

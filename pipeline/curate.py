@@ -22,8 +22,9 @@ from rich.table import Table
 
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import code_digest, digest_json
-from pipeline.core.params import Params, Species, fill_prompt
+from pipeline.core.params import Params, Species
 from pipeline.core.paths import Paths
+from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Rejection, Report
 from pipeline.curation import CHECKS, calibration, captions, classes, measuring, scoring
 from pipeline.curation.verdicts import KEPT, labels, recompute

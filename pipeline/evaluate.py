@@ -11,8 +11,9 @@ import pandas as pd
 from PIL import Image, ImageOps
 
 from pipeline.core.errors import InputError
-from pipeline.core.params import Params, fill_prompt
+from pipeline.core.params import Params
 from pipeline.core.paths import Paths
+from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Rejection, Report
 from pipeline.families import clip
 from pipeline.io import images, outputs, tables

@@ -9,8 +9,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pipeline.core.errors import InputError, ParamsError
-from pipeline.core.params import Params, Sample, fill_prompt
+from pipeline.core.params import Params, Sample
 from pipeline.core.paths import Paths
+from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Report
 from pipeline.diffusion import schedulers
 from pipeline.families import family

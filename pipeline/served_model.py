@@ -18,7 +18,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from pipeline.core.errors import InputError
-from pipeline.core.params import fill_prompt
+from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import SampleSpec
 
 

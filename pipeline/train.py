@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import GateError, InputError
 from pipeline.core.lineage import digest_file, digest_json, lineage_id
-from pipeline.core.params import Params, fill_prompt
+from pipeline.core.params import Params
 from pipeline.core.paths import Paths
-from pipeline.core.records import Report
-from pipeline.families import family
+from pipeline.core.prompts import fill_prompt
+from pipeline.core.records import Report, Subject
 from pipeline.io import outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import method
+from pipeline.training import check_pair, other_sections
 from pipeline.training.cache import Picture
 from pipeline.training.loop import COLUMNS, Hooks, run
 from pipeline.training.prepare import Task, prepare
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 CODE = ("train.py", "training/*.py", "families/*.py", "diffusion/*.py")  # what a result depends on, below pipeline/
-NO_INFLUENCE = {"save_every_steps"}  # on the weights
+NO_INFLUENCE = {"save_every_steps", "keep_states", "look"}  # on the weights
 
 
 def train(params: Params, paths: Paths) -> Report | None:
@@ -63,7 +63,7 @@ def train(params: Params, paths: Paths) -> Report | None:
 
 def _task(params: Params, paths: Paths) -> Task:
     """Read everything that decides the result; whatever can be refused without loading a model is refused here."""
-    family(params.base.family), method(params.train.method)
+    check_pair(params.train.method, params.base.family)
     dataset = _gate(paths)
     base = model_folder(paths.root, params.base.path)
     base_digest = weights_digest(base)
@@ -72,7 +72,9 @@ def _task(params: Params, paths: Paths) -> Task:
     return Task(
         family=params.base.family,
         base=base,
-        pictures=_pictures(paths, species.name),
+        subject=Subject(paths.species, species.name, species.class_noun),
+        pictures=_pictures(paths, species.name, "train"),
+        holdout=_pictures(paths, species.name, "holdout"),
         prior_prompt=fill_prompt(params.train.prior.prompt, name=species.name, class_noun=species.class_noun),
         train=params.train,
         seed=params.seed,
@@ -95,11 +97,11 @@ def _gate(paths: Paths) -> str:
     return digest
 
 
-def _pictures(paths: Paths, name: str) -> tuple[Picture, ...]:
-    """The pictures to learn from, sorted; each sentence has the species' name in it, or there is no word to learn."""
+def _pictures(paths: Paths, name: str, split: str) -> tuple[Picture, ...]:
+    """The pictures of a split, sorted; each sentence has the species' name in it, or there is no word to learn."""
     table = tables.read(paths.curated / "metadata.parquet")
-    rows = table[table["split"] == "train"].sort_values("file_name")
-    if rows.empty:
+    rows = table[table["split"] == split].sort_values("file_name")
+    if rows.empty and split == "train":
         raise InputError(f"{paths.curated} has no picture to train on; run `paleo curate {paths.species}`")
     return tuple(
         Picture(row.file_name, _content(paths.curated / row.file_name), _named(row.caption, name))
@@ -121,7 +123,7 @@ def _named(caption: str, name: str) -> str:
 def _deciding(params: Params, species: str) -> dict[str, Any]:
     """The params that the weights depend on; where pictures come from is in the data set's digest."""
     words = params.species[species].model_dump(include={"name", "class_noun"})
-    train = params.train.model_dump(mode="json", exclude=NO_INFLUENCE)
+    train = params.train.model_dump(mode="json", exclude=NO_INFLUENCE | other_sections(params.train.method))
     return {"seed": params.seed, "species": words, "family": params.base.family, "train": train}
 
 
@@ -146,7 +148,7 @@ def _trained(
             report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
             clock=time.monotonic,
         )  # fmt: skip
-        return run(job, accelerator, saves, hooks), time.monotonic() - begun
+        return run(job, accelerator, saves, hooks).history, time.monotonic() - begun
 
 
 @contextmanager

@@ -9,8 +9,10 @@ import pandas as pd
 import torch
 
 from pipeline.core import params as params_module
-from pipeline.core.params import Params, fill_prompt
+from pipeline.core.params import Params
 from pipeline.core.paths import Paths
+from pipeline.core.prompts import fill_prompt
+from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.io import outputs, tables
 from pipeline.io.weights import weights_digest
@@ -85,7 +87,9 @@ def _model(params: Params, paths: Paths, lineage_id: str) -> None:
 def _snapshot(params: Params, paths: Paths, folder: Path, step: int, lineage_id: str) -> None:
     """The base with its weights moved a little, saved by the method itself."""
     how = method(params.train.method)
-    trainable = how.attach(family("sd").load(paths.root / "base"), params.train, 0, torch.float32)
+    species = params.species[paths.species]
+    subject = Subject(paths.species, species.name, species.class_noun)
+    trainable = how.attach(family("sd").load(paths.root / "base"), params.train, subject, 0, torch.float32)
     with torch.no_grad():
         for index, weight in enumerate(trainable.parameters.values()):
             weight.add_(0.01 * step * torch.randn(weight.shape, generator=torch.Generator().manual_seed(index)))

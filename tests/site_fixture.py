@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.core import params as params_module
-from pipeline.core.params import Params, fill_prompt
+from pipeline.core.params import Params
 from pipeline.core.paths import Paths
+from pipeline.core.prompts import fill_prompt
 from pipeline.io import outputs, tables
 
 SHIPPED = (Path(__file__).parents[1] / "params.yaml").read_text()

@@ -23,18 +23,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.core.errors import ParamsError
+from pipeline.core.prompts import Template
 from pipeline.core.source_params import KINDS, NonNegativeInt, PositiveInt, Section, Source, kind_names
+from pipeline.core.train_params import Fraction, PositiveFloat, Train
 
-PositiveFloat = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 StopOrWarn = Literal["stop", "warn"]
 SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-PLACEHOLDERS = ("name", "class_noun")
-
-
-def _known_placeholders(template: str) -> str:
-    fill_prompt(template, name="", class_noun="")
-    return template
 
 
 def _some(templates: tuple[str, ...]) -> tuple[str, ...]:
@@ -43,7 +37,6 @@ def _some(templates: tuple[str, ...]) -> tuple[str, ...]:
     return templates
 
 
-Template = Annotated[str, AfterValidator(_known_placeholders)]
 Prompts = Annotated[tuple[Template, ...], AfterValidator(_some)]
 
 
@@ -215,49 +208,6 @@ class Validate(Section):
     severity: Severity
 
 
-class Lora(Section):
-    rank: PositiveInt
-    alpha: PositiveInt
-    targets: tuple[str, ...]
-
-
-class Dreambooth(Section):
-    train_text_encoder: bool
-
-
-class Prior(Section):
-    weight: Annotated[float, Field(ge=0)]
-    images: NonNegativeInt
-    prompt: Template
-
-
-class Train(Section):
-    method: str
-    steps: PositiveInt
-    snapshots: tuple[PositiveInt, ...] = Field(min_length=1)
-    batch_size: PositiveInt
-    resolution_px: PositiveInt
-    learning_rate: PositiveFloat
-    warmup_steps: NonNegativeInt
-    weight_decay: Annotated[float, Field(ge=0)]
-    max_gradient_norm: PositiveFloat
-    mirror: bool
-    caption_dropout: Fraction
-    save_every_steps: PositiveInt
-    save_dtype: Literal["float16", "float32", "bfloat16"]
-    prior: Prior
-    dreambooth: Dreambooth
-    lora: Lora
-
-    @field_validator("snapshots")
-    @classmethod
-    def _are_reached(cls, snapshots: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        last = info.data.get("steps", max(snapshots))  # absent when `steps` itself is wrong
-        if late := [step for step in snapshots if step > last]:
-            raise ValueError(f"step {late[0]} is never reached, since train.steps is {last}")
-        return tuple(sorted(set(snapshots)))
-
-
 class Sample(Section):
     prompts: tuple[Template, ...] = Field(min_length=1)
     negative: str
@@ -305,15 +255,6 @@ class Params(Section):
     gallery: Gallery
     register_: Register = Field(alias="register")
     versioning: Versioning
-
-
-def fill_prompt(template: str, **values: str) -> str:
-    """Put the species' words into a prompt template; ValueError names an unknown placeholder."""
-    try:
-        return template.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
-        known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-        raise ValueError(f"the prompt {template!r} has an unknown placeholder ({error}); known are {known}") from None
 
 
 def load(path: Path) -> Params:

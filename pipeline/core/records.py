@@ -102,6 +102,15 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Subject:
+    """What is learnt: the species' key in params.yaml, its name, and the noun that the base already knows."""
+
+    key: str
+    name: str
+    class_noun: str
+
+
+@dataclass(frozen=True)
 class SampleSpec:
     """Everything that decides one sampled picture, apart from the weights."""
 

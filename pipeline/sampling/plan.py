@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pipeline.core.params import Sample, fill_prompt
+from pipeline.core.params import Sample
+from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import SampleSpec
 
 

@@ -24,12 +24,14 @@ class Examples:
 
     `latents` (n, 2, c, h, w) has each picture and its mirror image; `texts` has the row of each one's sentence among
     `sentences`, of which the first is empty. The first `n_pictures` show the species, the others are prior pictures.
+    `names` are for messages.
     """
 
     latents: torch.Tensor
     texts: tuple[int, ...]
     sentences: tuple[str, ...]
     n_pictures: int
+    names: tuple[str, ...] = ()
 
     @property
     def n_prior(self) -> int:

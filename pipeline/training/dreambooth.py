@@ -15,10 +15,12 @@ import torch
 from safetensors import safe_open
 
 from pipeline.core.params import Train
+from pipeline.core.records import Subject
 from pipeline.families import FAMILIES
 from pipeline.families.parts import Parts
 from pipeline.training.trainable import Trainable, cast, write_tensors
 
+SECTIONS, SUPPORTED = ("dreambooth",), ("sd", "sdxl")
 UNET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")  # of the pipeline, no part of what is trained
 
@@ -28,7 +30,7 @@ def learns_text(train: Train) -> bool:
     return train.dreambooth.train_text_encoder
 
 
-def attach(parts: Parts, train: Train, seed: int, frozen_dtype: torch.dtype) -> Trainable:
+def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
     """Free the weights that learn; they stay in full precision, whatever the computation's."""
     modules = {"unet": parts.unet}
     if learns_text(train):

@@ -14,11 +14,14 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import ParamsError
-from pipeline.core.params import Lora, Train
+from pipeline.core.params import Train
+from pipeline.core.records import Subject
+from pipeline.core.train_params import Lora
 from pipeline.diffusion import noise
 from pipeline.families.parts import Parts
 from pipeline.training.trainable import Trainable, cast, write_tensors
 
+SECTIONS, SUPPORTED = ("lora",), ("sd", "sdxl")
 FILE = "pytorch_lora_weights.safetensors"
 ADAPTER = "default"
 HEADER = "lora_adapter_metadata"  # diffusers reads the adapter's config from here
@@ -29,7 +32,7 @@ def learns_text(train: Train) -> bool:
     return False
 
 
-def attach(parts: Parts, train: Train, seed: int, frozen_dtype: torch.dtype) -> Trainable:
+def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
     """Put adapters into the denoiser; the frozen weights may be in half precision, the adapters never.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,13 +12,17 @@ from accelerate import Accelerator
 
 from pipeline.core.errors import ParamsError
 from pipeline.core.params import Train
+from pipeline.core.records import Subject
 from pipeline.diffusion import objective
 from pipeline.families import family
 from pipeline.families.parts import Conditioning, Parts, tokenise
 from pipeline.training import cache, method
-from pipeline.training.batches import Examples
+from pipeline.training.batches import Draw, Examples
 from pipeline.training.cache import Cache, Picture
-from pipeline.training.loop import Job
+from pipeline.training.lesson import Lesson, Prompts
+from pipeline.training.loop import Job, Plan
+from pipeline.training.optimisers import optimiser
+from pipeline.training.rates import rate_at
 from pipeline.training.trainable import Trainable
 
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -29,7 +34,9 @@ class Task:
 
     family: str
     base: Path
+    subject: Subject
     pictures: tuple[Picture, ...]
+    holdout: tuple[Picture, ...]
     prior_prompt: str
     train: Train
     seed: int
@@ -54,12 +61,30 @@ def prepare(task: Task, accelerator: Accelerator, folder: Path) -> Job:
         examples = _examples(task, parts, store, accelerator)
         frozen = None if learns.learns_text(task.train) else cache.conditioning(store, parts, examples.sentences)
     parts.vae.to("cpu")  # everything is encoded
-    trainable = learns.attach(parts, task.train, task.seed, DTYPES.get(accelerator.mixed_precision, torch.float32))
+    dtype = DTYPES.get(accelerator.mixed_precision, torch.float32)
+    trainable = learns.attach(parts, task.train, task.subject, task.seed, dtype)
+    prompts = _learnt(trainable, examples.sentences) if frozen is None else _frozen(frozen, trainable)
+    train = task.train
+    draw = Draw(task.seed, train.batch_size, train.mirror, train.caption_dropout, train.prior.weight)
+    lesson = Lesson(family(task.family), process, examples, draw, prompts)
     return Job(
-        family=family(task.family), trainable=trainable, objective=process, examples=examples,
-        prompts=_learnt(task.family, parts, examples.sentences) if frozen is None else _frozen(frozen, trainable),
-        write_snapshot=_snapshots(task, trainable), train=task.train, seed=task.seed,
+        trainable, lesson, optimiser=_optimiser(train), plan=plan_of(train),
+        write_snapshot=_snapshots(task, trainable), seen=lesson.seen,
     )  # fmt: skip
+
+
+def plan_of(train: Train) -> Plan:
+    """What of the params is the loop's."""
+    return Plan(
+        steps=train.steps, batch_size=train.batch_size, snapshots=train.snapshots,
+        save_every_steps=train.save_every_steps, rate=partial(rate_at, train),
+        max_gradient_norm=train.max_gradient_norm, ema_decay=train.ema_decay, keep_states=train.keep_states,
+    )  # fmt: skip
+
+
+def _optimiser(train: Train) -> Callable[[Trainable], torch.optim.Optimizer]:
+    make = optimiser(train.optimiser)
+    return lambda trainable: make(trainable.optimised(train.weight_decay), train.learning_rate)
 
 
 def _check_side(parts: Parts, side_px: int) -> None:
@@ -80,17 +105,20 @@ def _examples(task: Task, parts: Parts, store: Cache, accelerator: Accelerator) 
         captions += [task.prior_prompt] * prior.images
     sentences = ("", *dict.fromkeys(caption for caption in captions if caption))
     texts = tuple(sentences.index(caption) for caption in captions)
-    return Examples(torch.cat(latents), texts, sentences, n_pictures=len(task.pictures))
+    names = [picture.file_name for picture in task.pictures] + ["a prior picture"] * (
+        len(captions) - len(task.pictures)
+    )
+    return Examples(torch.cat(latents), texts, sentences, n_pictures=len(task.pictures), names=tuple(names))
 
 
-def _learnt(name: str, parts: Parts, sentences: Sequence[str]) -> Callable[[Parts, torch.Tensor], Conditioning]:
+def _learnt(trainable: Trainable, sentences: Sequence[str]) -> Prompts:
     """The sentences are encoded at every step, by the text encoder as it is then."""
-    tokens = tokenise(parts, sentences)
-    encode = family(name).encode_tokens
+    tokens = tokenise(trainable.parts, sentences)
+    encode = family(trainable.parts.family).encode_tokens
     return lambda now, rows: encode(now, tuple(ids[rows] for ids in tokens))
 
 
-def _frozen(encoded: Conditioning, trainable: Trainable) -> Callable[[Parts, torch.Tensor], Conditioning]:
+def _frozen(encoded: Conditioning, trainable: Trainable) -> Prompts:
     """The sentences were encoded once; the text encoder only takes up memory."""
     for encoder in trainable.parts.text_encoders:
         encoder.to("cpu")

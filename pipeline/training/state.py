@@ -1,7 +1,7 @@
 """The resumable state of a training: complete and checked, or as good as absent.
 
 .work/train/<lineage id>/
-    state-000200.safetensors    weights that learn, both moments of AdamW, the numbers of every step so far
+    state-000200.safetensors    weights that learn, the optimiser's state, the numbers of every step so far
     state.json                  which file counts, its step and its sha256; replaced last
     snapshots/step-000050/ …    what will be exported
 """
@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,14 +21,60 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline.core.lineage import digest_file
+from pipeline.training.average import Average
 from pipeline.training.trainable import Trainable, write_tensors
 
 POINTER = "state.json"
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Damaged(Exception):
     """A saved state that must not be continued; the message says why."""
+
+
+@dataclass
+class Progress:
+    """All that a training must have to go on as if nothing had happened; `history` has COLUMNS of every step."""
+
+    trainable: Trainable
+    optimiser: torch.optim.Optimizer
+    average: Average | None = None
+    scaler: torch.amp.GradScaler | None = None  # of fp16
+    history: list[list[float]] = field(default_factory=list)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """While it is open, the model has the weights that are to be seen: the average, if there is one."""
+        with self.average.shown() if self.average else nullcontext():
+            yield
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        found = {"history": torch.tensor(self.history, dtype=torch.float64)}
+        for name, weight in self.trainable.parameters.items():
+            found[f"weight/{name}"] = weight
+            found |= {f"optimiser/{name}/{key}": value for key, value in self.optimiser.state[weight].items()}
+        averages = self.average.values if self.average else {}
+        return found | {f"average/{name}": value for name, value in averages.items()}
+
+    @torch.no_grad()
+    def put_back(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take up what `tensors` gave."""
+        self.history = tensors["history"].tolist()
+        for name, weight in self.trainable.parameters.items():
+            weight.copy_(tensors[f"weight/{name}"])
+            start = f"optimiser/{name}/"
+            self.optimiser.state[weight] = {
+                key.removeprefix(start): _beside(weight, tensor) for key, tensor in tensors.items()
+                if key.startswith(start)
+            }  # fmt: skip
+            if self.average:
+                self.average.values[name].copy_(tensors[f"average/{name}"])
+
+
+def _beside(weight: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
+    """On the device of the weight; a moment lies in memory as the weight does."""
+    if tensor.shape == weight.shape:
+        return torch.empty_like(weight, dtype=tensor.dtype).copy_(tensor)
+    return tensor.to(weight.device)
 
 
 @dataclass(frozen=True)
@@ -52,18 +99,13 @@ class Saves:
     def snapshot(self, step: int) -> Path:
         return self.snapshots / f"step-{step:06d}"
 
-    def save(self, step: int, trainable: Trainable, optimiser: torch.optim.Optimizer, history: torch.Tensor) -> None:
-        """Write the new state beside the old one, point to it, drop the old one; `history` is (step, columns)."""
+    def save(self, step: int, progress: Progress, keep: int) -> None:
+        """Write the new state beside the old ones, point to it, drop all but the newest `keep`."""
         path = self.folder / f"state-{step:06d}.safetensors"
-        tensors = {"history": history}
-        for name, weight in trainable.parameters.items():
-            tensors[f"weight/{name}"] = weight
-            tensors |= {f"{moment}/{name}": optimiser.state[weight][moment] for moment in MOMENTS}
-        write_tensors(path, tensors, {"lineage_id": self.lineage_id, "step": str(step)})
+        write_tensors(path, progress.tensors(), {"lineage_id": self.lineage_id, "step": str(step)})
         self._point_to(path, step)
-        for old in self.folder.glob("state-*.safetensors"):
-            if old != path:
-                old.unlink()
+        for old in sorted(self.folder.glob("state-*.safetensors"))[:-keep]:
+            old.unlink()
 
     def write_snapshot(self, step: int, write: Callable[[Path], None]) -> None:
         """Let `write` fill a folder, then put it in its place."""
@@ -75,8 +117,8 @@ class Saves:
         write(building)
         os.replace(building, final)
 
-    def load(self, snapshots: tuple[int, ...]) -> tuple[int, Mapping[str, torch.Tensor]] | None:
-        """Step and tensors of the saved state; None when there is none.
+    def load(self, progress: Progress, snapshots: tuple[int, ...]) -> int:
+        """Put the saved state back; returns its step, 0 when there is none.
 
         Raises
         ------
@@ -84,7 +126,7 @@ class Saves:
             When it is not what was saved, or a snapshot that it has passed is gone.
         """
         if not (self.folder / POINTER).exists():
-            return None
+            return 0
         pointer = self._read_pointer()
         step, path = pointer["step"], self.folder / pointer["file"]
         if pointer["lineage_id"] != self.lineage_id:
@@ -94,9 +136,10 @@ class Saves:
         if missing := [passed for passed in snapshots if passed <= step and not self.snapshot(passed).is_dir()]:
             raise Damaged(f"its snapshot of step {missing[0]} is gone")
         try:
-            return step, load_file(path)
+            progress.put_back(load_file(path))
         except SafetensorError as error:
             raise Damaged(f"{path.name} cannot be read ({error})") from error
+        return step
 
     def clear(self) -> None:
         """Forget everything, snapshots too."""
@@ -115,15 +158,3 @@ class Saves:
                     (("file", str), ("sha256", str), ("step", int), ("lineage_id", str))}  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Damaged(f"{POINTER} cannot be read") from error
-
-
-@torch.no_grad()
-def put_back(
-    tensors: Mapping[str, torch.Tensor], step: int, trainable: Trainable, optimiser: torch.optim.Optimizer
-) -> None:
-    """Copy a saved state into weights and optimiser."""
-    for name, weight in trainable.parameters.items():
-        weight.copy_(tensors[f"weight/{name}"])
-        moments = {moment: torch.empty_like(weight).copy_(tensors[f"{moment}/{name}"]) for moment in MOMENTS}
-        # AdamW keeps its own count of steps per tensor, in single precision beside the weights.
-        optimiser.state[weight] = {"step": torch.tensor(float(step), device=weight.device), **moments}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -14,23 +16,51 @@ from torch import nn
 
 from pipeline.families.parts import Parts
 
+Teacher = Callable[[], AbstractContextManager[Parts]]  # while it is open: the base as it was, to be asked
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that are optimised alike; `rate_factor` times the learning rate."""
+
+    names: tuple[str, ...]
+    rate_factor: float = 1.0
+    decays: bool = True  # is weight decay theirs too?
+
 
 @dataclass(frozen=True)
 class Trainable:
-    """A model with the modules that are learnt, by the names of their folders (`unet`, `text_encoder` …)."""
+    """A model with the modules that are learnt, by the names of their folders (`unet`, `text_encoder` …).
+
+    `parts` has what the method has put into it. Without `groups` all parameters are in one.
+    """
 
     parts: Parts
     modules: Mapping[str, nn.Module]
-    parameters: dict[str, nn.Parameter] = field(init=False)
+    groups: tuple[Group, ...] = ()
+    teacher: Teacher | None = None
 
-    def __post_init__(self):
-        named = {
+    @property
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What learns, by `folder.name`; read anew each time, since sharding puts others in their place."""
+        return {
             f"{folder}.{name}": weight
             for folder, module in self.modules.items()
             for name, weight in module.named_parameters()
             if weight.requires_grad
         }
-        object.__setattr__(self, "parameters", named)
+
+    def optimised(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Parameter groups as torch's optimisers take them; `rate_factor` is the loop's."""
+        weights = self.parameters
+        return [
+            {
+                "params": [weights[name] for name in group.names],
+                "weight_decay": weight_decay if group.decays else 0.0,
+                "rate_factor": group.rate_factor,
+            }
+            for group in self.groups or (Group(tuple(weights)),)
+        ]
 
 
 def cast(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:

@@ -9,8 +9,9 @@ from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
 from pipeline.train import _task
-from pipeline.training.loop import Hooks, rate_at, run, share
+from pipeline.training.loop import Hooks, run, share
 from pipeline.training.prepare import Task, prepare
+from pipeline.training.rates import rate_at
 from pipeline.training.state import Saves
 from tests.training import world
 
@@ -35,8 +36,8 @@ def _run(task: Task, folder: Path, recorder: Recorder | None = None):
     """Train in `folder`; returns history and, by step, the bytes of the snapshots."""
     accelerator, saves = Accelerator(cpu=True), Saves(folder, "x")
     recorder = recorder or Recorder()
-    history = run(prepare(task, accelerator, folder.parent / "cache"), accelerator, saves, recorder.hooks)
-    return history, _files(saves.snapshots)
+    progress = run(prepare(task, accelerator, folder.parent / "cache"), accelerator, saves, recorder.hooks)
+    return progress.history, _files(saves.snapshots)
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -110,7 +111,9 @@ def test_every_step_is_reported_with_its_speed(project, tmp_path):
 
 
 def test_a_loss_that_is_no_number_ends_the_training(project, tmp_path):
-    with pytest.raises(PaleoError, match=r"the loss of step \d is (nan|inf); lower train.learning_rate"):
+    with pytest.raises(
+        PaleoError, match=r"loss of step \d is (nan|inf) \(it saw .*train/0.*png.*\); lower train.learning_"
+    ):
         _run(_task_of(project, learning_rate=1e30, warmup_steps=0), tmp_path / "nan")
 
 

@@ -10,10 +10,12 @@ from safetensors.torch import load_file
 
 from pipeline.core import params as params_module
 from pipeline.core.errors import ParamsError
+from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.training import METHODS, lora, method
 from tests.project import ROOT
 
+SUBJECT = Subject("dodo", "Raphus cucullatus", "bird")
 STAMP = {"lineage_id": "abc", "step": "7", "base_digest": "def"}
 BOTH = [(name, kind) for name in ("sd", "sdxl") for kind in METHODS]
 
@@ -39,7 +41,7 @@ def _answer(parts) -> torch.Tensor:
 
 def _learnt(base: Path, kind: str, name: str, **changes):
     parts = family(name).load(base)
-    trainable = method(kind).attach(parts, _train(**changes), 1, torch.float32)
+    trainable = method(kind).attach(parts, _train(**changes), SUBJECT, 1, torch.float32)
     _disturb(trainable)
     return trainable
 
@@ -135,9 +137,9 @@ def test_what_learns_is_what_was_asked(base, name):
     whole = _learnt(base, "dreambooth", name)
     assert set(whole.modules) == {"unet", "text_encoder"}
     without_text = _train(dreambooth=_train().dreambooth.model_copy(update={"train_text_encoder": False}))
-    unet_only = METHODS["dreambooth"].attach(family(name).load(base), without_text, 1, torch.float32)
+    unet_only = METHODS["dreambooth"].attach(family(name).load(base), without_text, SUBJECT, 1, torch.float32)
     assert all(key.startswith("unet.") for key in unet_only.parameters)
-    adapters = METHODS["lora"].attach(family(name).load(base), _train(), 1, torch.bfloat16)
+    adapters = METHODS["lora"].attach(family(name).load(base), _train(), SUBJECT, 1, torch.bfloat16)
     assert all("lora_" in key and weight.dtype == torch.float32 for key, weight in adapters.parameters.items())
     assert adapters.parts.unet.conv_in.weight.dtype == torch.bfloat16
 
@@ -147,7 +149,7 @@ def test_the_first_adapters_depend_on_the_seed_and_not_on_global_state(base, nam
     def first(seed: int):
         torch.rand(3)
         before = torch.get_rng_state()
-        attached = lora.attach(family(name).load(base), _train(), seed, torch.float32)
+        attached = lora.attach(family(name).load(base), _train(), SUBJECT, seed, torch.float32)
         assert torch.equal(torch.get_rng_state(), before)
         return torch.cat([weight.flatten() for weight in attached.parameters.values()])
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.training.state import Damaged, Saves, put_back
+from pipeline.training.state import Damaged, Progress, Saves
 from pipeline.training.trainable import Trainable
 
-HISTORY = torch.tensor([[0.5, 1e-4, 1.0], [0.4, 1e-4, 0.9]], dtype=torch.float64)
+HISTORY = [[0.5, 1e-4, 1.0], [0.4, 1e-4, 0.9]]
 
 
-def _trained(steps: int, value: float = 1.0):
+def _trained(steps: int, value: float = 1.0) -> Progress:
     """A conv (channels last, as in training) after some steps of AdamW."""
     torch.manual_seed(0)
     module = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
@@ -20,39 +20,37 @@ def _trained(steps: int, value: float = 1.0):
         (module(torch.full((1, 2, 4, 4), value)) ** 2).mean().backward()
         optimiser.step()
         optimiser.zero_grad()
-    return trainable, optimiser
+    return Progress(trainable, optimiser, history=[*HISTORY])
 
 
-def _step(trainable, optimiser) -> torch.Tensor:
-    (trainable.modules["unet"](torch.ones(1, 2, 4, 4)) ** 2).mean().backward()
-    optimiser.step()
-    return torch.cat([weight.detach().flatten() for weight in trainable.parameters.values()])
+def _step(progress: Progress) -> torch.Tensor:
+    (progress.trainable.modules["unet"](torch.ones(1, 2, 4, 4)) ** 2).mean().backward()
+    progress.optimiser.step()
+    return torch.cat([weight.detach().flatten() for weight in progress.trainable.parameters.values()])
 
 
 @pytest.fixture
 def saves(tmp_path):
     saves = Saves(tmp_path / "abc", "abc")
-    saves.save(2, *_trained(2), HISTORY)
+    saves.save(2, _trained(2), keep=1)
     return saves
 
 
 def test_a_restored_training_takes_the_same_next_step(saves):
-    step, tensors = saves.load(())
     fresh = _trained(0)
-    put_back(tensors, step, *fresh)
-    assert step == saves.step == 2 and torch.equal(tensors["history"], HISTORY)
-    assert torch.equal(_step(*fresh), _step(*_trained(2)))
+    assert saves.load(fresh, ()) == saves.step == 2 and fresh.history == HISTORY
+    assert torch.equal(_step(fresh), _step(_trained(2)))
 
 
 def test_a_newer_state_takes_the_place_of_the_older(saves):
-    saves.save(4, *_trained(4), HISTORY)
+    saves.save(4, _trained(4), keep=1)
     assert [path.name for path in saves.folder.glob("state-*")] == ["state-000004.safetensors"]
-    assert saves.load(())[0] == 4
+    assert saves.load(_trained(0), ()) == 4
 
 
 def test_no_state_is_no_state(tmp_path):
     saves = Saves(tmp_path / "none", "none")
-    assert saves.step is None and saves.load((2,)) is None
+    assert saves.step is None and saves.load(_trained(0), (2,)) == 0
 
 
 def _flip(path):
@@ -73,14 +71,14 @@ def _flip(path):
 def test_a_damaged_state_is_not_continued(saves, harm, why):
     harm(saves.folder)
     with pytest.raises(Damaged, match=why):
-        saves.load(())
+        saves.load(_trained(0), ())
 
 
 def test_a_state_of_another_training_or_without_its_snapshots_is_not_continued(saves):
     with pytest.raises(Damaged, match="snapshot of step 1 is gone"):
-        saves.load((1, 5))
+        saves.load(_trained(0), (1, 5))
     with pytest.raises(Damaged, match="another training"):
-        Saves(saves.folder, "other").load(())
+        Saves(saves.folder, "other").load(_trained(0), ())
 
 
 def test_a_snapshot_is_whole_or_absent(saves):
