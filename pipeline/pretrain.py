@@ -24,9 +24,11 @@ from pipeline.io import outputs, phases, tracking
 from pipeline.pages import pretraining as pages
 from pipeline.pages import render
 from pipeline.sources.world import captions, scenes
+from pipeline.training.loop import Hooks
 from pipeline.training.pretraining import autoencoder, clip, denoiser, export, gather, measure, progress, tokenizer
+from pipeline.training.pretraining.denoiser import Denoiser
 from pipeline.training.pretraining.drawings import DrawingSet, Words
-from pipeline.training.pretraining.settings import Settings, digest
+from pipeline.training.pretraining.settings import Phase, Settings, digest
 
 PHASES = ("drawings", "autoencoder", "clip", "denoiser", "finish")
 NAMES = {"denoiser": "denoiser and text encoder", "finish": "the same, one heading"}
@@ -35,12 +37,12 @@ TRACK_EVERY = 10  # steps between two points of a curve in MLflow
 
 
 @dataclass
-class Parts:
+class Trained:
     """What has been trained before the denoiser, with the losses of each phase."""
 
     clip: Clip
     vae: AutoencoderKL
-    losses: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    losses: dict[str, list[float]] = field(default_factory=dict)
 
 
 def pretrain(
@@ -63,9 +65,9 @@ def pretrain(
         training, held_out = gather.gather(
             draw or draw_wide, settings.drawings, work / name("drawings", settings), told.report
         )
-        parts = train_autoencoder_and_clip(training, settings, work, told.report)
-        state = train_denoiser(training, parts, settings, work, out, told.report)
-        measured = publish(out, page, parts, state, held_out, settings, told)
+        trained = train_autoencoder_and_clip(training, settings, work, told.report)
+        model = train_denoiser(training, trained, settings, work, out, told.report)
+        measured = publish(out, page, trained, model, held_out, settings, told)
     return report_of(out, page, measured)
 
 
@@ -84,7 +86,9 @@ class Told:
     clock: phases.Clock
 
 
-def train_autoencoder_and_clip(training: DrawingSet, settings: Settings, work: Path, report: progress.Report) -> Parts:
+def train_autoencoder_and_clip(
+    training: DrawingSet, settings: Settings, work: Path, report: progress.Report
+) -> Trained:
     words = tokenizer.train_tokenizer(
         [each.caption for each in training.words], settings.text.vocabulary, settings.text.context
     )
@@ -94,36 +98,49 @@ def train_autoencoder_and_clip(training: DrawingSet, settings: Settings, work: P
     model, clip_losses = clip.train(
         training, words, settings.clip, settings.text, settings.seed, work / name("clip", settings), report
     )
-    return Parts(model, vae, {"autoencoder": vae_losses, "clip": clip_losses})
+    losses = {"autoencoder": vae_losses, "clip": clip_losses}
+    return Trained(model, vae, {phase: [row["loss"] for row in rows] for phase, rows in losses.items()})
 
 
 def train_denoiser(
-    training: DrawingSet, parts: Parts, settings: Settings, work: Path, out: Path, report: progress.Report
-) -> progress.Optimisation:
+    training: DrawingSet, trained: Trained, settings: Settings, work: Path, out: Path, report: progress.Report
+) -> Denoiser:
     """Exports now and then: an unfinished model is of use to whoever waits for it."""
-    latents = autoencoder.encode(parts.vae, training), autoencoder.encode(parts.vae, training, mirrored=True)
+    latents = autoencoder.encode(trained.vae, training), autoencoder.encode(trained.vae, training, mirrored=True)
     exported_s = -EXPORT_EVERY_S
 
-    def saved(state: progress.Optimisation) -> None:
+    def offer(model: Denoiser) -> None:
         nonlocal exported_s
-        if not state.done and time.monotonic() - exported_s > EXPORT_EVERY_S:
+        if time.monotonic() - exported_s > EXPORT_EVERY_S:
             exported_s = time.monotonic()
             with outputs.fresh_folder(out) as folder:
-                export.export(folder, parts.clip, parts.vae, state)
-                outputs.write_text(folder / "README.md", model_card(settings, parts, state, {}, {}))
+                export.export(folder, trained.clip, model.parts)
+                outputs.write_text(folder / "README.md", model_card(settings, trained, model, {}, {}))
 
-    lessons = denoiser.Lessons(latents, training, parts.clip.tokenizer, settings.denoiser, settings.seed)
-    files = [work / name(phase, settings) for phase in ("denoiser", "finish")]
-    first = denoiser.train(lessons, parts.clip.model, settings.text, files[0], report, saved)
-    parts.losses["denoiser"] = first.losses
-    return denoiser.finish(lessons, first, settings.finish.phase, files[1], report, saved)
+    def learn(phase: str, plan: Phase, loss_of_step: denoiser.Loss) -> Denoiser:
+        place = denoiser.Work(work / name(phase, settings), hooks(phase, plan.steps, report), offer)
+        return denoiser.learn(parts, loss_of_step, plan, settings.denoiser.ema_decay, place)
+
+    lessons = denoiser.Lessons(latents, training, trained.clip.tokenizer, settings.denoiser, settings.seed)
+    parts = denoiser.build(lessons, trained.clip.model, trained.vae, settings.text)
+    first = learn("denoiser", settings.denoiser.phase, lessons.both_headings)
+    trained.losses["denoiser"] = list(first.losses)
+    return learn("finish", settings.finish.phase, lessons.one_heading)
+
+
+def hooks(phase: str, steps: int, report: progress.Report) -> Hooks:
+    """How the training loop tells about itself here."""
+    return Hooks(
+        report=lambda step: report(phase, step.step, steps, {"loss": step.loss}),
+        say=print, stopping=lambda: False, clock=time.monotonic,
+    )  # fmt: skip
 
 
 def publish(
     out: Path,
     page: Path,
-    parts: Parts,
-    state: progress.Optimisation,
+    trained: Trained,
+    model: Denoiser,
     held_out: DrawingSet,
     settings: Settings,
     told: Told,
@@ -131,21 +148,18 @@ def publish(
     """Export, measure what was exported, and say so: model card, card, page, MLflow."""
     told.clock.note()
     with outputs.fresh_folder(out) as folder:
-        export.export(folder, parts.clip, parts.vae, state)
+        export.export(folder, trained.clip, model.parts)
         measured = measure.measure(folder, held_out, settings.samples, settings.seed)
         outputs.write_text(
-            folder / "README.md", model_card(settings, parts, state, measured.numbers, told.clock.seconds)
+            folder / "README.md", model_card(settings, trained, model, measured.numbers, told.clock.seconds)
         )
         outputs.write_card(folder, stage="pretrain", settings=asdict(settings), numbers=measured.numbers)
     numbers = measured.numbers | {"bytes": float(folder_bytes(out)), "seconds": sum(told.clock.seconds.values())}
-    losses = {
-        phase: [each["loss"] for each in every] for phase, every in (parts.losses | {"finish": state.losses}).items()
-    }
     outputs.write_text(
         page,
         pages.page(
             numbers=numbers,
-            losses=losses,
+            losses=trained.losses | {"finish": list(model.losses)},
             kinds=measured.kinds,
             confusion=measured.confusion.tolist(),
             samples=measured.samples,
@@ -161,13 +175,12 @@ def publish(
 
 
 def model_card(
-    settings: Settings, parts: Parts, state: progress.Optimisation, numbers: dict[str, float], seconds: dict[str, float]
+    settings: Settings, trained: Trained, model: Denoiser, numbers: dict[str, float], seconds: dict[str, float]
 ) -> str:
-    modules = {
-        "autoencoder": parts.vae, "clip": parts.clip.model, "denoiser": state.modules, "finish": state.modules,
-    }  # fmt: skip
+    both = (model.parts.unet, *model.parts.text_encoders)
+    modules = {"autoencoder": (trained.vae,), "clip": (trained.clip.model,), "denoiser": both, "finish": both}
     rows = []
-    for phase, module in modules.items():
+    for phase, learnt in modules.items():
         plan = getattr(settings, phase).phase
         rows.append(
             {
@@ -175,7 +188,7 @@ def model_card(
                 "steps": plan.steps,
                 "batch": plan.batch,
                 "rate": plan.peak_rate,
-                "parameters": sum(weight.numel() for weight in module.parameters()),
+                "parameters": sum(weight.numel() for module in learnt for weight in module.parameters()),
                 "seconds": f"{seconds[phase]:,.0f}" if phase in seconds else "-",
             }
         )
@@ -184,8 +197,8 @@ def model_card(
         "model_card.md",
         phases=rows,
         numbers=pages.facts(numbers),
-        step=state.step,
-        steps=state.phase.steps,
+        step=model.step,
+        steps=model.phase.steps,
         count=f"{drawings.count:,}",
         held_out=drawings.held_out,
         image_px=drawings.image_px,
@@ -212,7 +225,7 @@ def name(phase: str, settings: Settings) -> str:
     }
     needs["denoiser"] = (settings.drawings, settings.text, settings.autoencoder, settings.clip, settings.denoiser)
     needs["finish"] = (*needs["denoiser"], settings.finish)
-    return f"{phase}-{digest(*needs[phase])}" + ("" if phase == "drawings" else ".pt")
+    return f"{phase}-{digest(*needs[phase])}" + (".pt" if phase in ("autoencoder", "clip") else "")
 
 
 @contextmanager

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
-from torch import nn
+from accelerate import Accelerator
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from pipeline.families.parts import Parts
+from pipeline.training.loop import Hooks, Job, Plan, run
 from pipeline.training.pretraining import clip as clip_phase
 from pipeline.training.pretraining import progress
 from pipeline.training.pretraining.drawings import DrawingSet, batch_at, generator_at, made_up_name, pick, sentence
 from pipeline.training.pretraining.settings import DenoiserSettings, Phase, TextSettings
+from pipeline.training.state import Saves
+from pipeline.training.trainable import Trainable, write_tensors
 
-Saved = Callable[[progress.Optimisation], None]  # told after each save
+Loss = Callable[[Parts, int, Sequence[int]], torch.Tensor]
 STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
+LOSSES = "losses"  # beside the weights, in the file of a finished phase
+OFFER_EVERY = 500  # steps
 
 
 def scheduler() -> DDIMScheduler:
@@ -75,19 +83,26 @@ class Lessons:
     seed: int
     alphas: torch.Tensor = field(default_factory=lambda: scheduler().alphas_cumprod)
 
-    @property
-    def turned(self) -> torch.Tensor:
-        """(n,) bool: which drawings must be mirrored to look to the right."""
-        return torch.tensor([words.looks_left for words in self.drawings.words])
+    def both_headings(self, parts: Parts, step: int, slots: Sequence[int]) -> torch.Tensor:
+        """The loss of a step, as the loop asks for it, with either heading as often."""
+        generator = generator_at(self.seed, "denoiser", step)
+        rows = batch_at(len(self.drawings), len(slots), generator)
+        mirrored = torch.rand(len(rows), generator=generator) < 0.5
+        return self._loss(parts, rows, mirrored, generator)
 
-    def losses(
-        self, modules: nn.ModuleDict, rows: list[int], mirrored: torch.Tensor, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
+    def one_heading(self, parts: Parts, step: int, slots: Sequence[int]) -> torch.Tensor:
+        """The same with every animal turned to the right."""
+        generator = generator_at(self.seed, "finish", step)
+        rows = batch_at(len(self.drawings), len(slots), generator)
+        turned = torch.tensor([self.drawings.words[row].looks_left for row in rows])
+        return self._loss(parts, rows, turned, generator)
+
+    def _loss(self, parts: Parts, rows: list[int], mirrored: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Of a batch of these rows, some of them (b,) bool mirrored."""
         clean = torch.where(mirrored.view(-1, 1, 1, 1), self.latents[1][rows], self.latents[0][rows])
         sentences = self.sentences(rows, generator)
-        unet, encoder, limit = modules["unet"], modules["text_encoder"], self.settings.snr_limit
-        return losses(unet, encoder, self.tokenizer, clean, sentences, self.alphas, generator, limit)
+        unet, (encoder,), limit = parts.unet, parts.text_encoders, self.settings.snr_limit
+        return loss(unet, encoder, self.tokenizer, clean, sentences, self.alphas, generator, limit)
 
     def sentences(self, rows: list[int], generator: torch.Generator) -> list[str]:
         """One for each row; some are empty, for guidance without a classifier."""
@@ -97,46 +112,69 @@ class Lessons:
         return ["" if quiet else text for quiet, text in zip(silent, said, strict=True)]
 
 
-def train(
-    lessons: Lessons, clip: CLIPModel, text: TextSettings, state_file: Path, report: progress.Report, saved: Saved
-) -> progress.Optimisation:
-    """Both headings as often. Modules: "unet" and "text_encoder"."""
-    settings, seed, tokenizer = lessons.settings, lessons.seed, lessons.tokenizer
-    unet = build_unet(settings, text, lessons.latents[0].shape, seed)
-    modules = nn.ModuleDict({"unet": unet, "text_encoder": build_text_encoder(clip, text, tokenizer)})
-    work = progress.Optimisation("denoiser", modules, settings.phase, settings.ema_decay)
+@dataclass(frozen=True)
+class Denoiser:
+    """A model on its way: `parts` has the averaged weights, `losses` those of every step when the phase is over."""
 
-    def losses_at(step: int) -> dict[str, torch.Tensor]:
-        generator = generator_at(seed, "denoiser", step)
-        rows = batch_at(len(lessons.drawings), settings.phase.batch, generator)
-        mirrored = torch.rand(len(rows), generator=generator) < 0.5
-        return lessons.losses(modules, rows, mirrored, generator)
-
-    return progress.run(work, losses_at, state_file, report, saved)
+    parts: Parts
+    phase: Phase
+    step: int
+    losses: tuple[float, ...] = ()
 
 
-def finish(
-    lessons: Lessons,
-    trained: progress.Optimisation,
-    phase: Phase,
-    state_file: Path,
-    report: progress.Report,
-    saved: Saved,
-) -> progress.Optimisation:
-    """Goes on from the averaged weights of `trained`, with every animal turned to the right."""
-    progress.use_average(trained)
-    work = progress.Optimisation("finish", trained.modules, phase, lessons.settings.ema_decay)
-    turned = lessons.turned
+@dataclass(frozen=True)
+class Work:
+    """Where a phase keeps its state, whom it tells, and who is offered the unfinished model now and then."""
 
-    def losses_at(step: int) -> dict[str, torch.Tensor]:
-        generator = generator_at(lessons.seed, "finish", step)
-        rows = batch_at(len(lessons.drawings), phase.batch, generator)
-        return lessons.losses(work.modules, rows, turned[rows], generator)
-
-    return progress.run(work, losses_at, state_file, report, saved)
+    folder: Path
+    hooks: Hooks
+    offer: Callable[[Denoiser], None]
 
 
-def losses(
+def build(lessons: Lessons, clip: CLIPModel, vae: AutoencoderKL, text: TextSettings) -> Parts:
+    """The model before its first step."""
+    return Parts(
+        family="sd", folder=Path(), unet=build_unet(lessons.settings, text, lessons.latents[0].shape, lessons.seed),
+        vae=vae, text_encoders=(build_text_encoder(clip, text, lessons.tokenizer),), tokenizers=(lessons.tokenizer,),
+        scheduler=dict(scheduler().config), device=torch.device("cpu"), dtype=torch.float32,
+    )  # fmt: skip
+
+
+def learn(parts: Parts, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Denoiser:
+    """Take the steps of a phase that are left; afterwards `parts` has the averaged weights."""
+    trainable = Trainable(parts, {"unet": parts.unet, "text_encoder": parts.text_encoders[0]})
+    finished = work.folder / "finished.safetensors"
+    if not finished.is_file():
+        job = _job(trainable, loss_of_step, phase, ema_decay, work)
+        done = run(job, Accelerator(cpu=True), Saves(work.folder, work.folder.name), work.hooks)
+        with done.shown():
+            losses = torch.tensor([row[0] for row in done.history], dtype=torch.float64)
+            write_tensors(finished, {**trainable.parameters, LOSSES: losses}, {})
+    tensors = load_file(finished)
+    with torch.no_grad():
+        for name, weight in trainable.parameters.items():
+            weight.copy_(tensors[name])
+    return Denoiser(parts, phase, phase.steps, tuple(tensors[LOSSES].tolist()))
+
+
+def _job(trainable: Trainable, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Job:
+    plan = Plan(
+        steps=phase.steps, batch_size=phase.batch, snapshots=tuple(range(OFFER_EVERY, phase.steps, OFFER_EVERY)),
+        save_every_steps=phase.save_every, rate=partial(progress.rate_at, phase), max_gradient_norm=1.0,
+        ema_decay=ema_decay,
+    )  # fmt: skip
+
+    def optimiser(trainable: Trainable) -> torch.optim.Optimizer:
+        groups = trainable.optimised(phase.weight_decay)
+        return torch.optim.AdamW(groups, lr=phase.peak_rate, betas=(0.9, 0.99), foreach=True)
+
+    def offer(_folder: Path, step: int) -> None:
+        work.offer(Denoiser(trainable.parts, phase, step))
+
+    return Job(trainable, loss_of_step, optimiser, plan, write_snapshot=offer)
+
+
+def loss(
     unet: UNet2DConditionModel,
     encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
@@ -145,7 +183,7 @@ def losses(
     alphas: torch.Tensor,
     generator: torch.Generator,
     snr_limit: float = float("inf"),
-) -> dict[str, torch.Tensor]:
+) -> torch.Tensor:
     """x_t = a x + s e,  v = a e - s x,  loss = |v' - v|^2.
 
     An error of v counts as SNR + 1 errors of x; that number is limited, as in Min-SNR (Hang et al. 2023), so that
@@ -158,7 +196,7 @@ def losses(
     v = unet(a * clean + s * e, t, states).sample
     errors = (v - (a * e - s * clean)).square().mean(dim=(1, 2, 3))
     weights = ((snr_limit + 1) * (1 - alphas[t])).clamp(max=1.0)  # (limit + 1) / (SNR + 1), at most 1
-    return {"loss": (weights * errors).mean()}
+    return (weights * errors).mean()
 
 
 def tokenise(tokenizer: CLIPTokenizer, sentences: list[str]) -> torch.Tensor:
@@ -178,4 +216,4 @@ def held_out_loss(
     """With full captions, and the same noise at every call."""
     sentences = [words.caption for words in drawings.words]
     generator = generator_at(seed, "denoiser-held-out", 0)
-    return float(losses(unet, encoder, tokenizer, latents, sentences, scheduler().alphas_cumprod, generator)["loss"])
+    return float(loss(unet, encoder, tokenizer, latents, sentences, scheduler().alphas_cumprod, generator))

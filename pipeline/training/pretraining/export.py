@@ -7,21 +7,18 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from torch import nn
 from transformers import CLIPTokenizer
 
 from pipeline.families.clip import Clip, Preprocessing
+from pipeline.families.parts import Parts
 from pipeline.training.pretraining.denoiser import scheduler
-from pipeline.training.pretraining.progress import Optimisation, put_back, use_average
 
 
-def export(folder: Path, clip: Clip, vae: AutoencoderKL, denoiser: Optimisation) -> None:
+def export(folder: Path, clip: Clip, parts: Parts) -> None:
     """Write half-precision copies: the pipeline in its subfolders, CLIP beside `model_index.json`."""
-    trained = use_average(denoiser)
-    modules = denoiser.modules
-    save_pipeline(folder, vae, modules["unet"], modules["text_encoder"], clip.tokenizer)
-    put_back(denoiser, trained)
+    save_pipeline(folder, parts.vae, parts.unet, parts.text_encoders[0], clip.tokenizer)
     half(clip.model).save_pretrained(folder)
     for config in (folder / "config.json", folder / "text_encoder" / "config.json"):
         ask_for_full_precision(config)

@@ -23,7 +23,6 @@ class Optimisation:
     name: str
     modules: nn.ModuleDict
     phase: Phase
-    ema_decay: float | None = None
     step: int = 0
     losses: list[dict[str, float]] = field(default_factory=list)
 
@@ -36,7 +35,6 @@ class Optimisation:
             weight_decay=self.phase.weight_decay,
             foreach=True,
         )
-        self.average = None if self.ema_decay is None else [weight.detach().clone() for weight in self.parameters]
 
     @property
     def done(self) -> bool:
@@ -48,7 +46,6 @@ def run(
     losses_at: Callable[[int], dict[str, torch.Tensor]],
     state_file: Path,
     report: Report,
-    saved: Callable[[Optimisation], None] | None = None,
 ) -> Optimisation:
     """Take the remaining steps; `losses_at(step)` returns the parts of the loss, of which "loss" is minimised."""
     restore(work, state_file)
@@ -58,14 +55,12 @@ def run(
         report(work.name, work.step, work.phase.steps, values)
         if work.done or work.step % work.phase.save_every == 0:
             save(work, state_file)
-            if saved:
-                saved(work)
     work.modules.eval()
     return work
 
 
 def take_step(work: Optimisation, losses: dict[str, torch.Tensor]) -> dict[str, float]:
-    """Backward, clip, update, average."""
+    """Backward, clip, update."""
     for group in work.optimiser.param_groups:
         group["lr"] = rate_at(work.phase, work.step)
     work.optimiser.zero_grad(set_to_none=True)
@@ -73,10 +68,6 @@ def take_step(work: Optimisation, losses: dict[str, torch.Tensor]) -> dict[str, 
     nn.utils.clip_grad_norm_(work.parameters, 1.0, foreach=True)
     work.optimiser.step()
     work.step += 1
-    if work.average is not None:
-        # A fixed decay would keep the random start for thousands of steps.
-        decay = min(work.ema_decay, (1 + work.step) / (10 + work.step))
-        torch._foreach_lerp_(work.average, [weight.detach() for weight in work.parameters], 1 - decay)
     values = {name: float(value.detach()) for name, value in losses.items()}
     work.losses.append({"step": work.step, **values})
     return values
@@ -101,7 +92,6 @@ def save(work: Optimisation, state_file: Path) -> None:
             "step": work.step,
             "modules": work.modules.state_dict(),
             "optimiser": work.optimiser.state_dict(),
-            "average": work.average,
             "losses": work.losses,
         },
         partial,
@@ -116,17 +106,4 @@ def restore(work: Optimisation, state_file: Path) -> None:
     state = torch.load(state_file, map_location="cpu", weights_only=True)
     work.modules.load_state_dict(state["modules"])
     work.optimiser.load_state_dict(state["optimiser"])
-    work.step, work.losses, work.average = state["step"], state["losses"], state["average"]
-
-
-def use_average(work: Optimisation) -> list[torch.Tensor]:
-    """Put the averaged weights into the modules; returns the trained ones for `put_back`."""
-    trained = [weight.detach().clone() for weight in work.parameters]
-    put_back(work, work.average)
-    return trained
-
-
-@torch.no_grad()
-def put_back(work: Optimisation, weights: list[torch.Tensor]) -> None:
-    for target, source in zip(work.parameters, weights, strict=True):
-        target.copy_(source)
+    work.step, work.losses = state["step"], state["losses"]
