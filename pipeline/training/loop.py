@@ -16,9 +16,10 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
-from pipeline.core.records import StepReport
+from pipeline.core.records import LookReport, StepReport
 from pipeline.families.parts import Parts
 from pipeline.training.average import Average
+from pipeline.training.shards import whole
 from pipeline.training.spent import Spent
 from pipeline.training.state import Damaged, Progress, Saves
 from pipeline.training.trainable import Trainable
@@ -30,12 +31,14 @@ GPU_LOOKS_EVERY = 10  # steps; reading a number makes the CPU wait for the GPU
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop is handed from outside: whom to tell, when to stop, what time it is (s)."""
+    """What the loop is handed from outside: whom to tell, when to stop, what time it is (s), memory in use (MB)."""
 
     report: Callable[[StepReport], None]
     say: Callable[[str], None]
     stopping: Callable[[], bool]
     clock: Callable[[], float]
+    looked: Callable[[LookReport], None] = lambda report: None
+    memory_mb: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,15 @@ class Job:
     plan: Plan
     write_snapshot: Callable[[Path, int], None]
     seen: Callable[[int], list[str]] = lambda step: []
-    look: Callable[[int], None] = lambda step: None
+    look: Callable[[int], LookReport | None] = lambda step: None
 
 
-def run(job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent | None = None) -> Progress:
+def run(
+    job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent | None = None, *, sharded: bool = False
+) -> Progress:
     """Train to the last step, going on from a saved state; returns how far it is: to the end.
+
+    `sharded`: each process keeps a piece of the weights that learn (FSDP) instead of all of them.
 
     Raises
     ------
@@ -79,7 +86,7 @@ def run(job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: S
     PaleoError
         When the loss is no finite number.
     """
-    work = _Work(job, accelerator, saves, hooks, spent or Spent(hooks.clock))
+    work = _Work(job, accelerator, saves, hooks, spent or Spent(hooks.clock), sharded)
     plan, step = job.plan, work.resume()
     if step == 0:
         work.look(0)
@@ -118,14 +125,14 @@ def share(batch_size: int, n_processes: int, n_parts: int, process: int) -> list
 class _Work:
     """The moving parts of a training."""
 
-    def __init__(self, job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent):
+    def __init__(self, job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent, sharded: bool):
         self.job, self.accelerator, self.saves, self.hooks, self.spent = job, accelerator, saves, hooks, spent
         plan = job.plan
         self.slots = share(
             plan.batch_size, accelerator.num_processes, accelerator.gradient_accumulation_steps,
             accelerator.process_index,
         )  # fmt: skip
-        self.wrapped = wrap(job.trainable, accelerator)
+        self.wrapped = wrap(job.trainable, accelerator, sharded=sharded)
         self.weights = list(job.trainable.parameters.values())
         optimiser = job.optimiser(job.trainable)  # after sharding, which puts other parameters in the place of ours
         self.stepper = accelerator.prepare_optimizer(optimiser)
@@ -152,7 +159,7 @@ class _Work:
         for group in self.progress.optimiser.param_groups:
             group["lr"] = rate * group["rate_factor"]
         losses = [self._backward(slots, last=slots is self.slots[-1], step=step) for slots in self.slots]
-        norm = self.accelerator.clip_grad_norm_(self.weights, self.job.plan.max_gradient_norm)
+        norm = whole(self.accelerator.clip_grad_norm_(self.weights, self.job.plan.max_gradient_norm))
         self.stepper.step()
         self.stepper.zero_grad(set_to_none=True)
         if self.progress.average:
@@ -204,14 +211,14 @@ class _Work:
 
     def snapshot(self, step: int) -> None:
         self.tell()
-        with self._apart("snapshots"), self.progress.shown():
+        with self._apart("snapshots"), self.progress.shown(), self.wrapped.whole(self.accelerator):
             if self.accelerator.is_main_process:
                 self.saves.write_snapshot(step, lambda folder: self.job.write_snapshot(folder, step))
         self.look(step)
 
     def look(self, step: int) -> None:
         with self._apart("looks"), self.progress.shown():
-            if self.accelerator.is_main_process:
+            if self.accelerator.is_main_process or self.wrapped.cut:  # whoever has a piece must help to compute
                 self.job.look(step)
 
     def save(self, step: int) -> None:
@@ -219,6 +226,8 @@ class _Work:
         with self._apart("saving"):
             if self.accelerator.is_main_process:
                 self.saves.save(step, self.progress, self.job.plan.keep_states)
+            elif self.wrapped.cut:
+                self.progress.tensors()  # it takes every piece to write the whole
 
     @contextmanager
     def _apart(self, what: str) -> Iterator[None]:

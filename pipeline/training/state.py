@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 
 from pipeline.core.lineage import digest_file
 from pipeline.training.average import Average
+from pipeline.training.shards import piece, whole
 from pipeline.training.trainable import Trainable, write_tensors
 
 POINTER = "state.json"
@@ -48,32 +49,33 @@ class Progress:
             yield
 
     def tensors(self) -> dict[str, torch.Tensor]:
+        """Everything by name, whole: where weights are cut (FSDP), every process must ask."""
         found = {"history": torch.tensor(self.history, dtype=torch.float64)}
         for name, weight in self.trainable.parameters.items():
-            found[f"weight/{name}"] = weight
-            found |= {f"optimiser/{name}/{key}": value for key, value in self.optimiser.state[weight].items()}
+            found[f"weight/{name}"] = whole(weight)
+            found |= {f"optimiser/{name}/{key}": whole(value) for key, value in self.optimiser.state[weight].items()}
         averages = self.average.values if self.average else {}
-        return found | {f"average/{name}": value for name, value in averages.items()}
+        return found | {f"average/{name}": whole(value) for name, value in averages.items()}
 
     @torch.no_grad()
     def put_back(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take up what `tensors` gave."""
         self.history = tensors["history"].tolist()
         for name, weight in self.trainable.parameters.items():
-            weight.copy_(tensors[f"weight/{name}"])
+            weight.copy_(piece(tensors[f"weight/{name}"], weight))
             start = f"optimiser/{name}/"
             self.optimiser.state[weight] = {
                 key.removeprefix(start): _beside(weight, tensor) for key, tensor in tensors.items()
                 if key.startswith(start)
             }  # fmt: skip
             if self.average:
-                self.average.values[name].copy_(tensors[f"average/{name}"])
+                self.average.values[name].copy_(piece(tensors[f"average/{name}"], weight))
 
 
 def _beside(weight: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     """On the device of the weight; a moment lies in memory as the weight does."""
     if tensor.shape == weight.shape:
-        return torch.empty_like(weight, dtype=tensor.dtype).copy_(tensor)
+        return torch.empty_like(weight, dtype=tensor.dtype).copy_(piece(tensor, weight))
     return tensor.to(weight.device)
 
 
