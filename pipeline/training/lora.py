@@ -1,96 +1,103 @@
-"""LoRA (Hu et al. 2021): W + (alpha / rank) B A, where only the small A and B learn; the text encoder rests.
+"""LoRA (Hu et al. 2021): W + (alpha / rank) B A, where only the small A and B learn.
 
-A snapshot is one file, `pytorch_lora_weights.safetensors`, in the names that diffusers' `load_lora_weights` knows. Its
-header has the adapter's config: without it alpha would be lost on loading, and the pictures would be others.
+With `rslora` the factor is alpha / sqrt(rank) (Kalajdzievski 2023); with `dora` the length of every row of W learns
+apart from its direction (Liu et al. 2024).
+
+A snapshot is one file, `pytorch_lora_weights.safetensors`, in the names that diffusers knows, text encoders included:
+
+    pipe.load_lora_weights("models/dodo/step-000500")
+
+Its header has each adapter's config: without it alpha would be lost on loading, and the pictures would be others.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
-from pipeline.core.errors import ParamsError
 from pipeline.core.params import Train
 from pipeline.core.records import Subject
-from pipeline.core.train_params import Lora
-from pipeline.diffusion import noise
+from pipeline.families import family
 from pipeline.families.parts import Parts
-from pipeline.training.trainable import Trainable, cast, write_tensors
+from pipeline.training import adapters
+from pipeline.training.adapters import ADAPTER
+from pipeline.training.trainable import Trainable, write_tensors
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 SECTIONS, SUPPORTED = ("lora",), ("sd", "sdxl")
 FILE = "pytorch_lora_weights.safetensors"
-ADAPTER = "default"
-HEADER = "lora_adapter_metadata"  # diffusers reads the adapter's config from here
+HEADER = "lora_adapter_metadata"  # diffusers reads the adapters' configs from here
 
 
 def learns_text(train: Train) -> bool:
-    """Never: sentences are encoded once."""
-    return False
+    """Do text encoders change, so that sentences are encoded at every step?"""
+    return train.lora.train_text_encoder
+
+
+def check(family_name: str, base: Path, train: Train) -> None:
+    """ParamsError when targets or rank do not fit the base; nothing is loaded."""
+    adapters.check("lora", train.lora, family_name, base)
 
 
 def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
-    """Put adapters into the denoiser; the frozen weights may be in half precision, the adapters never.
+    """Adapters in the denoiser, and in every text encoder if wanted; ParamsError as `check`."""
+    return adapters.attach("lora", train.lora, partial(config, train), parts, seed, frozen_dtype)
 
-    Raises
-    ------
-    ParamsError
-        When one of `train.lora.targets` is the name of no layer.
-    """
+
+def config(train: Train, targets: list[str]) -> LoraConfig:
+    """peft's config for the layers `targets` of one module."""
     from peft import LoraConfig
 
-    _check_targets(parts.unet, train.lora)
-    cast((parts.unet, *parts.text_encoders), frozen_dtype)
-    config = LoraConfig(r=train.lora.rank, lora_alpha=train.lora.alpha, target_modules=list(train.lora.targets))
-    # peft draws the first A from the global state, which is put back afterwards.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(noise.generator(seed, "lora").initial_seed())
-        parts.unet.add_adapter(config, adapter_name=ADAPTER)
-    trainable = Trainable(parts, {"unet": parts.unet})
-    for weight in trainable.parameters.values():
-        weight.data = weight.data.float()
-    return trainable
+    lora = train.lora
+    return LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, target_modules=targets, use_rslora=lora.rslora, use_dora=lora.dora
+    )
 
 
 def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
     """One file of adapters; `stamp` goes into its header."""
-    from diffusers.utils import convert_state_dict_to_diffusers
-    from peft.utils import get_peft_model_state_dict
+    write(trainable.modules, folder, dtype, stamp)
 
-    state = convert_state_dict_to_diffusers(get_peft_model_state_dict(trainable.modules["unet"], adapter_name=ADAPTER))
-    tensors = {f"unet.{name}": tensor.to(dtype) for name, tensor in state.items()}
-    write_tensors(folder / FILE, tensors, {HEADER: _adapter_header(trainable.modules["unet"]), **stamp})
+
+def write(modules: Mapping[str, nn.Module], folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
+    """The LoRA of some modules, by the names of their folders."""
+    tensors, configs = {}, {}
+    for name, module in modules.items():
+        tensors |= {key: tensor.to(dtype) for key, tensor in named_for_diffusers(name, module).items()}
+        configs |= {f"{name}.{key}": value for key, value in adapters.config_of(module).items()}
+    write_tensors(folder / FILE, tensors, {HEADER: json.dumps(configs, sort_keys=True), **stamp})
+
+
+def named_for_diffusers(name: str, module: nn.Module) -> dict[str, torch.Tensor]:
+    """A module's LoRA, each key with the folder's name before it."""
+    from diffusers.utils import convert_state_dict_to_diffusers
+
+    tensors = convert_state_dict_to_diffusers(adapters.tensors_of(module))
+    # transformers 5 flattens CLIP's names; older tools look for the older ones, and diffusers knows both.
+    flattened = name != "unet" and not hasattr(module, "text_model")
+    prefix = f"{name}.text_model." if flattened else f"{name}."
+    return {prefix + key: tensor for key, tensor in tensors.items()}
 
 
 def restore(parts: Parts, folder: Path) -> Parts:
-    """The base with a snapshot's adapters in it; `parts.unet` is changed."""
-    parts.unet.load_lora_adapter(
-        str(folder), prefix="unet", weight_name=FILE, adapter_name=ADAPTER, use_safetensors=True, local_files_only=True
+    """The base with a snapshot's adapters in it; its modules are changed."""
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
+
+    state, _, metadata = Loader.lora_state_dict(
+        str(folder), weight_name=FILE, use_safetensors=True, local_files_only=True, return_lora_metadata=True
     )
+    Loader.load_lora_into_unet(state, None, parts.unet, adapter_name=ADAPTER, metadata=metadata)
+    for name, encoder in zip(family(parts.family).TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True):
+        if any(key.startswith(f"{name}.") for key in state):  # else diffusers warns
+            Loader.load_lora_into_text_encoder(
+                state, None, encoder, prefix=name, adapter_name=ADAPTER, metadata=metadata
+            )
     return parts
-
-
-def _adapter_header(unet: nn.Module) -> str:
-    config = {f"unet.{key}": value for key, value in unet.peft_config[ADAPTER].to_dict().items()}
-    return json.dumps(config, sort_keys=True, default=_plain)
-
-
-def _plain(value: object) -> object:
-    # A set has no order, and the same adapter must give the same bytes.
-    return sorted(value) if isinstance(value, set) else getattr(value, "value", str(value))
-
-
-def _check_targets(unet: nn.Module, lora: Lora) -> None:
-    names = [name for name, module in unet.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
-    for target in lora.targets:
-        if not any(name == target or name.endswith(f".{target}") for name in names):
-            raise ParamsError(f"train.lora.targets has {target!r}, which matches no layer; there are {_ends(names)}")
-
-
-def _ends(names: Iterable[str]) -> str:
-    """The last words of layer names, with the number where the last is one (`to_out.0`)."""
-    ends = {".".join(name.split(".")[-2:]) if name.split(".")[-1].isdigit() else name.split(".")[-1] for name in names}
-    return ", ".join(sorted(ends))

@@ -1,0 +1,46 @@
+"""From scratch: the denoiser is drawn anew, and the text encoders if they learn; the base gives its shape and its VAE.
+
+A snapshot is a complete diffusers folder: see `whole`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pipeline.core.params import Train
+from pipeline.core.records import Subject
+from pipeline.diffusion import noise
+from pipeline.families.parts import Parts
+from pipeline.training import whole
+from pipeline.training.adapters import learning_modules
+from pipeline.training.trainable import Trainable, cast
+
+SECTIONS, SUPPORTED = ("full",), ("sd", "sdxl")
+save, restore = whole.save, whole.restore
+
+
+def learns_text(train: Train) -> bool:
+    """Does the text encoder change, so that sentences must be encoded anew at every step?"""
+    return train.full.train_text_encoder
+
+
+def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
+    """Forget the weights that learn; a teacher, if one is wanted, is the base before that."""
+    modules = learning_modules(parts, learns_text(train))
+    if not learns_text(train):
+        cast(parts.text_encoders, frozen_dtype)
+    teacher = whole.frozen_copy(parts, modules, train.prior, frozen_dtype)
+    for name, module in modules.items():
+        draw_anew(module, noise.generator(seed, f"full/{name}"))
+    return whole.every_weight(parts, modules, teacher)
+
+
+def draw_anew(module: nn.Module, source: torch.Generator) -> None:
+    """Put first weights in the place of a diffusers or transformers model's, as its library draws them."""
+    kind = type(module)
+    # Both draw from the global state, which is put back afterwards, and on the CPU, so that no device matters.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(source.initial_seed())
+        fresh = kind.from_config(module.config) if hasattr(kind, "from_config") else kind(module.config)
+    module.load_state_dict(fresh.state_dict())
