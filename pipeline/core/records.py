@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -145,6 +146,46 @@ class StepReport:
     gradient_norm: float
     seconds: float
     images_per_second: float
+    memory_mb: float = 0.0  # the most that was ever in use: of the GPU where there is one
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A picture drawn on the way; `content` is a PNG, `number` counts the prompts from 1."""
+
+    number: int
+    prompt: str
+    seed: int
+    content: bytes = field(repr=False)
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.number:02d}-s{self.seed}.png"
+
+
+@dataclass(frozen=True)
+class LookReport:
+    """What a training looks like at a step: held-out losses by timestep, those of step 0 (if known), pictures."""
+
+    step: int
+    losses: Mapping[int, float] = field(default_factory=dict)
+    before: Mapping[int, float] = field(default_factory=dict)
+    previews: tuple[Preview, ...] = ()
+
+    @property
+    def loss(self) -> float | None:
+        """The mean over timesteps; None when nothing was held out."""
+        return sum(self.losses.values()) / len(self.losses) if self.losses else None
+
+    @property
+    def relative(self) -> dict[int, float]:
+        """Each loss by that of step 0."""
+        return {t: loss / self.before[t] for t, loss in self.losses.items() if t in self.before}
+
+    @property
+    def relative_loss(self) -> float | None:
+        """The mean loss by the mean loss of step 0."""
+        return sum(self.losses.values()) / sum(self.before.values()) if self.losses and self.before else None
 
 
 @dataclass(frozen=True)

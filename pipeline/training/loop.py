@@ -87,9 +87,8 @@ def run(
         When the loss is no finite number.
     """
     work = _Work(job, accelerator, saves, hooks, spent or Spent(hooks.clock), sharded)
+    work.look(0)  # a training that goes on has seen it, unless somebody removed it or wants to see something else
     plan, step = job.plan, work.resume()
-    if step == 0:
-        work.look(0)
     while step < plan.steps:
         work.take(step)
         step += 1
@@ -155,6 +154,7 @@ class _Work:
 
     def take(self, step: int) -> None:
         """One optimiser step on the whole batch."""
+        self.spent.begin()
         rate = self.job.plan.rate(step)
         for group in self.progress.optimiser.param_groups:
             group["lr"] = rate * group["rate_factor"]
@@ -165,6 +165,7 @@ class _Work:
         if self.progress.average:
             self.progress.average.update(step + 1)
         self.untold.append(torch.stack([torch.stack(losses).mean(), norm]))
+        self.spent.mark("steps/optimiser")
         if self.accelerator.device.type == "cpu" or len(self.untold) >= GPU_LOOKS_EVERY:
             self.tell()
 
@@ -178,7 +179,9 @@ class _Work:
     def _gradients(self, slots: range, step: int) -> torch.Tensor:
         with self.accelerator.autocast():
             loss = self.job.loss(self.wrapped.parts, step, slots)
+        self.spent.mark("steps/forward")
         self.accelerator.backward(loss)
+        self.spent.mark("steps/backward")
         return loss.detach()
 
     def tell(self) -> None:
@@ -187,6 +190,7 @@ class _Work:
             return
         rows = self.accelerator.reduce(torch.stack(self.untold), "mean").tolist()
         self.untold.clear()
+        self.spent.read()
         now = self.hooks.clock()
         seconds, self.since = (now - self.since) / len(rows), now
         self.spent.add("steps", seconds * len(rows))
@@ -200,7 +204,7 @@ class _Work:
             raise PaleoError(self._blame(finished, loss))
         report = StepReport(
             step=finished + 1, loss=loss, learning_rate=plan.rate(finished), gradient_norm=norm,
-            seconds=seconds, images_per_second=plan.batch_size / max(seconds, 1e-9),
+            seconds=seconds, images_per_second=plan.batch_size / max(seconds, 1e-9), memory_mb=self.hooks.memory_mb(),
         )  # fmt: skip
         history.append([getattr(report, column) for column in COLUMNS])
         self.hooks.report(report)
@@ -219,7 +223,9 @@ class _Work:
     def look(self, step: int) -> None:
         with self._apart("looks"), self.progress.shown():
             if self.accelerator.is_main_process or self.wrapped.cut:  # whoever has a piece must help to compute
-                self.job.look(step)
+                report = self.job.look(step)
+                if report and self.accelerator.is_main_process:
+                    self.hooks.looked(report)
 
     def save(self, step: int) -> None:
         self.tell()

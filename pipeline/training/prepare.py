@@ -12,14 +12,15 @@ from accelerate import Accelerator
 
 from pipeline.core.errors import ParamsError
 from pipeline.core.params import Train
-from pipeline.core.records import Subject
+from pipeline.core.records import LookReport, Subject
 from pipeline.diffusion import objective
 from pipeline.families import family
 from pipeline.families.parts import Conditioning, Parts, tokenise
-from pipeline.training import cache, method
+from pipeline.training import cache, check_fit, looks, method
 from pipeline.training.batches import Draw, Examples
 from pipeline.training.cache import Cache, Picture
 from pipeline.training.lesson import Lesson, Prompts
+from pipeline.training.looks import View
 from pipeline.training.loop import Job, Plan
 from pipeline.training.optimisers import optimiser
 from pipeline.training.rates import rate_at
@@ -43,14 +44,17 @@ class Task:
     stamp: dict[str, str]
 
 
-def prepare(task: Task, accelerator: Accelerator, folder: Path) -> Job:
+def prepare(task: Task, accelerator: Accelerator, folder: Path, looks_folder: Path | None = None) -> Job:
     """Load the base, look at every picture and sentence once (`folder` is the cache), attach the method.
+
+    Without a `looks_folder` nothing is measured or drawn on the way.
 
     Raises
     ------
     InputError, ParamsError
         When the base cannot be loaded or params do not fit it.
     """
+    check_fit(task.family, task.base, task.train)
     parts = family(task.family).load(task.base, accelerator.device)
     _check_side(parts, task.train.resolution_px)
     process = objective.from_config(parts.scheduler)
@@ -60,16 +64,18 @@ def prepare(task: Task, accelerator: Accelerator, folder: Path) -> Job:
     with accelerator.main_process_first():
         examples = _examples(task, parts, store, accelerator)
         frozen = None if learns.learns_text(task.train) else cache.conditioning(store, parts, examples.sentences)
+        looks_at = _looks(task, parts, store, accelerator, looks_folder)
     parts.vae.to("cpu")  # everything is encoded
     dtype = DTYPES.get(accelerator.mixed_precision, torch.float32)
     trainable = learns.attach(parts, task.train, task.subject, task.seed, dtype)
-    prompts = _learnt(trainable, examples.sentences) if frozen is None else _frozen(frozen, trainable)
+    prompts = _prompts(trainable, examples.sentences, frozen)
     train = task.train
     draw = Draw(task.seed, train.batch_size, train.mirror, train.caption_dropout, train.prior.weight)
     lesson = Lesson(family(task.family), process, examples, draw, prompts)
     return Job(
         trainable, lesson, optimiser=_optimiser(train), plan=plan_of(train),
         write_snapshot=_snapshots(task, trainable), seen=lesson.seen,
+        look=looks_at(trainable),
     )  # fmt: skip
 
 
@@ -109,6 +115,38 @@ def _examples(task: Task, parts: Parts, store: Cache, accelerator: Accelerator) 
         len(captions) - len(task.pictures)
     )
     return Examples(torch.cat(latents), texts, sentences, n_pictures=len(task.pictures), names=tuple(names))
+
+
+def _looks(
+    task: Task, parts: Parts, store: Cache, accelerator: Accelerator, folder: Path | None
+) -> Callable[[Trainable], Callable[[int], LookReport | None]]:
+    """Encode what looks are to see; what comes back gives the looks of a model that the method has been put into."""
+    settings, side_px = task.train.look, task.train.resolution_px
+    pictures = looks.chosen(settings, task.holdout)
+    sentences = looks.sentences_of(settings, task.subject, task.holdout)
+    wanted = looks.wanted_of(settings, task.subject, sentences)
+    if folder is None or not (pictures or wanted):
+        return lambda trainable: lambda step: None
+    process, edge = objective.from_config(parts.scheduler), side_px // parts.pixels_per_latent
+    latents = cache.picture_latents(store, parts, pictures, side_px)[:, 0] if pictures else ()
+    learns_text = method(task.train.method).learns_text(task.train)
+    frozen = None if learns_text else cache.conditioning(store, parts, sentences)
+
+    def of(trainable: Trainable) -> Callable[[int], LookReport]:
+        view = View(
+            folder, trainable.parts, process, prompts=_prompts(trainable, sentences, frozen),
+            held_out=looks.held_out_of(pictures, latents, sentences),
+            timesteps=looks.centres(settings.timesteps, process.n_timesteps) if pictures else (),
+            wanted=wanted, draw_steps=settings.steps, shape=(parts.latent_channels, edge, edge), seed=task.seed,
+            autocast=accelerator.autocast, keeps=accelerator.is_main_process,
+        )  # fmt: skip
+        return partial(looks.look, view)
+
+    return of
+
+
+def _prompts(trainable: Trainable, sentences: Sequence[str], frozen: Conditioning | None) -> Prompts:
+    return _learnt(trainable, sentences) if frozen is None else _frozen(frozen, trainable)
 
 
 def _learnt(trainable: Trainable, sentences: Sequence[str]) -> Prompts:

@@ -1,0 +1,279 @@
+"""A look at a training on its way: the loss on pictures that it never learns from, and what it draws.
+
+A look is a pure function of the weights. Its noise goes by counters, it asks for no gradients and puts back what it
+moves, so a training with looks takes the same steps as one without. Looks lie beside the saved state:
+
+.work/train/<lineage id>/looks/step-000050/
+    look.json               settings, held-out losses by timestep, prompts and seeds
+    01-s1.png …             first prompt, seed 1
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from pipeline.core.lineage import digest_bytes, digest_json
+from pipeline.core.prompts import fill_prompt
+from pipeline.core.records import LookReport, Preview, Subject
+from pipeline.core.train_params import Look
+from pipeline.diffusion import noise, objective
+from pipeline.diffusion.objective import Objective
+from pipeline.families import FAMILIES
+from pipeline.families.parts import Conditioning, Parts
+from pipeline.training.cache import PRIOR_GUIDANCE, Picture
+from pipeline.training.lesson import Prompts
+
+RECORD = "look.json"
+CELLS_AT_ONCE = 2**16  # of latents in a batch: 16 pictures of 64 x 64, which fill a GPU; a step needs more memory
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A picture that is never learnt from: latents (c, h, w), the row of its sentence, the digest of its file."""
+
+    latents: torch.Tensor
+    text: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A picture to draw at every look; `text` is the row of its prompt among the sentences."""
+
+    number: int
+    prompt: str
+    text: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class View:
+    """What all looks of a training share.
+
+    `prompts` gives the sentences as the text encoder reads them now, the empty one first; `timesteps` are those of the
+    held-out loss; a picture is drawn in `draw_steps` from latents of `shape` (c, h, w).
+    """
+
+    folder: Path
+    parts: Parts
+    objective: Objective
+    prompts: Prompts
+    held_out: tuple[HeldOut, ...]
+    timesteps: tuple[int, ...]
+    wanted: tuple[Wanted, ...]
+    draw_steps: int
+    shape: tuple[int, int, int]
+    seed: int
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
+    keeps: bool = True  # does this process write what all have seen?
+
+    @property
+    def settings(self) -> str:
+        """A digest of all that decides a look, apart from the weights."""
+        pictures = [(one.digest, one.text) for one in self.held_out]
+        wanted = [(one.prompt, one.text, one.seed) for one in self.wanted]
+        return digest_json([pictures, self.timesteps, wanted, self.draw_steps, self.shape, self.seed])[:16]
+
+
+def chosen(look: Look, holdout: Sequence[Picture]) -> tuple[Picture, ...]:
+    """The held-out pictures that a look asks about: the first ones, and none when it asks for no timestep."""
+    return tuple(holdout[: look.pictures]) if look.timesteps else ()
+
+
+def sentences_of(look: Look, subject: Subject, holdout: Sequence[Picture]) -> tuple[str, ...]:
+    """Everything that a look says to the text encoder, once; the empty sentence first."""
+    captions = [picture.caption for picture in chosen(look, holdout)]
+    return tuple(dict.fromkeys(["", *captions, *_prompts(look, subject)]))
+
+
+def held_out_of(
+    pictures: Sequence[Picture], latents: Sequence[torch.Tensor], sentences: Sequence[str]
+) -> tuple[HeldOut, ...]:
+    """The pictures with their latents (c, h, w) each."""
+    return tuple(
+        HeldOut(one, sentences.index(picture.caption), digest_bytes(picture.content))
+        for picture, one in zip(pictures, latents, strict=True)
+    )
+
+
+def wanted_of(look: Look, subject: Subject, sentences: Sequence[str]) -> tuple[Wanted, ...]:
+    """Every prompt with every seed."""
+    return tuple(
+        Wanted(number, prompt, sentences.index(prompt), seed)
+        for number, prompt in enumerate(_prompts(look, subject), start=1)
+        for seed in look.seeds
+    )
+
+
+def _prompts(look: Look, subject: Subject) -> list[str]:
+    return [fill_prompt(prompt, name=subject.name, class_noun=subject.class_noun) for prompt in look.prompts]
+
+
+def centres(n: int, n_timesteps: int) -> tuple[int, ...]:
+    """The middles of n equal parts of the schedule, without repetition."""
+    return tuple(dict.fromkeys(int((part + 0.5) * n_timesteps / n) for part in range(n)))
+
+
+def look(view: View, step: int) -> LookReport:
+    """Measure and draw, or read what was seen at this step before."""
+    seen = read(view.folder, step, view.settings)
+    if seen is None:
+        seen = _seen(view, step)
+        if view.keeps:
+            _write(view, seen)
+    start = seen if step == 0 else read(view.folder, 0, view.settings)
+    return replace(seen, before=start.losses if start else {})
+
+
+def read(folder: Path, step: int, settings: str) -> LookReport | None:
+    """An earlier look with the same settings; None when there is none that is whole."""
+    place = folder / f"step-{step:06d}"
+    try:
+        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+        if record["settings"] != settings:
+            return None
+        previews = tuple(Preview(**row, content=b"") for row in record["previews"])
+        drawn = tuple(replace(one, content=(place / one.file_name).read_bytes()) for one in previews)
+        return LookReport(step, {int(t): loss for t, loss in record["losses"].items()}, previews=drawn)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _seen(view: View, step: int) -> LookReport:
+    with torch.no_grad(), view.autocast():
+        told = view.prompts(view.parts, slice(None))
+        losses = held_out_losses(view, told)
+        latents = _draw(view, told)
+    return LookReport(step, losses, previews=_previews(view, latents, step))
+
+
+def held_out_losses(view: View, told: Conditioning) -> dict[int, float]:
+    """Mean squared error of the model's answers, by timestep; the same noise for the same picture and timestep."""
+    found: dict[int, list[torch.Tensor]] = {t: [] for t in view.timesteps}
+    for batch in _batches(view):
+        for (_, t), loss in zip(batch, _errors(view, told, batch), strict=True):
+            found[t].append(loss)
+    return {t: torch.stack(losses).double().mean().item() for t, losses in found.items() if losses}
+
+
+def _batches(view: View) -> Iterator[list[tuple[HeldOut, int]]]:
+    """Each picture with each timestep; pictures of one shape go together."""
+    for shape in dict.fromkeys(one.latents.shape for one in view.held_out):
+        cells = [(one, t) for t in view.timesteps for one in view.held_out if one.latents.shape == shape]
+        yield from _groups(cells, shape)
+
+
+def _errors(view: View, told: Conditioning, batch: Sequence[tuple[HeldOut, int]]) -> torch.Tensor:
+    """(n,) mean squared errors."""
+    device = view.parts.device
+    clean = torch.stack([one.latents for one, _ in batch]).to(device)
+    e = torch.stack([_noise(view, one, t) for one, t in batch]).to(device)
+    t = torch.tensor([t for _, t in batch], device=device)
+    rows = torch.tensor([one.text for one, _ in batch], device=device)
+    noisy = view.objective.add_noise(clean, e, t)
+    predicted = FAMILIES[view.parts.family].predict(view.parts, noisy, t, told[rows])
+    return (predicted.float() - view.objective.target(clean, e, t).float()).square().flatten(1).mean(1)
+
+
+def _noise(view: View, one: HeldOut, t: int) -> torch.Tensor:
+    return torch.randn(one.latents.shape, generator=noise.generator(view.seed, f"held out {one.digest}", t))
+
+
+def _draw(view: View, told: Conditioning) -> list[torch.Tensor]:
+    """Latents (c, h, w) of the wanted pictures; a seed's noise is the one that `paleo sample` begins with."""
+    drawn: list[torch.Tensor] = []
+    for group in _groups(view.wanted, view.shape, rows_each=2):
+        generators = [torch.Generator().manual_seed(one.seed) for one in group]
+        start = torch.stack([torch.randn(view.shape, generator=generator) for generator in generators])
+        texts = [one.text for one in group]
+        drawn += objective.ddim(
+            view.objective, start.to(view.parts.device), view.draw_steps, _guided(view.parts, told, texts)
+        )
+    return drawn
+
+
+def _guided(parts: Parts, told: Conditioning, texts: Sequence[int]) -> Callable[..., torch.Tensor]:
+    """Classifier-free guidance (Ho and Salimans 2022), as prior pictures are drawn."""
+    both = told[torch.tensor([0] * len(texts) + list(texts), device=parts.device)]
+
+    def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        answer = FAMILIES[parts.family].predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
+        blind, heard = answer.float().chunk(2)
+        return blind + PRIOR_GUIDANCE * (heard - blind)
+
+    return predict
+
+
+def _previews(view: View, latents: Sequence[torch.Tensor], step: int) -> tuple[Preview, ...]:
+    with _near(view.parts):
+        images = [_decoded(view.parts, one) for one in latents]
+    return tuple(
+        Preview(one.number, one.prompt, one.seed, _png(image, one, step))
+        for one, image in zip(view.wanted, images, strict=True)
+    )
+
+
+@contextmanager
+def _near(parts: Parts) -> Iterator[None]:
+    """While it is open, the autoencoder is where the pictures are; a training keeps it out of the GPU's memory."""
+    before = next(parts.vae.parameters()).device
+    parts.vae.to(parts.device)
+    try:
+        yield
+    finally:
+        parts.vae.to(before)
+
+
+@torch.no_grad()
+def _decoded(parts: Parts, latents: torch.Tensor) -> Image.Image:
+    """One picture at a time: decoding takes more memory than a step of the denoiser."""
+    settings = parts.vae.config
+    clean = latents[None].to(parts.vae.dtype) / settings.scaling_factor + (settings.shift_factor or 0)
+    pixels = parts.vae.decode(clean, return_dict=False)[0][0].float()
+    levels = (pixels.nan_to_num() / 2 + 0.5).clamp(0, 1).mul(255).round().byte()
+    return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def _png(image: Image.Image, wanted: Wanted, step: int) -> bytes:
+    texts = PngInfo()
+    for key, value in {"prompt": wanted.prompt, "seed": wanted.seed, "step": step}.items():
+        texts.add_text(key, str(value))
+    sink = io.BytesIO()
+    image.save(sink, "PNG", pnginfo=texts)
+    return sink.getvalue()
+
+
+def _write(view: View, seen: LookReport) -> None:
+    """A folder, complete or absent."""
+    final = view.folder / f"step-{seen.step:06d}"
+    building = final.with_name(f".{final.name}")
+    for folder in (building, final):
+        shutil.rmtree(folder, ignore_errors=True)
+    building.mkdir(parents=True)
+    for one in seen.previews:
+        (building / one.file_name).write_bytes(one.content)
+    (building / RECORD).write_text(json.dumps(_record(view, seen), indent=2) + "\n", encoding="utf-8")
+    os.replace(building, final)
+
+
+def _record(view: View, seen: LookReport) -> dict[str, Any]:
+    previews = [{"number": one.number, "prompt": one.prompt, "seed": one.seed} for one in seen.previews]
+    return {"settings": view.settings, "losses": dict(seen.losses), "previews": previews}
+
+
+def _groups(items: Sequence, shape: Sequence[int], rows_each: int = 1) -> Iterator[list]:
+    """As many at once as CELLS_AT_ONCE allows."""
+    size = max(1, CELLS_AT_ONCE // (shape[-1] * shape[-2] * rows_each))
+    return (list(items[start : start + size]) for start in range(0, len(items), size))
