@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,9 @@ from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Report, Subject
 from pipeline.io import outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import check_pair, other_sections
+from pipeline.training import check_pair, hardware, other_sections
 from pipeline.training.cache import Picture
-from pipeline.training.loop import COLUMNS, Hooks, run
+from pipeline.training.loop import COLUMNS, Hooks, run, share
 from pipeline.training.prepare import Task, prepare
 from pipeline.training.state import Saves
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 CODE = ("train.py", "training/*.py", "families/*.py", "diffusion/*.py")  # what a result depends on, below pipeline/
+LICENCE_COLUMNS = ["file_name", "licence", "author", "page_url"]
+WAIT_HOURS = 12  # for another process
 NO_INFLUENCE = {"save_every_steps", "keep_states", "look"}  # on the weights
 
 
@@ -48,7 +51,7 @@ def train(params: Params, paths: Paths) -> Report | None:
     """
     task = _task(params, paths)
     saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
-    with _stop_requests() as stopping, _accelerated() as accelerator:
+    with _stop_requests() as stopping, _accelerated(params.train.batch_size) as accelerator:
         history, seconds = _trained(task, params, paths, saves, accelerator, stopping)
         if not accelerator.is_main_process:
             return None
@@ -78,8 +81,28 @@ def _task(params: Params, paths: Paths) -> Task:
         prior_prompt=fill_prompt(params.train.prior.prompt, name=species.name, class_noun=species.class_noun),
         train=params.train,
         seed=params.seed,
-        stamp={"lineage_id": identity, "base_digest": base_digest, "dataset_digest": dataset},
+        stamp=_stamp(params, paths, lineage_id=identity, base_digest=base_digest, dataset_digest=dataset),
     )
+
+
+def _stamp(params: Params, paths: Paths, **digests: str) -> dict[str, str]:
+    """Where a checkpoint comes from, for the header of each of its files; nothing of the machine that made it."""
+    base = Path(params.base.path)
+    return {
+        **digests, "licences_digest": _licences(paths), "species": paths.species,
+        "trigger": params.species[paths.species].name, "method": params.train.method, "family": params.base.family,
+        "base": base.name if base.is_absolute() else base.as_posix(),
+    }  # fmt: skip
+
+
+def _licences(paths: Paths) -> str:
+    """Digest of the sorted rows (file, licence, author, page) of the training pictures: who owns what it has learnt.
+
+    `data/curated/<species>/metadata.parquet` has the rows; a picture's file is named after the digest of its bytes.
+    """
+    table = tables.read(paths.curated / "metadata.parquet")
+    rows = table[table["split"] == "train"].reindex(columns=LICENCE_COLUMNS).fillna("")
+    return digest_json(sorted(rows.astype(str).values.tolist()))
 
 
 def _gate(paths: Paths) -> str:
@@ -142,7 +165,7 @@ def _trained(
         tracking.training_run(params, paths, **opened, main_process=main) as tracked,
         steps.shown(f"train {paths.species}", params.train.steps, main_process=main) as show,
     ):
-        job = prepare(task, accelerator, paths.work / "cache")
+        job = prepare(task, accelerator, paths.work / "cache", saves.folder / "looks")
         begun = time.monotonic()
         hooks = Hooks(
             report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
@@ -170,34 +193,39 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _accelerated() -> Iterator[Accelerator]:
-    """The hardware that the accelerate config names, or without one what there is."""
+def _accelerated(batch_size: int) -> Iterator[Accelerator]:
+    """The hardware that the accelerate config names, or without one what there is; refused when it is not there."""
     import torch
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-    _check_hardware(torch.cuda.device_count())
-    # Layers of SDXL's text encoders behind the one that is read learn nothing.
-    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
+    wanted, machine = hardware.launched(os.environ), _machine()
+    hardware.check(wanted, machine)
+    share(batch_size, wanted.n_processes, int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")), 0)
+    os.environ.pop("ACCELERATE_USE_FSDP", None)  # accelerate cuts one model only, and after the optimiser was made
+    handlers = [
+        # Layers of SDXL's text encoders behind the one that is read learn nothing.
+        DistributedDataParallelKwargs(find_unused_parameters=True),
+        # The others wait while one fills the cache and draws; accelerate would give up after ten minutes.
+        InitProcessGroupKwargs(timeout=timedelta(hours=WAIT_HOURS)),
+    ]
+    accelerator = Accelerator(cpu=wanted.on_cpu, kwargs_handlers=handlers)
     if accelerator.device.type == "cpu":
         # Launchers set one thread; the number decides how sums are split, so it must not depend on the launcher.
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        torch.set_num_threads(max(1, machine.cores // wanted.n_here))
+    else:
+        torch.set_float32_matmul_precision("high")  # TF32: what is in full precision is several times as fast
     try:
         yield accelerator
     finally:
         accelerator.end_training()
 
 
-def _check_hardware(n_gpus: int) -> None:
-    """Launchers say in the environment what their config asks for; accelerate itself would fall back to the CPU."""
-    asked, world = os.environ.get("ACCELERATE_USE_CPU"), int(os.environ.get("WORLD_SIZE", "1"))
-    wants_gpu = (asked is not None or world > 1) and str(asked).lower() not in ("true", "1", "yes")
-    needed = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if wants_gpu and n_gpus < needed:
-        config = os.environ.get("PALEO_ACCELERATE_CONFIG", "the accelerate config")
-        raise InputError(
-            f"{config} asks for {needed} GPU{'s' if needed > 1 else ''} on this machine, which has {n_gpus}; mend its "
-            "num_processes, or unset PALEO_ACCELERATE_CONFIG to train on the CPU"
-        )
+def _machine() -> hardware.Machine:
+    import torch
+
+    n_gpus = torch.cuda.device_count()
+    bf16 = bool(n_gpus) and torch.cuda.get_device_capability()[0] >= 8
+    return hardware.Machine(n_gpus, bf16, len(os.sched_getaffinity(0)))
 
 
 def _link(source: str, target: str) -> None:
@@ -216,8 +244,7 @@ def _csv(history: list[list[float]]) -> str:
 def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
     name = params.species[paths.species].name
     return {
-        "stage": "train", "species": paths.species, "name": name, "trigger": name,
-        "family": params.base.family, "method": params.train.method, "base": params.base.path, **task.stamp,
+        "stage": "train", **task.stamp, "name": name, "base": params.base.path,
         "steps": params.train.steps, "params": {"seed": params.seed, **params.train.model_dump(mode="json")},
         "snapshots": [{"step": step, "path": f"step-{step:06d}"} for step in params.train.snapshots],
     }  # fmt: skip

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from safetensors import safe_open
 
 from pipeline import train as stage
 from pipeline.core.errors import GateError, InputError, Interrupted, ParamsError
@@ -258,3 +259,25 @@ def _launch(paths, n_processes: int) -> str:
     said = "".join(child.communicate(timeout=180)[0] for child in children)
     assert [child.returncode for child in children] == [0] * n_processes, said
     return said
+
+
+def test_every_snapshot_says_where_it_comes_from(paths, untracked):
+    _train(paths)
+    with safe_open(paths.model / "step-000002/unet/diffusion_pytorch_model.safetensors", "pt") as opened:
+        header = opened.metadata()
+    card = json.loads((paths.model / "card.json").read_text())
+    assert header["step"] == "2" and header["trigger"] == "Raphus cucullatus" and header["species"] == "dodo"
+    for name in ("lineage_id", "base_digest", "dataset_digest", "licences_digest", "method", "family"):
+        assert header[name] == card[name]
+    assert header["base"] == "sd", "the name of a base outside the project, not a path of this machine"
+
+
+def test_the_digest_of_the_licences_follows_the_training_pictures_only(paths):
+    frame = pd.read_parquet(paths.curated / "metadata.parquet").assign(licence="CC0-1.0", author="Ada")
+    digests = []
+    for row, licence in ((0, "CC0-1.0"), (0, "CC-BY-4.0"), (5, "CC-BY-4.0")):  # the last one is held out
+        changed = frame.copy()
+        changed.loc[row, "licence"] = licence
+        changed.sample(frac=1, random_state=row).to_parquet(paths.curated / "metadata.parquet")
+        digests.append(stage._licences(paths))
+    assert digests[0] == digests[2] != digests[1]
