@@ -15,7 +15,7 @@ from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Report
 from pipeline.diffusion import schedulers
 from pipeline.families import family
-from pipeline.families.parts import Parts
+from pipeline.families.parts import Parts, tokens_cut
 from pipeline.io import outputs, registry
 from pipeline.io.progress import track
 from pipeline.sampling import device, draw, plan, stamp
@@ -44,7 +44,7 @@ def generate(params: Params, paths: Paths, prompt: str, *, sample: Sample, seed:
     pictures = _pictures(parts, [plan.spec(sample, text, seed + n) for n in range(number)], origin)
     lines = [_keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
              for spec, content in track(pictures, f"drawing {paths.species}", number)]  # fmt: skip
-    return Report("generate", (*_warning(draw.tokens_cut(parts, text)), *lines), {"n_images": number})
+    return Report("generate", (*_warning(tokens_cut(parts, text)), *lines), {"n_images": number})
 
 
 def _check(params: Params, paths: Paths, prompt: str, sample: Sample, seed: int, number: int) -> str:

@@ -22,7 +22,7 @@ from pipeline.core.paths import Paths
 from pipeline.core.records import Checkpoint, Report
 from pipeline.diffusion import schedulers
 from pipeline.families import family
-from pipeline.families.parts import Parts, read_scheduler
+from pipeline.families.parts import Parts, read_scheduler, tokens_cut
 from pipeline.io import outputs, tables
 from pipeline.io.progress import track
 from pipeline.io.weights import model_folder, weights_digest
@@ -54,8 +54,7 @@ def sample(params: Params, paths: Paths) -> Report:
     card = outputs.read_card(paths.model)
     columns = _columns(card, params, paths)
 
-    parts = columns[0].parts()
-    warnings = _cut_prompts(parts, cells)
+    warnings = _cut_prompts(columns[-1].parts(), cells)
     pictures = (row for column in columns for row in column.pictures(cells, params.sample.batch_size))
 
     total = len(cells) * len(columns)
@@ -146,7 +145,7 @@ def _fingerprint(origin: stamp.Origin, base_digest: str) -> str:
 
 def _cut_prompts(parts: Parts, cells: Sequence[Cell]) -> list[str]:
     """A warning for each prompt whose end the text encoder does not read."""
-    cut = {cell.spec.prompt: draw.tokens_cut(parts, cell.spec.prompt) for cell in cells}
+    cut = {cell.spec.prompt: tokens_cut(parts, cell.spec.prompt) for cell in cells}
     return [f"warning: the last {n} tokens of {prompt!r} are beyond the encoder's window and change nothing; shorten it"
             for prompt, n in cut.items() if n]  # fmt: skip
 

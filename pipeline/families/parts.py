@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +23,10 @@ Model = TypeVar("Model")
 
 @dataclass(frozen=True)
 class Parts:
-    """A loaded model. `scheduler` is the base's own scheduler config: betas and prediction type are read from it."""
+    """A loaded model. `scheduler` is the base's own scheduler config: betas and prediction type are read from it.
+
+    `words` has names that were learnt as new words, and how the tokenizers write them: `<dodo> <dodo>_1`.
+    """
 
     family: str
     folder: Path
@@ -33,6 +37,7 @@ class Parts:
     scheduler: Mapping[str, Any]
     device: torch.device
     dtype: torch.dtype
+    words: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pixels_per_latent(self) -> int:
@@ -94,12 +99,31 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
 
 def tokenise(parts: Parts, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
     """Ids (n, context) for each tokenizer, padded the way the pipelines pad them; longer prompts are cut."""
+    spelt = [spell(parts, prompt) for prompt in prompts]
     return tuple(
         tokenizer(
-            list(prompts), padding="max_length", max_length=_context(encoder), truncation=True, return_tensors="pt"
+            spelt, padding="max_length", max_length=_context(encoder), truncation=True, return_tensors="pt"
         ).input_ids.to(parts.device)
         for tokenizer, encoder in zip(parts.tokenizers, parts.text_encoders, strict=True)
     )
+
+
+def tokens_cut(parts: Parts, prompt: str) -> int:
+    """How many tokens of a prompt lie beyond the window of the first text encoder; those change nothing."""
+    ids = parts.tokenizers[0](spell(parts, prompt), truncation=False, verbose=False).input_ids
+    return max(0, len(ids) - _context(parts.text_encoders[0]))
+
+
+def spell(parts: Parts, prompt: str) -> str:
+    """The prompt with the new words in place of the names that they stand for, whatever their capitals.
+
+    The first word alone, `<dodo>`, stands for all of them too, as in diffusers' pipelines.
+    """
+    for name, words in parts.words.items():
+        whole = r"\s+".join(map(re.escape, name.split()))
+        first = re.escape(words.partition(" ")[0])
+        prompt = re.sub(rf"(?<!\w){whole}(?!\w)|{first}(?:\s+{first}_\d+)*", words, prompt, flags=re.IGNORECASE)
+    return prompt
 
 
 def _context(encoder: nn.Module) -> int:

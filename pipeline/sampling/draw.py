@@ -52,12 +52,6 @@ def check_size(spec: SampleSpec) -> None:
             raise ParamsError(f"sample.{name} is {side}, which is no multiple of {SIDE_MULTIPLE_PX}; use {nearest}")
 
 
-def tokens_cut(parts: Parts, prompt: str) -> int:
-    """How many tokens of a prompt lie beyond the window of the first text encoder; those change no picture."""
-    window = parts.text_encoders[0].config.max_position_embeddings
-    return max(0, len(parts.tokenizers[0](prompt, truncation=False, verbose=False).input_ids) - window)
-
-
 def _settings(specs: Sequence[SampleSpec]) -> SampleSpec:
     """The first spec, after checking that the others share its settings."""
     shared = {(s.sampler, s.steps, s.guidance, s.width_px, s.height_px, s.negative) for s in specs}

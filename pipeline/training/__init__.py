@@ -7,19 +7,31 @@
     save(trainable, folder, dtype, stamp)     a checkpoint that diffusers loads; `stamp` goes into each file's header
     restore(parts, folder) -> Parts           the base with a checkpoint in or instead of it
 
-and the loop knows none of them.
+and perhaps
+
+    check(family, base, train)                ParamsError when its params do not fit a base, before that is loaded
+    trigger(subject)                          the new word that calls the species in other programs; else its name
+    KEEPS_BASE = True                         all other sentences mean what they meant, so a prior is never needed
+
+The loop knows none of them.
 """
 
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from types import ModuleType
 
 from pipeline.core.errors import ParamsError
+from pipeline.core.params import Train
+from pipeline.core.records import Subject
 from pipeline.families import family
-from pipeline.training import dreambooth, lora
+from pipeline.training import dreambooth, full, loha, lokr, lora, pivotal, textual_inversion
 
-METHODS: dict[str, ModuleType] = {"dreambooth": dreambooth, "lora": lora}
+METHODS: dict[str, ModuleType] = {
+    "dreambooth": dreambooth, "lora": lora, "lokr": lokr, "loha": loha, "textual_inversion": textual_inversion,
+    "pivotal": pivotal, "full": full,
+}  # fmt: skip
 
 
 def method(name: str) -> ModuleType:
@@ -38,6 +50,21 @@ def check_pair(method_name: str, family_name: str) -> None:
         fitting = ", ".join(name for name, module in METHODS.items() if family_name in module.SUPPORTED) or "none"
         raise ParamsError(f"train.method {method_name!r} does not work for base.family {family_name!r}; "
                           f"of the methods these do: {fitting}")  # fmt: skip
+
+
+def check_fit(family_name: str, base: Path, train: Train) -> None:
+    """ParamsError when the method's params do not fit a base; its weights are not loaded."""
+    getattr(method(train.method), "check", lambda *_: None)(family_name, base, train)
+
+
+def trigger(name: str, subject: Subject) -> str:
+    """What a prompt must say to programs that only load the checkpoint; ours know the species by its name."""
+    return getattr(method(name), "trigger", lambda subject: subject.name)(subject)
+
+
+def keeps_base(name: str) -> bool:
+    """Does this method leave everything but the species as it was, so that no prior is needed?"""
+    return getattr(method(name), "KEEPS_BASE", False)
 
 
 def other_sections(name: str) -> set[str]:

@@ -12,6 +12,7 @@ from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import SampleSpec
 from pipeline.diffusion import schedulers
 from pipeline.families import family
+from pipeline.families.parts import tokens_cut
 from pipeline.sampling import draw
 from tests.tiny_models import write_sd, write_sdxl
 
@@ -107,5 +108,5 @@ def test_an_empty_picture_is_an_error_that_names_its_spec(pixels, words):
 
 
 def test_tokens_beyond_the_window_are_counted(parts):
-    assert draw.tokens_cut(parts, "a bird") == 0
-    assert draw.tokens_cut(parts, "abcdefghijkl") == 2  # one token a letter, a start and an end, in a window of 12
+    assert tokens_cut(parts, "a bird") == 0
+    assert tokens_cut(parts, "abcdefghijkl") == 2  # one token a letter, a start and an end, in a window of 12

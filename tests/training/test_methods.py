@@ -1,5 +1,7 @@
 """What is learnt, how it is saved, and that it comes back as it was."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,20 +11,24 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pipeline.core import params as params_module
-from pipeline.core.errors import ParamsError
+from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
 from pipeline.families import family
-from pipeline.training import METHODS, lora, method
+from pipeline.training import METHODS, check_fit, lora, method
 from tests.project import ROOT
 
 SUBJECT = Subject("dodo", "Raphus cucullatus", "bird")
 STAMP = {"lineage_id": "abc", "step": "7", "base_digest": "def"}
+PROMPT = "Raphus cucullatus"  # new words stand for it
 BOTH = [(name, kind) for name in ("sd", "sdxl") for kind in METHODS]
 
 
 def _train(**changes):
+    """The shipped params; a dict changes some of a section."""
     train = params_module.load(ROOT / "params.yaml").train
-    return train.model_copy(update={**changes, "lora": train.lora.model_copy(update=changes.get("lora", {}))})
+    sections = {key: getattr(train, key).model_copy(update=value) for key, value in changes.items()
+                if isinstance(value, dict)}  # fmt: skip
+    return train.model_copy(update={**changes, **sections})
 
 
 def _disturb(trainable, amount: float = 0.05) -> None:
@@ -33,10 +39,10 @@ def _disturb(trainable, amount: float = 0.05) -> None:
 
 
 @torch.no_grad()
-def _answer(parts) -> torch.Tensor:
+def _answer(parts, prompt: str = "a bird") -> torch.Tensor:
     latents = torch.ones(1, 4, 8, 8)
     known = family(parts.family)
-    return known.predict(parts, latents, torch.tensor([400]), known.encode_prompt(parts, ["a bird"]))
+    return known.predict(parts, latents, torch.tensor([400]), known.encode_prompt(parts, [PROMPT]))
 
 
 def _learnt(base: Path, kind: str, name: str, **changes):
@@ -57,7 +63,8 @@ def test_a_snapshot_comes_back_as_it_was(base, name, kind, tmp_path):
     method(kind).save(trainable, tmp_path / "snapshot", torch.float32, STAMP)
     back = method(kind).restore(family(name).load(base), tmp_path / "snapshot")
     torch.testing.assert_close(_answer(back), _answer(trainable.parts), atol=1e-5, rtol=1e-5)
-    assert not torch.allclose(_answer(back), _answer(family(name).load(base)), atol=1e-2)
+    learnt = _answer(back, SUBJECT.name)  # new words change no other sentence
+    assert not torch.allclose(learnt, _answer(family(name).load(base), SUBJECT.name), atol=1e-2)
 
 
 @pytest.mark.parametrize(("name", "kind"), BOTH)
@@ -120,13 +127,103 @@ def test_older_names_of_text_encoders_are_kept(base, name, tmp_path):
     assert torch.equal(_answer(back), _answer(trainable.parts))
 
 
+TEXT_TOO = {"train_text_encoder": True}
+SMALL = {"rank": 4, "alpha": 16, **TEXT_TOO}
+ADAPTERS = ("lora", "lokr", "loha")
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_text_encoders_learn_too(base, name, kind, tmp_path):
+    trainable = _learnt(base, kind, name, **{kind: SMALL})
+    assert set(trainable.modules) == {"unet", *family(name).TRAINED_TEXT_ENCODERS}
+    assert all(any(key.startswith(f"{folder}.") for key in trainable.parameters) for folder in trainable.modules)
+    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    back = method(kind).restore(family(name).load(base), tmp_path)
+    assert torch.equal(_answer(back), _answer(trainable.parts))
+    before, after = (family(name).encode_prompt(parts, [PROMPT]) for parts in (family(name).load(base), back))
+    assert not torch.allclose(before.states, after.states, atol=1e-3)
+    assert str(base).encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file())
+
+
+@pytest.mark.parametrize(("more"), [{"rslora": True}, {"dora": True}, {"dora": True, "rslora": True}])
+@pytest.mark.parametrize("name", ["sd"])
+def test_the_variants_of_lora_come_back(base, name, more, tmp_path):
+    """The plain loader must find them in the file: as plain LoRA the same tensors draw something else."""
+    trainable = _learnt(base, "lora", name, lora={**SMALL, **more})
+    lora.save(trainable, tmp_path, torch.float32, STAMP)
+    pipeline = StableDiffusionPipeline.from_pretrained(base, local_files_only=True)
+    pipeline.load_lora_weights(tmp_path, weight_name=lora.FILE, local_files_only=True)
+    loaded = replace(family(name).load(base), unet=pipeline.unet, text_encoders=(pipeline.text_encoder,))
+    assert torch.equal(_answer(loaded), _answer(trainable.parts))
+    config = pipeline.unet.peft_config["default_0"]
+    assert {"rslora": config.use_rslora, "dora": config.use_dora} == {"rslora": False, "dora": False, **more}
+
+
+@pytest.mark.parametrize("name", ["sd"])
+def test_older_tools_find_the_text_encoder_under_its_older_names(base, name, tmp_path):
+    lora.save(_learnt(base, "lora", name, lora=SMALL), tmp_path, torch.float32, STAMP)
+    names = [key for key in load_file(tmp_path / lora.FILE) if not key.startswith("unet.")]
+    assert names and all(key.startswith("text_encoder.text_model.encoder.layers.") for key in names)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in METHODS if kind != "textual_inversion"])
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_the_teacher_answers_as_the_base_and_disturbs_nothing(base, name, kind):
+    prior = {"kind": "teacher", "weight": 0.3}
+    trainable = _learnt(base, kind, name, prior=prior, **{kind: SMALL} if kind in ADAPTERS else {})
+    before, learning = _answer(trainable.parts), list(trainable.parameters)
+    with trainable.teacher() as parts:
+        assert torch.equal(_answer(parts), _answer(family(name).load(base)))
+        assert list(trainable.parameters) == learning
+    assert torch.equal(_answer(trainable.parts), before)
+
+
+@pytest.mark.parametrize("kind", ["dreambooth", "full"])
+@pytest.mark.parametrize("name", ["sd"])
+def test_a_copy_of_the_base_is_kept_only_for_who_asks(base, name, kind):
+    for prior in ({"kind": "pictures", "weight": 0.3}, {"kind": "teacher", "weight": 0.0}):
+        assert _learnt(base, kind, name, prior=prior).teacher is None
+    parts = family(name).load(base)
+    train = _train(prior={"kind": "teacher", "weight": 0.3})
+    with method(kind).attach(parts, train, SUBJECT, 1, torch.bfloat16).teacher() as teacher:
+        assert teacher.unet.dtype == torch.bfloat16 and parts.unet.dtype == torch.float32
+        assert not any(weight.requires_grad for weight in teacher.unet.parameters())
+
+
+@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("name", ["sd"])
+def test_nothing_is_drawn_from_global_state(base, name, kind):
+    """peft's layers would throw dice for a dropout of nothing; what they throw must not matter."""
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    trainable = method(kind).attach(family(name).load(base), _train(), SUBJECT, 1, torch.float32)
+    _answer(trainable.parts)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not any(module.training for part in trainable.modules.values() for module in part.modules())
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_from_scratch_is_a_function_of_the_seed_and_not_of_the_base(base, name):
+    def drawn(seed: int, text: bool = True):
+        train = _train(full={"train_text_encoder": text})
+        return method("full").attach(family(name).load(base), train, SUBJECT, seed, torch.float32).parts
+
+    assert torch.equal(_answer(drawn(1)), _answer(drawn(1))) and not torch.equal(_answer(drawn(1)), _answer(drawn(2)))
+    known, alone = family(name).load(base), drawn(1, text=False)
+    assert not torch.equal(known.unet.conv_in.weight, alone.unet.conv_in.weight)
+    for encoder, other in zip(known.text_encoders, alone.text_encoders, strict=True):
+        assert torch.equal(encoder.get_input_embeddings().weight, other.get_input_embeddings().weight)
+    assert torch.equal(known.vae.encoder.conv_in.weight, alone.vae.encoder.conv_in.weight)
+
+
 @pytest.mark.parametrize("name", ["sd"])
 def test_lora_loads_with_diffusers_and_keeps_its_alpha(base, name, tmp_path):
     trainable = _learnt(base, "lora", name, lora={"rank": 4, "alpha": 16})
     lora.save(trainable, tmp_path, torch.float32, STAMP)
     pipeline = StableDiffusionPipeline.from_pretrained(base, local_files_only=True)
     pipeline.load_lora_weights(tmp_path, weight_name=lora.FILE, local_files_only=True)
-    states = pipeline.encode_prompt(["a bird"], "cpu", 1, False)[0]
+    states = pipeline.encode_prompt([PROMPT], "cpu", 1, False)[0]
     with torch.no_grad():
         drawn = pipeline.unet(torch.ones(1, 4, 8, 8), torch.tensor([400]), states).sample
     torch.testing.assert_close(drawn, _answer(trainable.parts), atol=1e-6, rtol=1e-6)
@@ -136,7 +233,7 @@ def test_lora_loads_with_diffusers_and_keeps_its_alpha(base, name, tmp_path):
 def test_what_learns_is_what_was_asked(base, name):
     whole = _learnt(base, "dreambooth", name)
     assert set(whole.modules) == {"unet", "text_encoder"}
-    without_text = _train(dreambooth=_train().dreambooth.model_copy(update={"train_text_encoder": False}))
+    without_text = _train(dreambooth={"train_text_encoder": False})
     unet_only = METHODS["dreambooth"].attach(family(name).load(base), without_text, SUBJECT, 1, torch.float32)
     assert all(key.startswith("unet.") for key in unet_only.parameters)
     adapters = METHODS["lora"].attach(family(name).load(base), _train(), SUBJECT, 1, torch.bfloat16)
@@ -156,10 +253,40 @@ def test_the_first_adapters_depend_on_the_seed_and_not_on_global_state(base, nam
     assert torch.equal(first(1), first(1)) and not torch.equal(first(1), first(2))
 
 
+WRONG = [
+    ("lora", {"targets": ("to_q", "to_w")}, "train.lora.targets has 'to_w', which matches no layer; there are .*to_out.0"),
+    ("loha", {"text_targets": ("to_q",), **TEXT_TOO},
+     "train.loha.text_targets has 'to_q', which matches no layer; there are fc1, fc2, k_proj, out_proj, q_proj, v_proj"),
+    ("lokr", {"targets": ("0",)}, "train.lokr.targets has '0', which also matches down_blocks.0, no single layer"),
+    ("lora", {"rank": 17}, r"train.lora.rank is 17, but the smallest layer of its targets, unet.down_blocks.*to_q, is "
+                           "16 x 16; take at most 16"),
+    ("loha", {"rank": 40, "targets": ("conv_in",)}, "loha.rank is 40, .* unet.conv_in, is 16 x 36; take at most 16"),
+    ("lokr", {"rank": 17, "text_targets": ("fc1",), "targets": ("conv2",), **TEXT_TOO}, "conv2, is 16 x 144; take at"),
+    ("lora", {"rank": 33, "targets": ("time_embedding.linear_2",), **TEXT_TOO},
+     "text_encoder.encoder.layers.0.self_attn.k_proj, is 32 x 32; take at most 32"),
+    ("lokr", {"factor": 0}, "train.lokr.factor is 0, which divides nothing; take -1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "changes", "message"), WRONG)
 @pytest.mark.parametrize("name", ["sd"])
-def test_targets_that_match_no_layer_are_named(base, name):
-    with pytest.raises(ParamsError, match="targets has 'to_w', which matches no layer; there are .*to_out.0"):
-        _learnt(base, "lora", name, lora={"targets": ("to_q", "to_w")})
+def test_what_does_not_fit_is_refused_before_weights_are_loaded(base, name, kind, changes, message, tmp_path):
+    for config in base.glob("*/config.json"):
+        (tmp_path / config.parent.name).mkdir()
+        shutil.copy(config, tmp_path / config.parent.name)
+    train = _train(**{kind: changes}, method=kind)
+    with pytest.raises(ParamsError, match=message):
+        check_fit(name, tmp_path, train)
+    check_fit(name, tmp_path, _train(method=kind))
+    (tmp_path / "unet" / "config.json").unlink()
+    with pytest.raises(InputError, match="has no unet/config.json, so it is no whole model"):
+        check_fit(name, tmp_path, _train(method=kind))
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("name", ["sd"])
+def test_the_largest_rank_that_fits_fits(base, name, kind):
+    assert _learnt(base, kind, name, **{kind: {"rank": 16}}).parameters
 
 
 def test_an_unknown_method_answers_with_the_nearest():

@@ -1,0 +1,48 @@
+"""Pivotal tuning: new words for the species, and LoRA that draws what they mean, learnt at once (Roich et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pipeline.core.params import Train
+from pipeline.core.records import Subject
+from pipeline.families.parts import Parts
+from pipeline.training import lora, tokens
+from pipeline.training.trainable import Group, Trainable
+
+SECTIONS, SUPPORTED = ("pivotal", "lora"), ("sd", "sdxl")
+check, trigger = lora.check, tokens.trigger
+
+
+def learns_text(train: Train) -> bool:
+    """Always: sentences with the words are encoded at every step."""
+    return True
+
+
+def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
+    """LoRA as `train.lora` says, and words beside it that learn at their own rate."""
+    section = train.pivotal
+    adapted = lora.attach(parts, train, subject, seed, frozen_dtype)
+    taught = tokens.teach(adapted.parts, subject, section, "train.pivotal")
+    modules = {**adapted.modules, **tokens.free(taught)}
+    names = tokens.learnt(modules)
+    words = Group(names, section.learning_rate / train.learning_rate, decays=False)
+    both = replace(adapted, parts=taught, modules=modules)
+    others = adapted.groups or (Group(tuple(name for name in both.parameters if name not in names)),)
+    return replace(both, groups=(*others, words))
+
+
+def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
+    """The file of the words and the file of the adapters."""
+    tokens.save(trainable.modules, trainable.parts, folder, dtype, stamp)
+    adapted = {name: module for name, module in trainable.modules.items() if lora.ADAPTER in module.peft_config}
+    lora.save(replace(trainable, modules=adapted), folder, dtype, stamp)
+
+
+def restore(parts: Parts, folder: Path) -> Parts:
+    """The base with the words, and with the adapters in it."""
+    return lora.restore(tokens.restore(parts, folder), folder)

@@ -1,0 +1,38 @@
+"""Textual inversion (Gal et al. 2023): nothing of the base changes, the species is a few new words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from pipeline.core.params import Train
+from pipeline.core.records import Subject
+from pipeline.families.parts import Parts
+from pipeline.training import tokens
+from pipeline.training.trainable import Group, Trainable, cast
+
+SECTIONS, SUPPORTED = ("textual_inversion",), ("sd", "sdxl")
+KEEPS_BASE = True  # every other sentence is read as before, so there is nothing that a prior could protect
+restore, trigger = tokens.restore, tokens.trigger
+
+
+def learns_text(train: Train) -> bool:
+    """Always: sentences with the words are encoded at every step."""
+    return True
+
+
+def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
+    """Words for the species, alone in learning; see `tokens.teach` for what is refused."""
+    section = train.textual_inversion
+    cast((parts.unet, *parts.text_encoders), frozen_dtype)
+    taught = tokens.teach(parts, subject, section, "train.textual_inversion")
+    modules = tokens.free(taught)
+    words = Group(tokens.learnt(modules), section.learning_rate / train.learning_rate, decays=False)
+    return Trainable(taught, modules, (words,))
+
+
+def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
+    """`learned_embeds.safetensors`."""
+    tokens.save(trainable.modules, trainable.parts, folder, dtype, stamp)

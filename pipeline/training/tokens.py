@@ -1,0 +1,168 @@
+"""New words: a few rows more in the tables of the text encoders, which learn alone (Gal et al. 2023).
+
+They are spelt `<key>`, `<key>_1`, … as diffusers' `load_textual_inversion` names the vectors of one file. A file is
+`learned_embeds.safetensors`: `{"<key>": (n, width)}` for one text encoder; `clip_l` and `clip_g` for two. Its header
+has the name that the words stand for, so that prompts go on speaking of the species by its name.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from pipeline.core.errors import InputError, ParamsError
+from pipeline.core.prompts import fill_prompt
+from pipeline.core.records import Subject
+from pipeline.core.train_params import Tokens
+from pipeline.families import FAMILIES
+from pipeline.families.parts import Parts
+from pipeline.training.trainable import write_tensors
+
+FILE = "learned_embeds.safetensors"
+ADAPTER = "words"
+LEARNT = f"trainable_tokens_delta.{ADAPTER}"  # how the rows that learn end in a state dict
+OF_TWO = ("clip_l", "clip_g")  # the names of both encoders' vectors, which other programs know
+MARGIN = 2  # every prompt has a start and an end
+
+
+def trigger(subject: Subject) -> str:
+    """The first of the words, which stands for all of them in diffusers' pipelines too."""
+    return f"<{subject.key}>"
+
+
+def teach(parts: Parts, subject: Subject, section: Tokens, where: str) -> Parts:
+    """The parts with words for the species' name, which mean as yet what `initial` means; `where` names the section.
+
+    Tokenizers and text encoders are changed.
+
+    Raises
+    ------
+    ParamsError
+        When there are no words in `initial`, or more vectors than a text encoder reads.
+    InputError
+        When the base knows such a word already.
+    """
+    window = min(encoder.config.max_position_embeddings for encoder in parts.text_encoders) - MARGIN
+    if section.vectors > window:
+        raise ParamsError(
+            f"{where}.vectors is {section.vectors}, but the text encoder reads {window} tokens; take a few"
+        )
+    text = fill_prompt(section.initial, name=subject.name, class_noun=subject.class_noun)
+    rows = [
+        initial_rows(encoder, tokenizer(text, add_special_tokens=False).input_ids, section.vectors)
+        for encoder, tokenizer in zip(parts.text_encoders, parts.tokenizers, strict=True)
+        if tokenizer(text, add_special_tokens=False).input_ids
+    ]
+    if len(rows) != len(parts.text_encoders):
+        raise ParamsError(f"{where}.initial is {section.initial!r}, which has no word to start from; name the class")
+    return _with_words(parts, subject.name, trigger(subject), rows)
+
+
+def initial_rows(encoder: nn.Module, ids: Sequence[int], n: int) -> torch.Tensor:
+    """(n, width): the tokens' vectors in their order; too many are averaged in runs, too few end in their mean."""
+    table = encoder.get_input_embeddings().weight.detach()
+    known = table[torch.tensor(ids, device=table.device)].float()
+    if len(known) >= n:
+        return torch.stack([run.mean(dim=0) for run in known.tensor_split(n)])
+    return torch.cat([known, known.mean(dim=0).expand(n - len(known), -1)])
+
+
+def free(parts: Parts) -> dict[str, nn.Module]:
+    """Let the words' rows learn, in full precision; returns the text encoders by the names of their folders."""
+    from peft import TrainableTokensConfig, inject_adapter_in_model
+
+    modules = dict(zip(FAMILIES[parts.family].TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True))
+    for module, tokenizer in zip(modules.values(), parts.tokenizers, strict=True):
+        learning = [weight for weight in module.parameters() if weight.requires_grad]
+        config = TrainableTokensConfig(token_indices=_ids(parts, tokenizer), target_modules=["token_embedding"])
+        with warnings.catch_warnings():  # peft warns of a second adapter, which is meant
+            warnings.simplefilter("ignore", UserWarning)
+            inject_adapter_in_model(config, module, adapter_name=ADAPTER)
+        for weight in learning:  # of other adapters, which peft has just frozen
+            weight.requires_grad_(True)
+        for name, weight in module.named_parameters():
+            if name.endswith(LEARNT):
+                weight.data = weight.data.float()
+    return modules
+
+
+def save(modules: Mapping[str, nn.Module], parts: Parts, folder: Path, dtype: torch.dtype, stamp: Mapping) -> None:
+    """One file; the stamp, the name and its trigger go into its header."""
+    encoders = FAMILIES[parts.family].TRAINED_TEXT_ENCODERS
+    ((name, words),) = parts.words.items()
+    first = words.partition(" ")[0]
+    rows = [next(v for key, v in modules[each].state_dict().items() if key.endswith(LEARNT)) for each in encoders]
+    tensors = {key: row.to(dtype) for key, row in zip(_keys(first, len(encoders)), rows, strict=True)}
+    write_tensors(folder / FILE, tensors, {**stamp, "name": name, "trigger": first})
+
+
+def restore(parts: Parts, folder: Path) -> Parts:
+    """The base with a checkpoint's words; tokenizers and text encoders are changed.
+
+    Raises
+    ------
+    InputError
+        When the file is not there or damaged, or its words are another family's or of another width.
+    """
+    path = folder / FILE
+    try:
+        with safe_open(path, "pt", device=str(parts.device)) as opened:
+            header, tensors = opened.metadata() or {}, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is missing or damaged ({error}); train again, or fetch it again") from error
+    if not {"name", "trigger"} <= header.keys():
+        raise InputError(f"{path} does not say what its words stand for, so it is no checkpoint of this project")
+    keys = _keys(header["trigger"], len(parts.text_encoders))
+    if set(keys) != tensors.keys():
+        raise InputError(
+            f"{path} has words for {len(tensors)} text encoder{'s'[: len(tensors) - 1]}, but a base of the family "
+            f"{parts.family!r} has {len(keys)}; lay them over the base that they were learnt on"
+        )
+    rows = [tensors[key] for key in keys]
+    for row, encoder in zip(rows, parts.text_encoders, strict=True):
+        width = encoder.get_input_embeddings().embedding_dim
+        if row.shape[1] != width:
+            raise InputError(
+                f"{path} has words of width {row.shape[1]}, but this base's have {width}; lay them over the base that "
+                "they were learnt on"
+            )
+    return _with_words(parts, header["name"], header["trigger"], rows)
+
+
+def learnt(modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
+    """The names of the words' rows among a Trainable's parameters."""
+    return tuple(f"{folder}.{name}" for folder, module in modules.items() for name, _ in module.named_parameters()
+                 if name.endswith(LEARNT))  # fmt: skip
+
+
+def _keys(word: str, n_encoders: int) -> tuple[str, ...]:
+    return (word,) if n_encoders == 1 else OF_TWO
+
+
+def _with_words(parts: Parts, name: str, first: str, rows: Sequence[torch.Tensor]) -> Parts:
+    """New rows of every table, and what they are called."""
+    words = [first, *(f"{first}_{number}" for number in range(1, len(rows[0])))]
+    for encoder, tokenizer, vectors in zip(parts.text_encoders, parts.tokenizers, rows, strict=True):
+        if tokenizer.add_tokens(words) != len(words):
+            raise InputError(f"{str(parts.folder)!r} knows the word {first!r} already; give the species another key")
+        _grow(encoder, len(tokenizer))
+        table = encoder.get_input_embeddings().weight
+        table.data[tokenizer.convert_tokens_to_ids(words)] = vectors.to(table)
+    return replace(parts, words={name: " ".join(words)})
+
+
+def _grow(encoder: nn.Module, n_rows: int) -> None:
+    """Some tables have spare rows; they are not made shorter."""
+    known = encoder.get_input_embeddings().num_embeddings
+    with torch.random.fork_rng(devices=[]):  # transformers draws the new rows, which are then overwritten
+        encoder.resize_token_embeddings(max(known, n_rows), mean_resizing=False)
+
+
+def _ids(parts: Parts, tokenizer) -> list[int]:
+    return tokenizer.convert_tokens_to_ids(next(iter(parts.words.values())).split())
