@@ -171,7 +171,8 @@ def _trained(
             report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
             clock=time.monotonic,
         )  # fmt: skip
-        return run(job, accelerator, saves, hooks).history, time.monotonic() - begun
+        sharded = hardware.launched(os.environ).sharded
+        return run(job, accelerator, saves, hooks, sharded=sharded).history, time.monotonic() - begun
 
 
 @contextmanager
@@ -201,14 +202,14 @@ def _accelerated(batch_size: int) -> Iterator[Accelerator]:
     wanted, machine = hardware.launched(os.environ), _machine()
     hardware.check(wanted, machine)
     share(batch_size, wanted.n_processes, int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")), 0)
-    os.environ.pop("ACCELERATE_USE_FSDP", None)  # accelerate cuts one model only, and after the optimiser was made
     handlers = [
         # Layers of SDXL's text encoders behind the one that is read learn nothing.
         DistributedDataParallelKwargs(find_unused_parameters=True),
         # The others wait while one fills the cache and draws; accelerate would give up after ten minutes.
         InitProcessGroupKwargs(timeout=timedelta(hours=WAIT_HOURS)),
     ]
-    accelerator = Accelerator(cpu=wanted.on_cpu, kwargs_handlers=handlers)
+    with _unsaid("ACCELERATE_USE_FSDP"):  # accelerate would cut one model only; training.shards cuts all that learn
+        accelerator = Accelerator(cpu=wanted.on_cpu, kwargs_handlers=handlers)
     if accelerator.device.type == "cpu":
         # Launchers set one thread; the number decides how sums are split, so it must not depend on the launcher.
         torch.set_num_threads(max(1, machine.cores // wanted.n_here))
@@ -218,6 +219,17 @@ def _accelerated(batch_size: int) -> Iterator[Accelerator]:
         yield accelerator
     finally:
         accelerator.end_training()
+
+
+@contextmanager
+def _unsaid(name: str) -> Iterator[None]:
+    """The environment without a variable, while it is open."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
 
 
 def _machine() -> hardware.Machine:

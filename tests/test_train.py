@@ -143,22 +143,6 @@ def test_no_picture_and_a_lost_picture_are_told(paths):
         _train(paths)
 
 
-@pytest.mark.parametrize(
-    ("launched", "words"),
-    [
-        ({"ACCELERATE_USE_CPU": "False"}, "asks for 1 GPU on this machine, which has 0"),
-        ({"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}, "asks for 4 GPUs on this machine, which has 0"),
-    ],
-)
-def test_a_config_that_names_hardware_which_is_not_there(monkeypatch, launched, words):
-    for name, value in {**launched, "PALEO_ACCELERATE_CONFIG": "infra/accelerate/gpu.yaml"}.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(InputError, match=f"infra/accelerate/gpu.yaml {words}"):
-        stage._check_hardware(n_gpus=0)
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    stage._check_hardware(n_gpus=0)
-
-
 def test_an_earlier_result_outlives_a_failed_training(paths, untracked, monkeypatch):
     _train(paths)
     before = _files(paths.model)

@@ -114,7 +114,7 @@ def share(batch_size: int, n_processes: int, n_parts: int, process: int) -> list
     if batch_size % (n_processes * n_parts):
         raise ParamsError(
             f"train.batch_size is {batch_size}, which {n_processes} processes with {n_parts} accumulation steps cannot "
-            "share evenly; change it, or num_processes and gradient_accumulation_steps in the accelerate config"
+            "share evenly; change it, num_processes in the accelerate config, or ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
         )
     size = batch_size // (n_processes * n_parts)
     start = process * n_parts * size

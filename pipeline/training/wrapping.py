@@ -16,7 +16,7 @@ from pipeline.training.trainable import Trainable
 
 @dataclass(frozen=True)
 class Wrapped:
-    """`parts` for the forward pass, and the modules that exchange gradients; `cut`: each process has a piece of each."""
+    """`parts` for the forward pass, and the modules that exchange gradients; `cut`: a process has a piece of each."""
 
     parts: Parts
     modules: Mapping[str, torch.nn.Module]
