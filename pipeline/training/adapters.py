@@ -140,7 +140,7 @@ def _matched(module: nn.Module, target: str, param: str) -> dict[str, nn.Module]
         raise ParamsError(f"{param} has {target!r}, which matches no layer; there are {_ends(known)}")
     if others := sorted(found - known.keys()):
         raise ParamsError(
-            f"{param} has {target!r}, which also matches {others[0]}, no single layer; say more of its name"
+            f"{param} has {target!r}, which also matches {others[0]}, a part of many layers; write more of the name"
         )
     return {name: known[name] for name in known if name in found}
 

@@ -81,10 +81,16 @@ def named_for_diffusers(name: str, module: nn.Module) -> dict[str, torch.Tensor]
     from diffusers.utils import convert_state_dict_to_diffusers
 
     tensors = convert_state_dict_to_diffusers(adapters.tensors_of(module))
+    if name == "unet":
+        return {f"{name}.{key}": tensor for key, tensor in tensors.items()}
     # transformers 5 flattens CLIP's names; older tools look for the older ones, and diffusers knows both.
-    flattened = name != "unet" and not hasattr(module, "text_model")
-    prefix = f"{name}.text_model." if flattened else f"{name}."
-    return {prefix + key: tensor for key, tensor in tensors.items()}
+    prefix = f"{name}." if hasattr(module, "text_model") else f"{name}.text_model."
+    return {prefix + _as_weight(key): tensor for key, tensor in tensors.items()}
+
+
+def _as_weight(key: str) -> str:
+    """transformers' loader, unlike peft's own, passes over DoRA's magnitudes when they are not called a weight."""
+    return f"{key}.weight" if key.endswith(".lora_magnitude_vector") else key
 
 
 def restore(parts: Parts, folder: Path) -> Parts:
