@@ -7,10 +7,12 @@ Run alone or by `accelerate launch`, with one process or many: the result is the
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -21,13 +23,14 @@ from pipeline.core.lineage import digest_file, digest_json, lineage_id
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
-from pipeline.core.records import Report, Subject
-from pipeline.io import outputs, steps, tables, tracking
+from pipeline.core.records import LookReport, Report, Subject
+from pipeline.io import held_out, outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import check_pair, hardware, other_sections
+from pipeline.training import check_pair, hardware, looks, other_sections
 from pipeline.training.cache import Picture
 from pipeline.training.loop import COLUMNS, Hooks, run, share
 from pipeline.training.prepare import Task, prepare
+from pipeline.training.spent import Spent
 from pipeline.training.state import Saves
 
 if TYPE_CHECKING:
@@ -52,16 +55,19 @@ def train(params: Params, paths: Paths) -> Report | None:
     task = _task(params, paths)
     saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
     with _stop_requests() as stopping, _accelerated(params.train.batch_size) as accelerator:
-        history, seconds = _trained(task, params, paths, saves, accelerator, stopping)
+        spent = Spent(time.monotonic, marks=accelerator.device.type)
+        history = _trained(task, params, paths, saves, accelerator, stopping, spent)
         if not accelerator.is_main_process:
             return None
 
+    seen = _seen(task, saves)
     with outputs.fresh_folder(paths.model) as folder:
         shutil.copytree(saves.snapshots, folder, copy_function=_link, dirs_exist_ok=True)
         outputs.write_text(folder / "train.csv", _csv(history))
-        outputs.write_card(folder, **_card(task, params, paths))
+        held_out.write(folder, seen)
+        outputs.write_card(folder, **_card(task, params, paths), held_out=held_out.card(seen))
     saves.clear()
-    return _report(task, params, paths, history, seconds)
+    return _report(task, params, paths, history, seen, spent)
 
 
 def _task(params: Params, paths: Paths) -> Task:
@@ -157,22 +163,45 @@ def _code() -> str:
 
 
 def _trained(
-    task: Task, params: Params, paths: Paths, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool]
-) -> tuple[list[list[float]], float]:
-    """Prepare and run; returns the numbers of every step and the seconds that the steps took."""
+    task: Task, params: Params, paths: Paths, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool],
+    spent: Spent,
+) -> list[list[float]]:  # fmt: skip
+    """Prepare and run; returns the numbers of every step."""
     main, opened = accelerator.is_main_process, {"lineage_id": saves.lineage_id, "resumed_from": saves.step}
-    with (
-        tracking.training_run(params, paths, **opened, main_process=main) as tracked,
-        steps.shown(f"train {paths.species}", params.train.steps, main_process=main) as show,
-    ):
-        job = prepare(task, accelerator, paths.work / "cache", saves.folder / "looks")
-        begun = time.monotonic()
-        hooks = Hooks(
-            report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
-            clock=time.monotonic,
-        )  # fmt: skip
-        sharded = hardware.launched(os.environ).sharded
-        return run(job, accelerator, saves, hooks, sharded=sharded).history, time.monotonic() - begun
+    name = f"train {paths.species}"
+    with tracking.training_run(params, paths, **opened, main_process=main) as tracked:
+        with steps.preparing(name, main_process=main) as tell, spent.on("preparation"):
+            job = prepare(task, accelerator, paths.work / "cache", _looks(saves))
+        with steps.shown(name, params.train.steps, main_process=main) as show:
+            hooks = Hooks(
+                report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
+                clock=time.monotonic, looked=lambda look: (tracked.look(look), show(look)),
+                memory_mb=_memory_mb(accelerator),
+            )  # fmt: skip
+            progress = run(job, accelerator, saves, hooks, spent, sharded=hardware.launched(os.environ).sharded)
+        tracked.spent(spent.seconds, params.train.steps)
+        return progress.history
+
+
+def _looks(saves: Saves) -> Path:
+    return saves.folder / "looks"
+
+
+def _seen(task: Task, saves: Saves) -> tuple[LookReport, ...]:
+    """The looks of this training, those of runs that were interrupted too."""
+    if not looks.wanted_at_all(task.train.look, task.holdout):
+        return ()
+    return looks.earlier(_looks(saves), task.train.snapshots)
+
+
+def _memory_mb(accelerator: Accelerator) -> Callable[[], float]:
+    """Gives the most memory that was in use so far: of the GPU, or of this process."""
+    if accelerator.device.type == "cuda":
+        import torch
+
+        return lambda: torch.cuda.max_memory_allocated(accelerator.device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 @contextmanager
@@ -262,12 +291,15 @@ def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _report(task: Task, params: Params, paths: Paths, history: list[list[float]], seconds: float) -> Report:
+def _report(
+    task: Task, params: Params, paths: Paths, history: list[list[float]], seen: Sequence[LookReport], spent: Spent
+) -> Report:
     last = history[-max(1, len(history) // 10) :]
     loss = sum(row[0] for row in last) / len(last)
     snapshots = ", ".join(map(str, params.train.snapshots))
+    told = ", ".join(filter(None, [f"loss {loss:.4f}", held_out.words(seen)]))
     line = (
         f"train {paths.species}: {params.train.steps} steps ({params.train.method}) on {len(task.pictures)} pictures, "
-        f"loss {loss:.4f}, {seconds:.0f} s; snapshots {snapshots} in {paths.model.relative_to(paths.root)}"
+        f"{told}; snapshots {snapshots} in {paths.model.relative_to(paths.root)}"
     )
-    return Report("train", (line,), {"loss": loss, "steps": params.train.steps})
+    return Report("train", (line, *steps.time_table(spent.seconds)), {"loss": loss, "steps": params.train.steps})

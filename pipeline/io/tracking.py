@@ -2,6 +2,7 @@
 
     with tracking.training_run(params, paths, lineage_id=lineage, main_process=accelerator.is_main_process) as run:
         run.step(report)                          # a StepReport; returns at once
+        run.look(report)                          # a LookReport: held-out losses, previews
         run.image(picture, "sample/0", step)      # one card with a step slider per key
         run.artifact(path)
 
@@ -11,18 +12,21 @@ and tried again every two seconds; what could not be told at the end is one warn
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import Interrupted
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
-from pipeline.core.records import StepReport
+from pipeline.core.records import LookReport, Preview, StepReport
 from pipeline.io.mlstore import connect, experiment, speaking_to
 from pipeline.io.provenance import provenance
 
@@ -33,15 +37,21 @@ if TYPE_CHECKING:
 PAUSE_S = 2.0  # between two batches
 PATIENCE_S = 20.0  # for the last batch, when the training is over
 METRICS_PER_BATCH = 1000  # MLflow's limit
+HELD_OUT = "held_out/loss"
+PICTURES = "images"  # MLflow's folder for them
+NO_KEY = re.compile(r"[^a-zA-Z0-9_\-. ]+")  # what MLflow takes in no key
 _log = logging.getLogger(__name__)
 
 
 class Run:
-    """One MLflow run; every method returns at once and leaves the work to a thread of its own."""
+    """One MLflow run; every method returns at once and leaves the work to a thread of its own.
 
-    def __init__(self, client: MlflowClient, run_id: str, after: int = -1):
+    `told` is what an interrupted run has told already: it is not told twice.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, told: Told | None = None):
         self.run_id = run_id
-        self._client, self._after = client, after
+        self._client, self._told = client, told or Told()
         self._metrics: deque = deque()
         self._actions: deque[Callable[[], None]] = deque()
         self._closing = threading.Event()
@@ -51,10 +61,23 @@ class Run:
 
     def step(self, report: StepReport) -> None:
         """The numbers of one optimiser step; steps that an interrupted run has told already are passed over."""
-        if report.step <= self._after:
+        if report.step <= self._told.step:
             return
         values = {name: value for name, value in vars(report).items() if name not in ("step", "seconds")}
         self.metrics({**values, "seconds_per_step": report.seconds}, report.step)
+
+    def look(self, report: LookReport) -> None:
+        """Held-out losses, the mean and by timestep, and previews."""
+        if report.losses and report.step > self._told.look:
+            self.metrics(_held_out(report), report.step)
+        for preview in report.previews:
+            key = _key(preview)
+            if (key, report.step) not in self._told.pictures:
+                self.image(_opened(preview), key, report.step)
+
+    def spent(self, seconds: Mapping[str, float], step: int) -> None:
+        """Where the time went; not in a result's files, which are the same whenever they are made."""
+        self.metrics({f"seconds/{kind.replace(' ', '_').replace('/', '_')}": s for kind, s in seconds.items()}, step)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         from mlflow.entities import Metric
@@ -111,12 +134,49 @@ class Run:
         self._troubled = True
 
 
+@dataclass(frozen=True)
+class Told:
+    """What an interrupted run has told: its last step, its last look, its pictures by key and step."""
+
+    step: int = -1
+    look: int = -1
+    pictures: frozenset[tuple[str, int]] = frozenset()
+
+    @classmethod
+    def by(cls, client: MlflowClient, run_id: str) -> Told:
+        names = (Path(item.path).name.split("+") for item in client.list_artifacts(run_id, PICTURES))
+        pictures = {(name[0].replace("~", "/"), int(name[2])) for name in names if len(name) > 2 and name[2].isdigit()}
+        return cls(_last_step(client, run_id, "loss"), _last_step(client, run_id, HELD_OUT), frozenset(pictures))
+
+
+def _held_out(report: LookReport) -> dict[str, float]:
+    relative = {} if report.relative_loss is None else {"held_out/relative": report.relative_loss}
+    return {HELD_OUT: report.loss, **relative, **{f"held_out/t_{t:04d}": loss for t, loss in report.losses.items()}}
+
+
+def _key(preview: Preview) -> str:
+    """The same for a prompt and a seed at every step, so that they share a slider."""
+    return f"preview/{preview.number:02d} {NO_KEY.sub('_', preview.prompt)[:60]} s{preview.seed}"
+
+
+def _opened(preview: Preview) -> Image:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(preview.content)).convert("RGB")
+
+
 class Silence:
     """What the other processes of a distributed training hold: a run that says nothing."""
 
     run_id = ""
 
     def step(self, report: StepReport) -> None:
+        pass
+
+    def look(self, report: LookReport) -> None:
+        pass
+
+    def spent(self, seconds: Mapping[str, float], step: int) -> None:
         pass
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
@@ -211,7 +271,7 @@ def _open(root: Path, experiment_name: str, name: str, tags: dict, params: Mappi
         if found:
             client.update_run(run_id, status="RUNNING")
         _tell(client, run_id, tags if found else {}, {k: v for k, v in params.items() if k not in created.data.params})
-        return Run(client, run_id, after=_last_step(client, run_id) if found else -1)
+        return Run(client, run_id, Told.by(client, run_id) if found else None)
 
 
 def _unfinished(client: MlflowClient, experiment_id: str, same: str, tags: Mapping[str, str]):
@@ -229,5 +289,5 @@ def _tell(client: MlflowClient, run_id: str, tags: Mapping[str, str], params: Ma
     )
 
 
-def _last_step(client: MlflowClient, run_id: str) -> int:
-    return max((metric.step for metric in client.get_metric_history(run_id, "loss")), default=-1)
+def _last_step(client: MlflowClient, run_id: str, metric: str) -> int:
+    return max((one.step for one in client.get_metric_history(run_id, metric)), default=-1)

@@ -87,6 +87,11 @@ class View:
         return digest_json([pictures, self.timesteps, wanted, self.draw_steps, self.shape, self.seed])[:16]
 
 
+def wanted_at_all(look: Look, holdout: Sequence[Picture]) -> bool:
+    """Do the params want to see anything?"""
+    return bool(chosen(look, holdout) or (look.prompts and look.seeds))
+
+
 def chosen(look: Look, holdout: Sequence[Picture]) -> tuple[Picture, ...]:
     """The held-out pictures that a look asks about: the first ones, and none when it asks for no timestep."""
     return tuple(holdout[: look.pictures]) if look.timesteps else ()
@@ -149,6 +154,23 @@ def read(folder: Path, step: int, settings: str) -> LookReport | None:
         return LookReport(step, {int(t): loss for t, loss in record["losses"].items()}, previews=drawn)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def earlier(folder: Path, steps: Sequence[int]) -> tuple[LookReport, ...]:
+    """The looks before the first step and at some others that share their settings; what is missing is left out."""
+    settings = _settings_of(folder / "step-000000")
+    start = read(folder, 0, settings)
+    if start is None:
+        return ()
+    found = (read(folder, step, settings) for step in (0, *steps))
+    return tuple(replace(one, before=start.losses) for one in found if one)
+
+
+def _settings_of(place: Path) -> str:
+    try:
+        return str(json.loads((place / RECORD).read_text(encoding="utf-8"))["settings"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _seen(view: View, step: int) -> LookReport:

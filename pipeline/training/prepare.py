@@ -124,8 +124,7 @@ def _looks(
     settings, side_px = task.train.look, task.train.resolution_px
     pictures = looks.chosen(settings, task.holdout)
     sentences = looks.sentences_of(settings, task.subject, task.holdout)
-    wanted = looks.wanted_of(settings, task.subject, sentences)
-    if folder is None or not (pictures or wanted):
+    if folder is None or not looks.wanted_at_all(settings, task.holdout):
         return lambda trainable: lambda step: None
     process, edge = objective.from_config(parts.scheduler), side_px // parts.pixels_per_latent
     latents = cache.picture_latents(store, parts, pictures, side_px)[:, 0] if pictures else ()
@@ -137,7 +136,7 @@ def _looks(
             folder, trainable.parts, process, prompts=_prompts(trainable, sentences, frozen),
             held_out=looks.held_out_of(pictures, latents, sentences),
             timesteps=looks.centres(settings.timesteps, process.n_timesteps) if pictures else (),
-            wanted=wanted, draw_steps=settings.steps, shape=(parts.latent_channels, edge, edge), seed=task.seed,
+            wanted=looks.wanted_of(settings, task.subject, sentences), draw_steps=settings.steps, shape=(parts.latent_channels, edge, edge), seed=task.seed,
             autocast=accelerator.autocast, keeps=accelerator.is_main_process,
         )  # fmt: skip
         return partial(looks.look, view)
