@@ -1,6 +1,6 @@
 """From scratch: the denoiser is drawn anew, and the text encoders if they learn; the base gives its shape and its VAE.
 
-A snapshot is a complete diffusers folder: see `whole`.
+A snapshot is a complete diffusers folder: see `whole`. `paleo pretrain` trains the embedded base's denoiser with it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.diffusion import noise
 from pipeline.families.parts import Parts
 from pipeline.training import whole
 from pipeline.training.adapters import learning_modules
-from pipeline.training.trainable import Trainable, cast
+from pipeline.training.trainable import Teacher, Trainable, cast
 
 SECTIONS, SUPPORTED = ("full",), ("sd", "sdxl")
 save, restore = whole.save, whole.restore
@@ -27,13 +27,19 @@ def learns_text(train: Train) -> bool:
 
 def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
     """Forget the weights that learn; a teacher, if one is wanted, is the base before that."""
-    modules = learning_modules(parts, learns_text(train))
-    if not learns_text(train):
+    text = learns_text(train)
+    modules = learning_modules(parts, text)
+    if not text:
         cast(parts.text_encoders, frozen_dtype)
     teacher = whole.frozen_copy(parts, modules, train.prior, frozen_dtype)
     for name, module in modules.items():
         draw_anew(module, noise.generator(seed, f"full/{name}"))
-    return whole.every_weight(parts, modules, teacher)
+    return trainable(parts, text, teacher)
+
+
+def trainable(parts: Parts, text: bool, teacher: Teacher | None = None) -> Trainable:
+    """All weights of the denoiser learn, and of the text encoders if wanted, from where they are."""
+    return whole.every_weight(parts, learning_modules(parts, text), teacher)
 
 
 def draw_anew(module: nn.Module, source: torch.Generator) -> None:

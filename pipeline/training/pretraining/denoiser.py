@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from pipeline.families.parts import Parts
+from pipeline.training import full
 from pipeline.training.loop import Hooks, Job, Plan, run
 from pipeline.training.pretraining import clip as clip_phase
 from pipeline.training.pretraining import progress
@@ -142,7 +143,7 @@ def build(lessons: Lessons, clip: CLIPModel, vae: AutoencoderKL, text: TextSetti
 
 def learn(parts: Parts, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Denoiser:
     """Take the steps of a phase that are left; afterwards `parts` has the averaged weights."""
-    trainable = Trainable(parts, {"unet": parts.unet, "text_encoder": parts.text_encoders[0]})
+    trainable = full.trainable(parts, text=True)
     finished = work.folder / "finished.safetensors"
     if not finished.is_file():
         job = _job(trainable, loss_of_step, phase, ema_decay, work)
