@@ -1,0 +1,140 @@
+"""Every method with every family: trained, saved, and loaded by diffusers alone, which must draw the same pictures."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from diffusers import DDIMScheduler, DiffusionPipeline
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from pipeline.core.errors import Interrupted, ParamsError
+from pipeline.families import FAMILIES, family
+from pipeline.train import _task
+from pipeline.training import METHODS, check_pair, lora, tokens, trigger
+from pipeline.training.loop import Hooks, run
+from pipeline.training.prepare import prepare
+from pipeline.training.state import Saves
+from tests.project import edit_params
+from tests.training import world
+
+STEPS = 3
+FAST = {"steps": STEPS, "snapshots": [STEPS], "learning_rate": 0.02, "warmup_steps": 0, "save_every_steps": 100}
+QUICK = FAST | {"prior": {"weight": 0.0}, "batch_size": 2}
+SMALL = {"rank": 4, "alpha": 16, "train_text_encoder": True}
+CHANGES = {
+    "lora": {"lora": {**SMALL, "rslora": True, "dora": True}}, "lokr": {"lokr": SMALL}, "loha": {"loha": SMALL},
+    "textual_inversion": {"textual_inversion": {"vectors": 2, "learning_rate": 0.3}},
+    "pivotal": {"lora": SMALL, "pivotal": {"vectors": 2, "learning_rate": 0.3}},
+}  # fmt: skip
+DRAWING = {"height": 16, "width": 16, "num_inference_steps": 2, "guidance_scale": 2.0, "output_type": "np"}
+
+
+def _whole(base: Path, checkpoint: Path) -> DiffusionPipeline:
+    return DiffusionPipeline.from_pretrained(checkpoint, local_files_only=True)
+
+
+def _with_lora(base: Path, checkpoint: Path) -> DiffusionPipeline:
+    pipeline = _whole(checkpoint, base)
+    pipeline.load_lora_weights(checkpoint, weight_name=lora.FILE)
+    return pipeline
+
+
+def _with_peft(base: Path, checkpoint: Path) -> DiffusionPipeline:
+    pipeline = _whole(checkpoint, base)
+    for folder in checkpoint.iterdir():
+        PeftModel.from_pretrained(getattr(pipeline, folder.name), folder)
+    return pipeline
+
+
+def _with_words(base: Path, checkpoint: Path) -> DiffusionPipeline:
+    pipeline, state = _whole(checkpoint, base), load_file(checkpoint / tokens.FILE)
+    if len(state) == 1:
+        pipeline.load_textual_inversion(checkpoint / tokens.FILE, token="<dodo>")
+    for key, end in (("clip_l", ""), ("clip_g", "_2")) if len(state) == 2 else ():
+        encoder, tokenizer = getattr(pipeline, f"text_encoder{end}"), getattr(pipeline, f"tokenizer{end}")
+        pipeline.load_textual_inversion(state[key], token="<dodo>", text_encoder=encoder, tokenizer=tokenizer)
+    return pipeline
+
+
+def _with_both(base: Path, checkpoint: Path) -> DiffusionPipeline:
+    pipeline = _with_words(base, checkpoint)
+    pipeline.load_lora_weights(checkpoint, weight_name=lora.FILE)
+    return pipeline
+
+
+LOADERS = {
+    "dreambooth": _whole, "full": _whole, "lora": _with_lora, "lokr": _with_peft, "loha": _with_peft,
+    "textual_inversion": _with_words, "pivotal": _with_both,
+}  # fmt: skip
+
+
+def _trained(task, folder: Path, stop_at: int | None = None):
+    """Parts, numbers of every step, and the one checkpoint, of a training in `folder`."""
+    reports, saves = [], Saves(folder, "x")
+    hooks = Hooks(reports.append, print, lambda: len(reports) == stop_at, lambda: 0.0)
+    accelerator = Accelerator(cpu=True)
+    progress = run(prepare(task, accelerator, folder.parent / "cache"), accelerator, saves, hooks)
+    return progress.trainable.parts, progress.history, saves.snapshot(STEPS)
+
+
+def _drawn(pipeline: DiffusionPipeline, **prompt) -> np.ndarray:
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline(generator=torch.Generator().manual_seed(1), **prompt, **DRAWING).images
+
+
+@torch.no_grad()
+def _drawn_by(parts, prompt: str, base: Path) -> np.ndarray:
+    """By the parts that were trained; the sentences are encoded as in training."""
+    told, blind = (family(parts.family).encode_prompt(parts, [text]) for text in (prompt, " "))
+    given = {"prompt_embeds": told.states, "negative_prompt_embeds": blind.states}
+    if told.pooled is not None:
+        given |= {"pooled_prompt_embeds": told.pooled, "negative_pooled_prompt_embeds": blind.pooled}
+    scheduler = DDIMScheduler.from_pretrained(base, subfolder="scheduler")
+    return _drawn(family(parts.family).pipeline(parts, scheduler), **given)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("kind", METHODS)
+def test_diffusers_alone_draws_what_was_learnt(kind, name, project, tmp_path, request):
+    if name not in METHODS[kind].SUPPORTED:
+        pytest.skip(f"{kind} does not support {name}, and says so")
+    base = request.getfixturevalue(f"{name}_base")
+    task = _task(world.change(project, **FAST, method=kind, **CHANGES.get(kind, {})), project)
+    task = replace(task, family=name, base=base)
+    parts, history, checkpoint = _trained(task, tmp_path / "run")
+    assert len(history) == STEPS
+
+    said = f"{trigger(kind, task.subject)} at"
+    theirs = _drawn(LOADERS[kind](base, checkpoint), prompt=said, negative_prompt=" ")
+    np.testing.assert_allclose(theirs, _drawn_by(parts, said, base), atol=1e-5)
+    if kind != "textual_inversion":  # the base cannot read its words
+        assert abs(theirs - _drawn(_whole(base, base), prompt=said, negative_prompt=" ")).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_stopped_and_continued_is_bit_for_bit_the_same(kind, project, tmp_path):
+    task = _task(world.change(project, **QUICK, method=kind, **CHANGES.get(kind, {})), project)
+    _, straight, checkpoint = _trained(task, tmp_path / "straight")
+    with pytest.raises(Interrupted):
+        _trained(task, tmp_path / "broken", stop_at=1)
+    _, broken, again = _trained(task, tmp_path / "broken")
+    assert broken == straight
+    assert _bytes(again) == _bytes(checkpoint)
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_pair_that_does_not_work_is_refused_before_anything_is_read(project, monkeypatch):
+    monkeypatch.setattr(METHODS["lokr"], "SUPPORTED", ("sd",))
+    edit_params(project.root, {"base": {"family": "sdxl", "path": "nowhere"}, "train": {"method": "lokr"}})
+    with pytest.raises(
+        ParamsError, match=r"train.method 'lokr' does not work for base.family 'sdxl'; .* these do: dre"
+    ):
+        _task(world.load(project), project)
+    check_pair("lokr", "sd")
