@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 from types import ModuleType
 
 from pipeline.core.errors import ParamsError
-from pipeline.families import sd, sdxl
+from pipeline.families import bases, sd, sdxl
 
 FAMILIES: dict[str, ModuleType] = {"sd": sd, "sdxl": sdxl}
+
+
+def check_base(folder: Path, name: str) -> None:
+    """InputError unless the folder is a whole model of this family; nothing is loaded."""
+    bases.check(folder, name, family(name).TRAINED_TEXT_ENCODERS)
 
 
 def family(name: str) -> ModuleType:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from pipeline.core.errors import InputError
+from pipeline.families.bases import read_json
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -51,17 +52,26 @@ class Parts:
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Encoded prompts: `states` (n, context, width), and `pooled` (n, d) where the family has it."""
+    """Encoded prompts: `states` (n, context, width), and `pooled` (n, d) where the family has it.
+
+    `sizes` (n, 6), in pixels, are for the family that is told of them: original height and width, crop top and left,
+    target height and width. Without them a picture is as large as it is drawn.
+    """
 
     states: torch.Tensor
     pooled: torch.Tensor | None = None
+    sizes: torch.Tensor | None = None
 
     def __getitem__(self, rows) -> Conditioning:
         """The prompts at `rows` (indices or a slice)."""
-        return Conditioning(self.states[rows], None if self.pooled is None else self.pooled[rows])
+        return self._each(lambda tensor: tensor[rows])
 
     def to(self, device: torch.device) -> Conditioning:
-        return Conditioning(self.states.to(device), None if self.pooled is None else self.pooled.to(device))
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Conditioning:
+        known = (self.states, self.pooled, self.sizes)
+        return Conditioning(*(None if tensor is None else change(tensor) for tensor in known))
 
 
 def load_model(kind: type[Model], folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> Model:
@@ -69,32 +79,30 @@ def load_model(kind: type[Model], folder: Path, name: str, device: torch.device,
 
     Evaluation mode stays on in training too: dropout would draw from the global random state.
     """
-    if not (folder / name / "config.json").is_file():
-        raise InputError(f"{str(folder)!r} has no {name}/config.json, so it is no whole model; download it again")
     _no_bars()
     try:
         # The dtype is always given: transformers would otherwise keep the file's own.
-        model = kind.from_pretrained(folder / name, dtype=dtype, use_safetensors=True, local_files_only=True)
-    except (OSError, ValueError) as error:
+        model, found = kind.from_pretrained(
+            folder / name, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{str(folder / name)!r} cannot be loaded ({_line(error)}); download it again") from error
+    if lacking := sorted(found["missing_keys"]):  # both libraries would draw these by chance, or leave them empty
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise InputError(f"{str(folder / name)!r} lacks the weights {lacking[0]}{more}; download it again")
     return model.to(device).eval().requires_grad_(False)
 
 
 def load_tokenizer(folder: Path, name: str) -> CLIPTokenizer:
-    """A tokenizer's subfolder; InputError when it is not there."""
+    """A tokenizer's subfolder, which `bases.check` has seen."""
     from transformers import CLIPTokenizer
 
-    if not (folder / name).is_dir():
-        raise InputError(f"{str(folder)!r} has no {name}/, so it is no whole model; download it again")
     return CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
 
 
 def read_scheduler(folder: Path) -> dict[str, Any]:
     """The scheduler's config as it stands in the folder, without defaults filled in."""
-    try:
-        return json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{str(folder)!r} has no scheduler/scheduler_config.json; download the model again") from None
+    return read_json(folder, "scheduler/scheduler_config.json")
 
 
 def tokenise(parts: Parts, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.families import bases
 from pipeline.families.parts import Conditioning, Parts, load_model, load_tokenizer, read_scheduler, tokenise
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ TRAINED_TEXT_ENCODERS = ("text_encoder",)
 
 
 def load(folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Parts:
-    """Read a local diffusers folder; raises InputError that names what is missing."""
+    """Read a local diffusers folder; InputError, before anything is loaded, as `bases.check` says it."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
     folder, device = Path(folder), torch.device(device)
+    bases.check(folder, NAME, TRAINED_TEXT_ENCODERS)
     return Parts(
         family=NAME,
         folder=folder,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pipeline.families import bases
 from pipeline.families.parts import Conditioning, Parts, load_model, load_tokenizer, read_scheduler, tokenise
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ TRAINED_TEXT_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 def load(folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Parts:
-    """Read a local diffusers folder; raises InputError that names what is missing."""
+    """Read a local diffusers folder; InputError, before anything is loaded, as `bases.check` says it."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
     folder, device = Path(folder), torch.device(device)
+    bases.check(folder, NAME, TRAINED_TEXT_ENCODERS)
     return Parts(
         family=NAME,
         folder=folder,
@@ -54,8 +56,9 @@ def encode_tokens(parts: Parts, tokens: tuple[torch.Tensor, ...]) -> Conditionin
 
 
 def predict(parts: Parts, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
-    """The UNet's output (n, c, h, w) for pictures that were not cropped."""
-    added = {"text_embeds": conditioning.pooled, "time_ids": time_ids(parts, noisy)}
+    """The UNet's output (n, c, h, w); without `conditioning.sizes` for pictures that were not scaled or cropped."""
+    sizes = time_ids(parts, noisy) if conditioning.sizes is None else conditioning.sizes.to(noisy.dtype)
+    added = {"text_embeds": conditioning.pooled, "time_ids": sizes}
     return parts.unet(
         noisy, timesteps, encoder_hidden_states=conditioning.states, added_cond_kwargs=added, return_dict=False
     )[0]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from pipeline.core.errors import InputError
+from pipeline.families.bases import read_json
 
 
 def skeleton(folder: Path, name: str) -> nn.Module:
@@ -22,7 +22,7 @@ def skeleton(folder: Path, name: str) -> nn.Module:
     from diffusers import UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-    config = _config(folder, name)
+    config = read_json(folder, f"{name}/config.json")
     try:
         with torch.device("meta"):
             if name == "unet":
@@ -32,14 +32,3 @@ def skeleton(folder: Path, name: str) -> nn.Module:
     except (TypeError, ValueError) as error:
         detail = " ".join(str(error).split())
         raise InputError(f"{str(folder)!r} has a {name}/config.json that makes no model: {detail}") from error
-
-
-def _config(folder: Path, name: str) -> dict:
-    try:
-        return json.loads((folder / name / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{str(folder)!r} has no {name}/config.json, so it is no whole model; download it again"
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{str(folder)!r} has a {name}/config.json that is no JSON: {error}") from error

@@ -12,6 +12,7 @@ from pipeline.core.params import Train
 from pipeline.core.records import Subject
 from pipeline.families.parts import Parts
 from pipeline.training import lora, tokens
+from pipeline.training.adapters import ADAPTER
 from pipeline.training.trainable import Group, Trainable
 
 SECTIONS, SUPPORTED = ("pivotal", "lora"), ("sd", "sdxl")
@@ -39,8 +40,8 @@ def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype
 def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
     """The file of the words and the file of the adapters."""
     tokens.save(trainable.modules, trainable.parts, folder, dtype, stamp)
-    adapted = {name: module for name, module in trainable.modules.items() if lora.ADAPTER in module.peft_config}
-    lora.save(replace(trainable, modules=adapted), folder, dtype, stamp)
+    adapted = {name: module for name, module in trainable.modules.items() if ADAPTER in module.peft_config}
+    lora.write(adapted, folder, dtype, stamp)
 
 
 def restore(parts: Parts, folder: Path) -> Parts:

@@ -84,6 +84,7 @@ def free(parts: Parts) -> dict[str, nn.Module]:
         with warnings.catch_warnings():  # peft warns of a second adapter, which is meant
             warnings.simplefilter("ignore", UserWarning)
             inject_adapter_in_model(config, module, adapter_name=ADAPTER)
+        module.eval()
         for weight in learning:  # of other adapters, which peft has just frozen
             weight.requires_grad_(True)
         for name, weight in module.named_parameters():

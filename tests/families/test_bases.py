@@ -1,0 +1,170 @@
+"""A base that is not what it should be: one sentence for each way, before any weight is loaded."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+
+from pipeline.core.errors import InputError
+from pipeline.families import check_base, family
+from tests import tiny_models
+
+UNET, TEXT = "unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    return {"sd": tiny_models.write_sd(folder / "sd"), "sdxl": tiny_models.write_sdxl(folder / "sdxl")}
+
+
+@pytest.fixture
+def base(written, tmp_path) -> Path:
+    """A Stable Diffusion that a test may spoil."""
+    return shutil.copytree(written["sd"], tmp_path / "base")
+
+
+@pytest.fixture
+def unread(monkeypatch):
+    """No weights may be loaded."""
+    monkeypatch.setattr(UNet2DConditionModel, "from_pretrained", lambda *_, **__: pytest.fail("was loaded"))
+
+
+def _change(path: Path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def _refused(base: Path, sentence: str, name: str = "sd") -> None:
+    with pytest.raises(InputError, match=sentence) as caught:
+        family(name).load(base)
+    with pytest.raises(InputError, match=sentence):
+        check_base(base, name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_a_whole_model_is_left_alone(written, unread, name):
+    check_base(written[name], name)
+
+
+@pytest.mark.parametrize("missing", ["unet", "vae", "text_encoder", "tokenizer"])
+def test_a_missing_part_is_named(base, unread, missing):
+    shutil.rmtree(base / missing)
+    _refused(base, f"has no {missing}/.*, so it is no whole model; download it again")
+
+
+def test_a_missing_scheduler_is_named(base):
+    shutil.rmtree(base / "scheduler")
+    with pytest.raises(InputError, match="has no scheduler/scheduler_config.json, so it is no whole model"):
+        family("sd").load(base)
+
+
+def test_a_folder_that_is_no_pipeline_is_refused(tmp_path):
+    _refused(tmp_path, "has no model_index.json, so it is no whole model")
+
+
+def test_a_tokenizer_without_vocabulary_is_refused(base, unread):
+    for name in ("vocab.json", "tokenizer.json"):
+        (base / "tokenizer" / name).unlink(missing_ok=True)
+    _refused(base, "has no tokenizer/vocab.json")
+
+
+@pytest.mark.parametrize(("name", "other"), [("sd", "sdxl"), ("sdxl", "sd")])
+def test_a_base_of_the_other_family_is_told_by_its_parts(written, unread, name, other):
+    found = "Stable Diffusion XL" if name == "sdxl" else "Stable Diffusion 1.x or 2.x"
+    _refused(written[name], f"is a {found}, not a .*; set base.family to {name}$", other)
+
+
+def test_a_model_of_no_family_is_refused(base, unread):
+    _change(base / "model_index.json", _class_name="FluxPipeline", unet=None, transformer=["diffusers", "Flux"])
+    _refused(base, r"is a FluxPipeline, which is of no family that is known here \(sd, sdxl\)")
+
+
+def test_a_pipeline_without_its_first_text_encoder_is_refused(written, tmp_path, unread):
+    """As the refiner of SDXL, which continues pictures."""
+    base = shutil.copytree(written["sdxl"], tmp_path / "refiner")
+    _change(base / "model_index.json", text_encoder=[None, None])
+    _refused(base, "has no text_encoder by its model_index.json, so it is no whole Stable Diffusion XL", "sdxl")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"in_channels": 9}, "UNet that reads 9 channels, being made for inpainting, but its VAE has 4"),
+        ({"in_channels": 5}, "reads 5 channels, being made for pictures from depth"),
+        ({"in_channels": 7}, "reads 7 channels, but its VAE has 4; take the model for text to image"),
+        ({"out_channels": 8}, "writes 8 channels, but its VAE has 4"),
+    ],
+)
+def test_a_unet_with_other_channels_is_refused(base, unread, change, sentence):
+    _change(base / "unet/config.json", **change)
+    _refused(base, sentence)
+
+
+@pytest.mark.parametrize("path", [UNET, TEXT, "vae/diffusion_pytorch_model.safetensors"])
+@pytest.mark.parametrize(
+    ("instead", "sentence"),
+    [
+        (
+            "pytorch_model.bin",
+            "has its weights as pytorch_model.bin only, a pickle that could run any program; download",
+        ),
+        ("model.ckpt", "has its weights as model.ckpt only, a pickle"),
+        ("{stem}.fp16.safetensors", "the variant .*fp16.safetensors only; rename it to .*[ml].safetensors"),
+        ("readme.txt", "so its weights are missing; download the model again"),
+    ],
+)
+def test_weights_that_are_no_safetensors_are_refused(base, unread, path, instead, sentence):
+    weights = base / path
+    weights.rename(weights.with_name(instead.format(stem=weights.stem)))
+    _refused(base, sentence)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (lambda whole: whole[: len(whole) // 2], "is damaged or no safetensors .*; download it again"),
+        (lambda _: b"<html>not found</html>", "is damaged or no safetensors"),
+        (lambda _: b"", "is damaged or no safetensors"),
+        (lambda _: b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "is a pointer of Git LFS"),
+    ],
+)
+def test_damaged_weights_are_refused(base, unread, content, sentence):
+    (base / TEXT).write_bytes(content((base / TEXT).read_bytes()))
+    _refused(base, f"text_encoder/model.safetensors' {sentence}")
+
+
+def test_a_missing_part_of_weights_in_several_files_is_named(base, unread):
+    index = {"weight_map": {"conv_in.weight": "a-00001-of-00002.safetensors"}}
+    (base / UNET).with_name("diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
+    (base / UNET).unlink()
+    _refused(base, "a-00001-of-00002.safetensors' is missing; download the model again")
+
+
+@pytest.mark.parametrize("path", [UNET, TEXT])
+def test_weights_that_lack_a_layer_are_refused(base, path):
+    """Both libraries would go on with random numbers in its place."""
+    tensors = load_file(base / path)
+    lacking = [sorted(tensors)[0], sorted(tensors)[7]]
+    save_file({key: tensor for key, tensor in tensors.items() if key not in lacking}, base / path, {"format": "pt"})
+    with pytest.raises(InputError, match=f"lacks the weights {lacking[0]} and 1 more; download it again"):
+        family("sd").load(base)
+
+
+@pytest.mark.parametrize("path", [UNET, TEXT])
+def test_weights_of_another_shape_are_refused(base, path):
+    tensors = load_file(base / path)
+    save_file(tensors | {sorted(tensors)[0]: torch.zeros(3, 3)}, base / path, {"format": "pt"})
+    with pytest.raises(InputError, match="cannot be loaded .*download it again"):
+        family("sd").load(base)
+
+
+@pytest.mark.parametrize("name", ["model_index.json", "unet/config.json", "scheduler/scheduler_config.json"])
+def test_a_damaged_config_is_named(base, name):
+    (base / name).write_text("{")
+    with pytest.raises(InputError, match=f"has a {name} that is no JSON .*; download it again"):
+        family("sd").load(base)
