@@ -189,7 +189,7 @@ def _start(paths, **extra: str) -> subprocess.Popen:
 
 def _wait_for_state(paths, child: subprocess.Popen) -> None:
     end = time.monotonic() + 120
-    while not list(paths.work.glob("train/*/state.json")):
+    while not list(paths.work.glob("train/*/state-*.safetensors")):
         assert child.poll() is None and time.monotonic() < end, child.stdout.read()
         time.sleep(0.02)
 

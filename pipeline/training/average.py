@@ -26,15 +26,17 @@ class Average:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """While it is open, the model has the averaged weights."""
-        learnt = {name: weight.detach().clone() for name, weight in self._weights.items()}
-        self._put(self.values)
+        """While it is open, the model has the averaged weights, and `values` the learnt ones."""
+        self._swap()
         try:
             yield
         finally:
-            self._put(learnt)
+            self._swap()
 
     @torch.no_grad()
-    def _put(self, values: Mapping[str, torch.Tensor]) -> None:
+    def _swap(self) -> None:
+        """One weight after the other, so that there is never a third copy of all of them."""
         for name, weight in self._weights.items():
-            weight.copy_(values[name])
+            learnt = weight.clone()
+            weight.copy_(self.values[name])
+            self.values[name].copy_(learnt)

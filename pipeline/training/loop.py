@@ -14,14 +14,17 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
 from pipeline.core.records import LookReport, StepReport
 from pipeline.families.parts import Parts
+from pipeline.training import streamed
 from pipeline.training.average import Average
+from pipeline.training.finite import FP16_SKIPS, blame, skipping, sound
 from pipeline.training.shards import whole
 from pipeline.training.spent import Spent
-from pipeline.training.state import Damaged, Progress, Saves
+from pipeline.training.state import Progress, Saves
 from pipeline.training.trainable import Trainable
 from pipeline.training.wrapping import wrap
 
@@ -84,7 +87,7 @@ def run(
     Interrupted
         When `hooks.stopping` says so: the step was finished and the state is saved.
     PaleoError
-        When the loss is no finite number.
+        When a loss or gradient is no finite number; nothing of that step is written.
     """
     work = _Work(job, accelerator, saves, hooks, spent or Spent(hooks.clock), sharded)
     work.look(0)  # a training that goes on has seen it, unless somebody removed it or wants to see something else
@@ -95,10 +98,11 @@ def run(
         if step in plan.snapshots:
             work.snapshot(step)
         stop = work.told_to_stop() and step < plan.steps
-        if stop or (step % plan.save_every_steps == 0 and step < plan.steps):
-            work.save(step)
+        due = step % plan.save_every_steps == 0 and step < plan.steps
+        saved = (stop or due) and work.save(step)
         if stop:
-            raise Interrupted(f"interrupted at step {step} of {plan.steps}; saved; run again to continue")
+            how = "saved" if saved else "not saved"
+            raise Interrupted(f"interrupted at step {step} of {plan.steps}; {how}; run again to continue")
     work.tell()
     return work.progress
 
@@ -142,11 +146,11 @@ class _Work:
 
     def resume(self) -> int:
         """Take up the saved state; returns the number of steps it has behind it."""
-        try:
-            step = self.saves.load(self.progress, self.job.plan.snapshots)
-        except Damaged as error:
-            self.hooks.say(f"the saved state in {self.saves.folder} is damaged ({error}); training starts again")
-            return 0
+        step = self.saves.load(self.progress, self.job.plan.snapshots, self.hooks.say)
+        found = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)).tolist()
+        if len(set(found)) > 1:
+            raise PaleoError(f"the processes go on from different steps ({', '.join(map(str, found))}): "
+                             f"{self.saves.folder} must lie on a disk that all machines share")  # fmt: skip
         if step:
             self.hooks.say(f"continuing from step {step} of {self.job.plan.steps}")
         self.since = self.hooks.clock()
@@ -160,11 +164,13 @@ class _Work:
             group["lr"] = rate * group["rate_factor"]
         losses = [self._backward(slots, last=slots is self.slots[-1], step=step) for slots in self.slots]
         norm = whole(self.accelerator.clip_grad_norm_(self.weights, self.job.plan.max_gradient_norm))
+        self.untold.append(torch.stack([torch.stack(losses).mean(), norm]))
+        if self.accelerator.device.type == "cpu" and not norm.isfinite():
+            self.tell()  # it ends here, while the weights are still good enough to find the picture by
         self.stepper.step()
         self.stepper.zero_grad(set_to_none=True)
         if self.progress.average:
             self.progress.average.update(step + 1)
-        self.untold.append(torch.stack([torch.stack(losses).mean(), norm]))
         self.spent.mark("steps/optimiser")
         if self.accelerator.device.type == "cpu" or len(self.untold) >= GPU_LOOKS_EVERY:
             self.tell()
@@ -200,8 +206,9 @@ class _Work:
     def _tell_step(self, loss: float, norm: float, seconds: float) -> None:
         history, plan = self.progress.history, self.job.plan
         finished = len(history)
-        if not math.isfinite(loss):
-            raise PaleoError(self._blame(finished, loss))
+        norms = [row[COLUMNS.index("gradient_norm")] for row in history[-FP16_SKIPS:]]
+        if not math.isfinite(loss) or not (math.isfinite(norm) or skipping(norms, self.progress.scaler)):
+            raise PaleoError(self._blame(finished, loss, norm))
         report = StepReport(
             step=finished + 1, loss=loss, learning_rate=plan.rate(finished), gradient_norm=norm,
             seconds=seconds, images_per_second=plan.batch_size / max(seconds, 1e-9), memory_mb=self.hooks.memory_mb(),
@@ -209,16 +216,36 @@ class _Work:
         history.append([getattr(report, column) for column in COLUMNS])
         self.hooks.report(report)
 
-    def _blame(self, finished: int, loss: float) -> str:
-        shown = ", ".join(dict.fromkeys(self.job.seen(finished)))
-        return f"the loss of step {finished + 1} is {loss} (it saw {shown}); lower train.learning_rate"
+    def _blame(self, finished: int, loss: float, norm: float) -> str:
+        why = blame(finished + 1, loss, norm, self.job.seen(finished), self._guilty(finished))
+        return f"{why}; the state of step {self.saves.step} is as it was" if self.saves.step else why
+
+    @torch.no_grad()
+    def _guilty(self, step: int) -> list[bool]:
+        """For each slot of a step: is its own loss no finite number?"""
+        with self.accelerator.autocast():
+            losses = [self.job.loss(self.wrapped.parts, step, [slot]) for part in self.slots for slot in part]
+        return (~self.accelerator.gather(torch.stack(losses)).isfinite()).tolist()
+
+    def _check_weights(self, step: int) -> None:
+        """Nothing is written of weights that a step has spoilt, although all its numbers were finite."""
+        if self.accelerator.reduce((~sound(self.weights)).float(), "sum"):
+            raise PaleoError(f"step {step} made weights that are no finite numbers; lower train.learning_rate")
 
     def snapshot(self, step: int) -> None:
         self.tell()
+        self._check_weights(step)
         with self._apart("snapshots"), self.progress.shown(), self.wrapped.whole(self.accelerator):
             if self.accelerator.is_main_process:
-                self.saves.write_snapshot(step, lambda folder: self.job.write_snapshot(folder, step))
+                self._write_snapshot(step)
         self.look(step)
+
+    def _write_snapshot(self, step: int) -> None:
+        try:
+            self.saves.write_snapshot(step, lambda folder: self.job.write_snapshot(folder, step))
+        except (OSError, SafetensorError) as error:  # the latter when the disk is full
+            raise PaleoError(f"the snapshot of step {step} could not be written ({error}); make room and run again: "
+                             f"it goes on from step {self.saves.step or 0}") from error  # fmt: skip
 
     def look(self, step: int) -> None:
         with self._apart("looks"), self.progress.shown():
@@ -227,13 +254,25 @@ class _Work:
                 if report and self.accelerator.is_main_process:
                     self.hooks.looked(report)
 
-    def save(self, step: int) -> None:
+    def save(self, step: int) -> bool:
+        """Returns whether it was possible; when the disk is full, a training that may yet end well goes on."""
         self.tell()
+        self._check_weights(step)
         with self._apart("saving"):
             if self.accelerator.is_main_process:
-                self.saves.save(step, self.progress, self.job.plan.keep_states)
-            elif self.wrapped.cut:
-                self.progress.tensors()  # it takes every piece to write the whole
+                return self._save(step)
+            if self.wrapped.cut:
+                streamed.take_part(self.progress.tensors())
+        return True
+
+    def _save(self, step: int) -> bool:
+        try:
+            self.saves.save(step, self.progress, self.job.plan.keep_states)
+        except OSError as error:
+            left = f"that of step {self.saves.step} is still there" if self.saves.step else "there is none before it"
+            self.hooks.say(f"the state of step {step} could not be saved ({error.strerror or error}); {left}")
+            return False
+        return True
 
     @contextmanager
     def _apart(self, what: str) -> Iterator[None]:

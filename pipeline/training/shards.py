@@ -42,6 +42,11 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """What this process has of a tensor: its piece, or all of it where nothing is cut."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
 def piece(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Of a whole tensor, what this process keeps of it beside `weight`; all of it, where nothing is cut."""
     if not isinstance(weight, DTensor) or tensor.shape != weight.shape:

@@ -1,35 +1,37 @@
-"""The resumable state of a training: complete and checked, or as good as absent.
+"""The resumable state of a training: whole and checked, or as good as absent.
 
 .work/train/<lineage id>/
-    state-000200.safetensors    weights that learn, the optimiser's state, the numbers of every step so far
-    state.json                  which file counts, its step and its sha256; replaced last
-    snapshots/step-000050/ …    what will be exported
+    state-000200-<sha256>.safetensors   all that the next step depends on; its name has the digest of its bytes
+    step-000050.sha256                  digest of the snapshot
+    snapshots/step-000050/ …            what will be exported
+
+Each is written to the side and renamed, so a name that is there was complete once; whether it still is, its digest
+says when it is needed.
 """
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import safe_open
 
-from pipeline.core.lineage import digest_file
+from pipeline.core.lineage import digest_file, digest_tree
+from pipeline.training import streamed
 from pipeline.training.average import Average
-from pipeline.training.shards import piece, whole
-from pipeline.training.trainable import Trainable, write_tensors
+from pipeline.training.shards import piece
+from pipeline.training.trainable import Trainable
 
-POINTER = "state.json"
-
-
-class Damaged(Exception):
-    """A saved state that must not be continued; the message says why."""
+STATE = re.compile(r"state-(\d+)-([0-9a-f]{64})\.safetensors")
+NUMBER, HOST = "@number", "@host"  # a Python number; a tensor on the CPU although its weight is on a GPU
 
 
 @dataclass
@@ -49,27 +51,77 @@ class Progress:
             yield
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Everything by name, whole: where weights are cut (FSDP), every process must ask."""
+        """Everything by name; what is cut (FSDP) is still in pieces."""
         found = {"history": torch.tensor(self.history, dtype=torch.float64)}
         for name, weight in self.trainable.parameters.items():
-            found[f"weight/{name}"] = whole(weight)
-            found |= {f"optimiser/{name}/{key}": whole(value) for key, value in self.optimiser.state[weight].items()}
-        averages = self.average.values if self.average else {}
-        return found | {f"average/{name}": whole(value) for name, value in averages.items()}
+            found[f"weight/{name}"] = weight
+            found |= _packed(f"optimiser/{name}", self.optimiser.state.get(weight, {}), weight)
+            if self.average:
+                found[f"average/{name}"] = self.average.values[name]
+        for place, group in enumerate(self.optimiser.param_groups):
+            found |= _packed(f"group/{place}", _numbers(group))
+        return found | _packed("scaler", self.scaler.state_dict() if self.scaler else {})
+
+    def fits(self, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+        """Are these the shapes of a state of this training?"""
+        mine = {f"weight/{name}": tuple(weight.shape) for name, weight in self.trainable.parameters.items()}
+        return {name: shape for name, shape in shapes.items() if name.startswith("weight/")} == mine
 
     @torch.no_grad()
-    def put_back(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Take up what `tensors` gave."""
-        self.history = tensors["history"].tolist()
+    def put_back(self, names: list[str], read: Callable[[str], torch.Tensor]) -> None:
+        """Take up what `tensors` gave; `read` gives one of its `names`."""
+        kinds: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for name in names:
+            kind, _, rest = name.partition("/")
+            kinds[kind][rest.rpartition("/")[0]].append(rest.rpartition("/")[2])
+        self.history = read("history").tolist()
         for name, weight in self.trainable.parameters.items():
-            weight.copy_(piece(tensors[f"weight/{name}"], weight))
-            start = f"optimiser/{name}/"
-            self.optimiser.state[weight] = {
-                key.removeprefix(start): _beside(weight, tensor) for key, tensor in tensors.items()
-                if key.startswith(start)
-            }  # fmt: skip
+            weight.copy_(piece(read(f"weight/{name}"), weight))
             if self.average:
-                self.average.values[name].copy_(piece(tensors[f"average/{name}"], weight))
+                self.average.values[name].copy_(piece(read(f"average/{name}"), weight))
+            if keys := kinds["optimiser"].get(name):
+                self.optimiser.state[weight] = _unpacked(f"optimiser/{name}", keys, read, weight)
+        for place, group in enumerate(self.optimiser.param_groups):
+            group |= _unpacked(f"group/{place}", kinds["group"][str(place)], read)
+        if self.scaler:
+            self.scaler.load_state_dict(_unpacked("scaler", kinds["scaler"][""], read))
+
+
+def _numbers(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimiser may change in a group: its numbers, such as Prodigy's estimate."""
+    return {key: value for key, value in group.items() if isinstance(value, torch.Tensor) or _is_number(value)}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _packed(prefix: str, values: Mapping[str, Any], weight: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    """As tensors; the end of a name says what it was."""
+    found = {}
+    for key, value in values.items():
+        if isinstance(value, torch.Tensor):
+            host = weight is not None and value.device.type == "cpu" != weight.device.type
+            found[f"{prefix}/{key}{HOST if host else ''}"] = value
+        elif _is_number(value):
+            kind = torch.float64 if isinstance(value, float) else torch.int64
+            found[f"{prefix}/{key}{NUMBER}"] = torch.tensor(value, dtype=kind)
+        else:
+            raise TypeError(f"{prefix}/{key} is a {type(value).__name__}, which no state can keep")
+    return found
+
+
+def _unpacked(
+    prefix: str, keys: list[str], read: Callable[[str], torch.Tensor], weight: torch.Tensor | None = None
+) -> dict[str, Any]:
+    found = {}
+    for key in keys:
+        tensor, (plain, _, kind) = read(f"{prefix}/{key}"), key.partition("@")
+        if f"@{kind}" == NUMBER:
+            found[plain] = tensor.item()
+        else:
+            found[plain] = tensor if weight is None or f"@{kind}" == HOST else _beside(weight, tensor)
+    return found
 
 
 def _beside(weight: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
@@ -80,6 +132,15 @@ def _beside(weight: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class State:
+    """A saved state, as its file's name describes it."""
+
+    path: Path
+    step: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Saves:
     """The folder of one training, which its lineage id names."""
 
@@ -87,12 +148,16 @@ class Saves:
     lineage_id: str
 
     @property
+    def states(self) -> list[State]:
+        """The newest first, unchecked."""
+        named = [(path, STATE.fullmatch(path.name)) for path in sorted(self.folder.glob("state-*"))]
+        found = [State(path, int(match[1]), match[2]) for path, match in named if match]
+        return sorted(found, key=lambda state: state.step, reverse=True)
+
+    @property
     def step(self) -> int | None:
-        """The step of the saved state, unchecked; None when there is none."""
-        try:
-            return int(json.loads((self.folder / POINTER).read_text(encoding="utf-8"))["step"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        """The step of the newest state, unchecked; None when there is none."""
+        return next((state.step for state in self.states), None)
 
     @property
     def snapshots(self) -> Path:
@@ -102,12 +167,33 @@ class Saves:
         return self.snapshots / f"step-{step:06d}"
 
     def save(self, step: int, progress: Progress, keep: int) -> None:
-        """Write the new state beside the old ones, point to it, drop all but the newest `keep`."""
-        path = self.folder / f"state-{step:06d}.safetensors"
-        write_tensors(path, progress.tensors(), {"lineage_id": self.lineage_id, "step": str(step)})
-        self._point_to(path, step)
-        for old in sorted(self.folder.glob("state-*.safetensors"))[:-keep]:
-            old.unlink()
+        """Write the state beside the earlier ones, of which `keep` - 1 stay.
+
+        Raises
+        ------
+        OSError
+            When the disk is full; the earlier states are as they were.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(".state-*"):  # by a process that was killed
+            left.unlink()
+        partial = self.folder / f".state-{step:06d}"
+        try:
+            metadata = {"lineage_id": self.lineage_id, "step": str(step)}
+            sha256 = streamed.write(partial, progress.tensors(), metadata)
+            path = self.folder / f"state-{step:06d}-{sha256}.safetensors"
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        self._rotate(path, step, keep)
+
+    def _rotate(self, newest: Path, step: int, keep: int) -> None:
+        """What claims to be further than the newest was damaged, or this step would not have been taken again."""
+        earlier = [state.path for state in self.states if state.step < step]
+        staying = {newest, *earlier[: keep - 1]}
+        for state in self.states:
+            if state.path not in staying:
+                state.path.unlink()
 
     def write_snapshot(self, step: int, write: Callable[[Path], None]) -> None:
         """Let `write` fill a folder, then put it in its place."""
@@ -116,47 +202,57 @@ class Saves:
         for folder in (building, final):
             shutil.rmtree(folder, ignore_errors=True)
         building.mkdir(parents=True)
-        write(building)
-        os.replace(building, final)
-
-    def load(self, progress: Progress, snapshots: tuple[int, ...]) -> int:
-        """Put the saved state back; returns its step, 0 when there is none.
-
-        Raises
-        ------
-        Damaged
-            When it is not what was saved, or a snapshot that it has passed is gone.
-        """
-        if not (self.folder / POINTER).exists():
-            return 0
-        pointer = self._read_pointer()
-        step, path = pointer["step"], self.folder / pointer["file"]
-        if pointer["lineage_id"] != self.lineage_id:
-            raise Damaged("it belongs to another training")
-        if not path.is_file() or digest_file(path) != pointer["sha256"]:
-            raise Damaged(f"{path.name} is missing or not what was saved")
-        if missing := [passed for passed in snapshots if passed <= step and not self.snapshot(passed).is_dir()]:
-            raise Damaged(f"its snapshot of step {missing[0]} is gone")
         try:
-            progress.put_back(load_file(path))
-        except SafetensorError as error:
-            raise Damaged(f"{path.name} cannot be read ({error})") from error
-        return step
+            write(building)
+            self._digest(step).write_text(digest_tree(building), encoding="ascii")
+            os.replace(building, final)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+
+    def _digest(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}.sha256"
+
+    def load(self, progress: Progress, snapshots: tuple[int, ...], say: Callable[[str], None]) -> int:
+        """Put the newest whole state back; returns its step, 0 when there is none. `say` is told of harmed ones."""
+        harmed = []
+        for state in self.states:
+            flaw = self.flaw(state, snapshots) or self._put_back(state, progress)
+            if not flaw:
+                break
+            harmed.append(f"the state of step {state.step} in {self.folder} is not whole ({flaw})")
+        else:
+            state = None
+        if harmed:
+            then = f"training goes on from step {state.step}" if state else "training starts again"
+            say(f"{'; '.join(harmed)}; {then}")
+        return state.step if state else 0
+
+    def whole(self, snapshots: tuple[int, ...]) -> int | None:
+        """The step that `load` would go on from; None when there is none."""
+        return next((state.step for state in self.states if not self.flaw(state, snapshots)), None)
+
+    def flaw(self, state: State, snapshots: tuple[int, ...]) -> str | None:
+        """Why a state must not be continued; None when it is what was saved, and the snapshots before it are."""
+        if digest_file(state.path) != state.sha256:
+            return "its bytes are not what was saved"
+        harmed = [step for step in snapshots if step <= state.step and not self._has_snapshot(step)]
+        return f"its snapshot of step {harmed[0]} is gone or not what was written" if harmed else None
+
+    def _has_snapshot(self, step: int) -> bool:
+        digest = self._digest(step)
+        return digest.is_file() and digest.read_text(encoding="ascii") == digest_tree(self.snapshot(step))
+
+    def _put_back(self, state: State, progress: Progress) -> str | None:
+        """Returns why it could not be done; then nothing was touched."""
+        with safe_open(state.path, "pt") as file:
+            if (file.metadata() or {}).get("lineage_id") != self.lineage_id:
+                return "it belongs to another training"
+            names = list(file.keys())
+            if not progress.fits({name: tuple(file.get_slice(name).get_shape()) for name in names}):
+                return "other weights are in it than learn now"
+            progress.put_back(names, file.get_tensor)
+        return None
 
     def clear(self) -> None:
         """Forget everything, snapshots too."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _point_to(self, path: Path, step: int) -> None:
-        pointer = {"file": path.name, "sha256": digest_file(path), "step": step, "lineage_id": self.lineage_id}
-        partial = self.folder / f".{POINTER}"
-        partial.write_text(json.dumps(pointer, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, self.folder / POINTER)
-
-    def _read_pointer(self) -> dict:
-        try:
-            pointer = json.loads((self.folder / POINTER).read_text(encoding="utf-8"))
-            return {key: kind(pointer[key]) for key, kind in
-                    (("file", str), ("sha256", str), ("step", int), ("lineage_id", str))}  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise Damaged(f"{POINTER} cannot be read") from error

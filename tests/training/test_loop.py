@@ -68,15 +68,20 @@ def test_snapshots_and_saves_leave_the_trajectory_alone(project, tmp_path):
     assert often[1][weights][-10_000:] == seldom[1][weights][-10_000:]
 
 
-def test_a_damaged_state_is_told_and_everything_is_made_again(project, tmp_path):
-    task = _task_of(project)
+def test_a_damaged_state_is_told_and_the_one_before_it_is_continued(project, tmp_path):
+    task, broken = _task_of(project), Saves(tmp_path / "broken", "x")
     straight = _run(task, tmp_path / "straight")
     with pytest.raises(Interrupted):
-        _run(task, tmp_path / "broken", Recorder(stop_at=4))
-    next((tmp_path / "broken").glob("state-*")).write_bytes(b"nonsense")
-    recorder = Recorder()
-    assert _run(task, tmp_path / "broken", recorder) == straight
-    assert "is damaged (state-000004.safetensors is missing or not what was saved)" in recorder.said[0]
+        _run(task, broken.folder, Recorder(stop_at=4))
+    for harmed, goes_on in ((1, "goes on from step 3"), (2, "starts again")):
+        for state in broken.states[:harmed]:
+            state.path.write_bytes(b"nonsense")
+        recorder = Recorder(stop_at=4)
+        with pytest.raises(Interrupted):
+            _run(task, broken.folder, recorder)
+        assert recorder.said[0].endswith(f"is not whole (its bytes are not what was saved); training {goes_on}")
+        assert len(recorder.reports) == (1 if harmed == 1 else 4)
+    assert _run(task, broken.folder) == straight
 
 
 def test_a_batch_in_parts_gives_the_same_losses(project, tmp_path, monkeypatch):

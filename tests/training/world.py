@@ -21,7 +21,6 @@ SPECIES = "dodo"
 QUICK = {
     "method": "dreambooth", "steps": 6, "snapshots": [2, 6], "batch_size": 4, "resolution_px": 16,
     "save_every_steps": 3, "learning_rate": 1e-3, "warmup_steps": 2, "save_dtype": "float32",
-    "keep_states": 1,
 }  # fmt: skip
 
 
