@@ -33,6 +33,12 @@ DATA_EXAMPLES = """examples:
   paleo data diff sinomacrops v2        version 2 against what lies in data/raw now
   paleo data diff sinomacrops v1 v3
 """
+EXPORT_EXAMPLES = """examples:
+  paleo export sinomacrops --format single-file                    one checkpoint, for ComfyUI and AUTOMATIC1111
+  paleo export sinomacrops --format kohya                          a LoRA, LoKr, LoHa or a learnt word for both
+  paleo export sinomacrops --format kohya --step 250 --dtype float32 --out ~/ComfyUI/models/loras
+  paleo export sinomacrops --format diffusers                      a folder, or a file that diffusers loads
+"""
 SPECIES = """examples:
   paleo species add "Pteranodon longiceps"             who it is, and an entry with suggested sources
   paleo species add "Pteranodon longiceps" --dry-run   print the entry and write nothing
@@ -130,6 +136,7 @@ def _effects(commands: argparse._SubParsersAction) -> None:
     generate.add_argument("--sampler", help="default: sample.sampler of params.yaml")
     generate.add_argument("-n", "--number", type=int, default=1, help="pictures, with seeds SEED, SEED+1, …")
     generate.add_argument("--out", type=Path, default=Path("generated"), help="folder (default: generated/)")
+    _export(commands)
     _data(commands)
     _species(commands)
     profile = _command(commands, "profile", "lay a profile of infra/profiles over params.yaml", _run_profile)
@@ -139,6 +146,18 @@ def _effects(commands: argparse._SubParsersAction) -> None:
     pretrain.add_argument("--work", type=Path, default=Path(".work/pretrain"), help="resumable state and page")
     pretrain.add_argument("--scale", type=float, default=1.0, help="share of the full number of steps")
     pretrain.add_argument("--seed", type=int, default=0)
+
+
+def _export(commands: argparse._SubParsersAction) -> None:
+    text = "write one step of a trained model for ComfyUI, AUTOMATIC1111 or diffusers, and say how to load it"
+    export = _command(commands, "export", text, _run_export)
+    export.epilog, export.formatter_class = EXPORT_EXAMPLES, argparse.RawDescriptionHelpFormatter
+    export.add_argument("species")
+    export.add_argument("--format", required=True, help="kohya (adapters, words), diffusers, or single-file (a whole "
+                        "checkpoint)")  # fmt: skip
+    export.add_argument("--step", type=int, help="default: the one that the evaluation chose, else the last")
+    export.add_argument("--out", type=Path, help="file or folder (default: in exports/)")
+    export.add_argument("--dtype", help="float16, float32 or bfloat16 (default: as it was trained: train.save_dtype)")
 
 
 def _data(commands: argparse._SubParsersAction) -> None:
@@ -249,6 +268,14 @@ def _run_generate(args: argparse.Namespace):
     if args.dry_run:
         return _show("generate", params.model_copy(update={"sample": sample}), paths)
     return module.generate(params, paths, args.prompt, sample=sample, seed=args.seed, number=args.number, out=args.out)
+
+
+def _run_export(args: argparse.Namespace):
+    params, paths = _project(args, args.species)
+    module = importlib.import_module("pipeline.export")
+    return module.export(
+        params, paths, format=args.format, step=args.step, out=args.out, dtype=args.dtype, dry_run=args.dry_run
+    )
 
 
 def _run_data(args: argparse.Namespace):

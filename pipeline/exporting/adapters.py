@@ -1,0 +1,95 @@
+"""Adapters in kohya's names, which ComfyUI, AUTOMATIC1111 and sd-scripts read (LyCORIS' for LoKr and LoHa).
+
+    unet.down_blocks.0.….attn1.to_q.lora.down.weight   ->   lora_unet_down_blocks_0_…_attn1_to_q.lora_down.weight
+
+and beside each layer's matrices `.alpha`: readers multiply by alpha / rank, the rank being that of the matrices.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from pipeline.core.errors import InputError
+
+PART = re.compile(
+    r"(?P<module>unet|text_encoder(?:_2)?)\.(?P<layer>.+?)\."
+    r"(?P<matrix>lora_[AB]\.weight|lora(?:_linear_layer)?\.(?:down|up)\.weight|lora_magnitude_vector(?:\.weight)?"
+    r"|(?:lokr|hada)_\w+)"
+)
+PREFIXES = {
+    "sd": {"unet": "lora_unet", "text_encoder": "lora_te"},
+    "sdxl": {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
+}
+INNER = ("lora_down.weight", "lokr_w2_b", "lokr_w1_b", "hada_w1_b")  # their first dimension is the rank
+
+
+def kohya(
+    tensors: Mapping[str, torch.Tensor], configs: Mapping[str, Mapping[str, Any]], family: str
+) -> dict[str, torch.Tensor]:
+    """A snapshot's tensors, and the peft config of each module in it (`unet`, `text_encoder` …), renamed.
+
+    Raises
+    ------
+    InputError
+        When the adapters are DoRA, which the programs that read these files compute in other ways than peft: along
+        the other axis, or by the norm of the base's weights. The pictures would be others.
+    """
+    if any(config.get("use_dora") for config in configs.values()):
+        raise InputError("files in kohya's format have no DoRA that draws the same pictures; take --format single-file")
+    layers: dict[tuple[str, str], dict[str, torch.Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        module, layer, matrix = _parts(name)
+        layers[module, layer][matrix] = tensor
+    return {
+        f"{_layer_name(family, module, layer)}.{name}": tensor
+        for (module, layer), matrices in layers.items()
+        for name, tensor in _scaled(matrices, configs[module]).items()
+    }
+
+
+def split_config(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """`{"unet.r": 4, …}`, as an adapter's file has it in its header -> `{"unet": {"r": 4, …}}`."""
+    configs: dict[str, dict[str, Any]] = defaultdict(dict)
+    for name, value in header.items():
+        module, _, key = name.partition(".")
+        configs[module][key] = value
+    return dict(configs)
+
+
+def _parts(name: str) -> tuple[str, str, str]:
+    """`unet.mid_block.….to_q.lora.up.weight` -> `unet`, `mid_block.….to_q`, `lora_up.weight`."""
+    match = PART.fullmatch(name)
+    if match is None:
+        raise InputError(f"the snapshot has {name!r}, which is no adapter; train it again with this version")
+    matrix = match["matrix"]
+    if matrix.startswith("lora"):
+        matrix = "lora_down.weight" if matrix.endswith(("down.weight", "A.weight")) else "lora_up.weight"
+    return match["module"], match["layer"], matrix
+
+
+def _layer_name(family: str, module: str, layer: str) -> str:
+    # transformers 5 has dropped `text_model.` from some encoders' names; every reader expects it.
+    if module != "unet" and not layer.startswith("text_model."):
+        layer = f"text_model.{layer}"
+    return f"{PREFIXES[family][module]}_{layer.replace('.', '_')}"
+
+
+def _scaled(matrices: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The matrices of one layer with the alpha that makes readers' alpha / rank the scale of the training."""
+    scale = _scale(config)
+    rank = next((len(matrices[name]) for name in INNER if name in matrices), None)
+    if rank is None:  # LoKr of two whole matrices: readers do not scale it at all
+        return {**matrices, "lokr_w1": matrices["lokr_w1"].float() * scale, "alpha": torch.tensor(float(config["r"]))}
+    return {**matrices, "alpha": torch.tensor(scale * rank)}
+
+
+def _scale(config: Mapping[str, Any]) -> float:
+    """What peft multiplies the update by."""
+    alpha = config.get("lora_alpha", config.get("alpha"))
+    return alpha / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])

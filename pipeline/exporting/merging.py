@@ -1,0 +1,26 @@
+"""Adapters added to the layers that they stand beside, so that a plain model draws the same pictures."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from pipeline.families.parts import Parts
+
+
+@torch.no_grad()
+def merged(parts: Parts) -> Parts:
+    """The same parts without adapters; their modules are changed. Exact up to rounding in the weights' own dtype."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in (parts.unet, *parts.text_encoders):
+        adapted = {name: layer for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)}
+        for name, layer in adapted.items():
+            layer.merge()
+            _put(module, name, layer.get_base_layer())
+    return parts
+
+
+def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, layer)
