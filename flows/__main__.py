@@ -87,9 +87,10 @@ def _species(command: argparse.ArgumentParser) -> None:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    from flows import graph, tables
+    from flows import graph, hardware, tables
 
     project.chosen_species(args.species)
+    hardware.check()
     tables.show_plan(graph.read(args.species))
     return 0
 

@@ -17,7 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import graph, procs, project
+from flows import graph, hardware, procs, project
 from flows import refresh as refreshing
 from flows import release as releasing
 from flows import versioning as versions
@@ -108,6 +108,7 @@ def _release(species: list[str], outcomes: list[Outcome], on: dict[str, bool], l
 def planned(wanted: list[str]) -> graph.Graph:
     """The graph, after everything that can be known to go wrong was looked for."""
     project.check()
+    hardware.check()
     plan = graph.read(wanted)
     if plan.absent:
         raise FlowError("; ".join(_absent(entry) for entry in plan.absent))

@@ -98,12 +98,12 @@ def _attempt(stage: graph.Stage, logs: Path) -> State[Done]:
         return _reproduced(stage, logs, log.info)
     except Stopped as stopped:
         return Cancelled(message=str(stopped))
-    except StageFailed as failure:
+    except FlowError as failure:
         return Failed(message=str(failure), data=failure)
 
 
 def _reproduced(stage: graph.Stage, logs: Path, show: Callable[[str], None]) -> State[Done]:
-    with slots.slot(stage.kind) as more, Kept(stage):
+    with slots.slot(stage.kind, show) as more, Kept(stage):
         began = monotonic()
         said = dvc_repro(stage, logs, show, more)
     if any(_UNCHANGED in line for line in said):

@@ -6,12 +6,13 @@ import logging
 import os
 import sys
 
-from flows import embedded, project, tables
+from flows import embedded, hardware, project, tables
 
 
 def run(species: list[str], *, refresh: bool, debug: bool) -> int:
     """The flow for these species, or for all; the exit code: 0, 1 (failed), 130 (stopped)."""
     project.chosen_species(species)
+    hardware.check()
     server = None if embedded.join() else embedded.Server()
     project.check()  # while the server starts; a mistake ends it at once
     if server:

@@ -1,25 +1,22 @@
-"""Who may run now: at most as many children as cores; a training has a GPU for itself, or else every core.
+"""Who may run now: at most as many children as cores; a training has its GPUs for itself, or else every core.
 
-GPUs are leased by flock, so a crash frees them, and another project on the same machine respects them.
+GPUs are leased by flock, so a crash frees them, and other projects and users of the machine respect them.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from flows import procs
+from flows import hardware, procs
 
-GPU_KINDS = ("train", "sample")  # the stages worth a GPU of their own
+LOCKS = Path("/tmp/paleo-gpus")  # not $TMPDIR, which differs between users: the GPUs are the same for all
+GPU_KINDS = ("sample",)  # stages that are faster on a GPU, if there is one
 POLL_SECONDS = 0.2
 
 
@@ -32,13 +29,13 @@ _training = threading.BoundedSemaphore(1)
 
 
 @contextmanager
-def slot(kind: str) -> Iterator[dict[str, str]]:
+def slot(kind: str, show: Callable[[str], None] = lambda line: None) -> Iterator[dict[str, str]]:
     """Wait until a stage of this kind may run; gives the environment that goes with its place."""
-    wanted = min(gpus_wanted(kind), len(available_gpus()))
+    wanted, among = gpus_wanted(kind)
     with ExitStack() as held:
         more = {}
         if wanted:
-            leased = held.enter_context(lease(wanted, available_gpus(), _lock_folder()))
+            leased = held.enter_context(lease(wanted, among, _lock_folder(), show))
             more["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
         on_every_core = kind == "train" and not wanted
         if on_every_core:
@@ -58,67 +55,89 @@ def _acquired(semaphore: threading.Semaphore) -> Iterator[None]:
         semaphore.release()
 
 
-@cache
-def available_gpus() -> list[str]:
-    """The ids that CUDA_VISIBLE_DEVICES or the driver names; none without NVIDIA's driver."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip() not in ("", "-1")]
-    if not shutil.which("nvidia-smi"):
-        return []
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    done = subprocess.run(query, capture_output=True, text=True)
-    return done.stdout.split() if done.returncode == 0 else []
-
-
-def gpus_wanted(kind: str) -> int:
-    """For training as many as accelerate's config starts processes (none if it says so); else one or none."""
-    if kind != "train":
-        return int(kind in GPU_KINDS)
-    from ruamel.yaml import YAML
-
-    file = Path(os.environ.get("PALEO_ACCELERATE_CONFIG", "infra/accelerate/cpu.yaml"))
-    config = (YAML(typ="safe").load(file.read_text(encoding="utf-8")) if file.is_file() else None) or {}
-    if config.get("use_cpu"):
-        return 0
-    return max(1, int(config.get("num_processes") or 1) // int(config.get("num_machines") or 1))
+def gpus_wanted(kind: str) -> tuple[int, list[str]]:
+    """How many, and which would do: for training what accelerate's config says, else one if there is one."""
+    if kind == "train":
+        asked = hardware.check()
+        return asked.gpus, list(asked.ids) or hardware.available()
+    there = hardware.available()
+    return int(kind in GPU_KINDS and bool(there)), there
 
 
 def _lock_folder() -> Path:
-    """One a machine and user: the GPUs are the same whatever the project."""
-    folder = Path(tempfile.gettempdir()) / f"paleo-gpus-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
+    with suppress(FileExistsError):
+        LOCKS.mkdir()
+        LOCKS.chmod(0o1777)  # as /tmp itself
+    return LOCKS
 
 
 @contextmanager
-def lease(number: int, ids: list[str], folder: Path) -> Iterator[list[str]]:
+def lease(
+    number: int, ids: Sequence[str], folder: Path, show: Callable[[str], None] = lambda line: None
+) -> Iterator[list[str]]:
     """`number` of the GPUs, all or none (two jobs that want two each cannot wait for each other)."""
-    held: dict[str, IO[str]] = {}
+    held, told = _take(number, ids, folder), False
     try:
-        while not (held := _take(number, ids, folder)):
+        while not held:
+            if not told:
+                show(f"waiting for {number} of {len(ids)} GPUs; {_holders(ids, folder)}")
+                told = True
             procs.pause(POLL_SECONDS)
+            held = _take(number, ids, folder)
         yield list(held)
     finally:
         for stream in held.values():
             stream.close()
 
 
-def _take(number: int, ids: list[str], folder: Path) -> dict[str, IO[str]]:
+def _take(number: int, ids: Sequence[str], folder: Path) -> dict[str, IO[str]]:
     taken: dict[str, IO[str]] = {}
-    with (folder / "gate.lock").open("w") as gate:
+    with _opened(folder / "gate.lock") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
         for name in ids:
-            stream = (folder / f"gpu-{name}.lock").open("w")
+            stream = _opened(_lock(folder, name))
             if len(taken) < number and _locks(stream):
                 taken[name] = stream
             else:
                 stream.close()
-    if len(taken) == number:
-        return taken
+        if len(taken) == number:
+            for stream in taken.values():
+                _sign(stream)
+            return taken
     for stream in taken.values():
         stream.close()
     return {}
+
+
+def _lock(folder: Path, gpu: str) -> Path:
+    return folder / f"gpu-{hardware.lock_name(gpu)}.lock"
+
+
+def _opened(path: Path) -> IO[str]:
+    """For reading and writing, whoever made it: in such folders Linux lets nobody *create* what another one has."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o666))
+        path.chmod(0o666)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")
+
+
+def _sign(stream: IO[str]) -> None:
+    stream.seek(0)
+    stream.truncate()
+    stream.write(f"process {os.getpid()} in {Path.cwd()}")
+    stream.flush()
+
+
+def _holders(ids: Sequence[str], folder: Path) -> str:
+    """Who has which of them now."""
+    told = []
+    with _opened(folder / "gate.lock") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        for name in ids:
+            with _opened(_lock(folder, name)) as stream:
+                if not _locks(stream):
+                    told.append(f"{name} is held by {stream.read()}")
+    return "GPU " + ", GPU ".join(told) if told else "they were just given back"
 
 
 def _locks(stream: IO[str]) -> bool:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
 
-from flows import procs, slots
+from flows import procs
 from flows.errors import Stopped
 from tests.flows.mini_project import until
 
@@ -80,46 +79,3 @@ def test_an_orphan_that_nobody_reaps_does_not_hold_up_a_stop():
     until(lambda: psutil.Process(leader.pid).status() == psutil.STATUS_ZOMBIE, "a zombie", 20)
     assert not procs.group_alive(leader.pid)
     leader.wait()
-
-
-def test_leases_never_overlap_and_never_deadlock(tmp_path):
-    held, most, lock = [], [], threading.Lock()
-
-    def job(number):
-        with slots.lease(number, list("0123"), tmp_path) as mine:
-            with lock:
-                assert not set(mine) & set(held)
-                held.extend(mine)
-                most.append(len(held))
-            time.sleep(0.1)
-            with lock:
-                for name in mine:
-                    held.remove(name)
-
-    threads = [threading.Thread(target=job, args=(number,)) for number in (2, 2, 1, 4, 3, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
-    assert len(most) == 6 and max(most) <= 4 and not held
-
-
-@pytest.mark.parametrize(
-    ("config", "wanted"),
-    [("use_cpu: true", 0), ("num_processes: 4", 4), ("num_processes: 4\nnum_machines: 2", 2), ("", 1)],
-)
-def test_a_training_wants_the_gpus_that_its_config_names(tmp_path, monkeypatch, config, wanted):
-    (tmp_path / "config.yaml").write_text(config)
-    monkeypatch.setenv("PALEO_ACCELERATE_CONFIG", str(tmp_path / "config.yaml"))
-    assert slots.gpus_wanted("train") == wanted
-    assert (slots.gpus_wanted("sample"), slots.gpus_wanted("curate")) == (1, 0)
-
-
-def test_gpus_come_from_the_environment_first(monkeypatch):
-    slots.available_gpus.cache_clear()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    assert slots.available_gpus() == ["2", "3"]
-    slots.available_gpus.cache_clear()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert slots.available_gpus() == []
-    slots.available_gpus.cache_clear()
