@@ -27,6 +27,7 @@ from pipeline.families import family
 from pipeline.families.parts import Parts
 from pipeline.training import adapters
 from pipeline.training.adapters import ADAPTER
+from pipeline.training.fitting import laid_over
 from pipeline.training.trainable import Trainable, write_tensors
 
 if TYPE_CHECKING:
@@ -94,16 +95,17 @@ def _as_weight(key: str) -> str:
 
 
 def restore(parts: Parts, folder: Path) -> Parts:
-    """The base with a snapshot's adapters in it; its modules are changed."""
+    """The base with a snapshot's adapters in it; its modules are changed. InputError when they do not fit."""
     from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 
-    state, _, metadata = Loader.lora_state_dict(
-        str(folder), weight_name=FILE, use_safetensors=True, local_files_only=True, return_lora_metadata=True
-    )
-    Loader.load_lora_into_unet(state, None, parts.unet, adapter_name=ADAPTER, metadata=metadata)
-    for name, encoder in zip(family(parts.family).TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True):
-        if any(key.startswith(f"{name}.") for key in state):  # else diffusers warns
-            Loader.load_lora_into_text_encoder(
-                state, None, encoder, prefix=name, adapter_name=ADAPTER, metadata=metadata
-            )
+    with laid_over(parts, folder / FILE):
+        state, _, metadata = Loader.lora_state_dict(
+            str(folder), weight_name=FILE, use_safetensors=True, local_files_only=True, return_lora_metadata=True
+        )
+        Loader.load_lora_into_unet(state, None, parts.unet, adapter_name=ADAPTER, metadata=metadata)
+        for name, encoder in zip(family(parts.family).TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True):
+            if any(key.startswith(f"{name}.") for key in state):  # else diffusers warns
+                Loader.load_lora_into_text_encoder(
+                    state, None, encoder, prefix=name, adapter_name=ADAPTER, metadata=metadata
+                )
     return parts

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from pipeline.core.errors import InputError, ParamsError
@@ -22,6 +21,7 @@ from pipeline.core.records import Subject
 from pipeline.core.train_params import Tokens
 from pipeline.families import FAMILIES
 from pipeline.families.parts import Parts
+from pipeline.training.fitting import LAY, read
 from pipeline.training.trainable import write_tensors
 
 FILE = "learned_embeds.safetensors"
@@ -112,27 +112,21 @@ def restore(parts: Parts, folder: Path) -> Parts:
         When the file is not there or damaged, or its words are another family's or of another width.
     """
     path = folder / FILE
-    try:
-        with safe_open(path, "pt", device=str(parts.device)) as opened:
-            header, tensors = opened.metadata() or {}, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is missing or damaged ({error}); train again, or fetch it again") from error
+    header, tensors = read(path, tensors=True)
     if not {"name", "trigger"} <= header.keys():
         raise InputError(f"{path} does not say what its words stand for, so it is no checkpoint of this project")
     keys = _keys(header["trigger"], len(parts.text_encoders))
     if set(keys) != tensors.keys():
+        plural = "s" if len(tensors) > 1 else ""
         raise InputError(
-            f"{path} has words for {len(tensors)} text encoder{'s'[: len(tensors) - 1]}, but a base of the family "
-            f"{parts.family!r} has {len(keys)}; lay them over the base that they were learnt on"
+            f"{path} has words for {len(tensors)} text encoder{plural}, but a base of the family {parts.family!r} has "
+            f"{len(keys)}; {LAY}"
         )
     rows = [tensors[key] for key in keys]
     for row, encoder in zip(rows, parts.text_encoders, strict=True):
         width = encoder.get_input_embeddings().embedding_dim
         if row.shape[1] != width:
-            raise InputError(
-                f"{path} has words of width {row.shape[1]}, but this base's have {width}; lay them over the base that "
-                "they were learnt on"
-            )
+            raise InputError(f"{path} has words of width {row.shape[1]}, but this base's have {width}; {LAY}")
     return _with_words(parts, header["name"], header["trigger"], rows)
 
 
