@@ -1,0 +1,216 @@
+"""Looks measure what they say, keep out of the training's way, and are there when it goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import shutil
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+from pipeline import train as stage
+from pipeline.core.errors import Interrupted
+from pipeline.core.records import LookReport
+from pipeline.families import sd
+from pipeline.io import tracking
+from pipeline.training import looks, method
+from pipeline.training.loop import Hooks, run
+from pipeline.training.prepare import prepare
+from pipeline.training.state import Saves
+from tests.training import world
+
+LOOK = {"timesteps": 3, "pictures": 4, "prompts": ["{name}", "a {class_noun}"], "seeds": [1, 2], "steps": 2}
+NOTHING = {**LOOK, "timesteps": 0, "prompts": []}
+
+
+def _train(paths, folder, *, stop_at: int | None = None, look=LOOK, **changes):
+    """Train in `folder` with looks beside the state; returns history, looks that were told, snapshots' bytes."""
+    task = stage._task(world.change(paths, look=look, **changes), paths)
+    saves, told, seen = Saves(folder, "x"), [], []
+    hooks = Hooks(
+        report=lambda report: seen.append(report.step), say=lambda words: None,
+        stopping=lambda: bool(seen) and seen[-1] == stop_at, clock=lambda: 0.0, looked=told.append,
+    )  # fmt: skip
+    accelerator = Accelerator(cpu=True)
+    job = prepare(task, accelerator, folder.parent / "cache", folder / "looks")
+    history = run(job, accelerator, saves, hooks).history
+    return history, told, _files(saves.snapshots)
+
+
+def _files(folder) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _random_states() -> list:
+    return [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]  # noqa: NPY002
+
+
+@pytest.mark.parametrize("changes", [{}, {"method": "lora", "ema_decay": 0.9}])
+def test_a_training_with_looks_takes_the_same_steps(project, tmp_path, changes):
+    before = _random_states()
+    with_looks = _train(project, tmp_path / "with", **changes)
+    assert _random_states() == before
+    without = _train(project, tmp_path / "without", look=NOTHING, **changes)
+    assert with_looks[0] == without[0] and with_looks[2] == without[2]
+    assert [look.step for look in with_looks[1]] == [0, 2, 6] and without[1] == []
+    assert not (tmp_path / "without/looks").exists()
+
+
+def test_every_look_has_the_grid_and_is_relative_to_the_first(project, tmp_path):
+    _, told, _ = _train(project, tmp_path / "t")
+    assert [list(look.losses) for look in told] == [[166, 500, 833]] * 3
+    assert told[0].relative == {166: 1.0, 500: 1.0, 833: 1.0} and told[0].relative_loss == 1.0
+    last = told[-1]
+    assert last.relative[500] == last.losses[500] / told[0].losses[500] != 1.0
+    assert last.relative_loss == pytest.approx(sum(last.losses.values()) / sum(told[0].losses.values()))
+
+
+@pytest.fixture
+def view(project, tmp_path):
+    """A look at the base itself, as the params want it."""
+    task = stage._task(world.change(project, look=LOOK), project)
+    job = prepare(task, Accelerator(cpu=True), tmp_path / "cache", tmp_path / "looks")
+    return job.look.args[0]
+
+
+@torch.no_grad()
+def test_the_loss_is_what_plain_diffusers_gives(view, sd_base):
+    from diffusers import DDPMScheduler
+
+    parts, scheduler = sd.load(sd_base), DDPMScheduler.from_pretrained(sd_base / "scheduler")
+    [one] = view.held_out
+    said = sd.encode_prompt(parts, ["Raphus cucullatus, a painting number 5"]).states
+    told = looks.look(view, 0).losses
+    for t in view.timesteps:
+        when, e = torch.tensor([t]), looks._noise(view, one, t)[None]
+        answer = parts.unet(scheduler.add_noise(one.latents[None], e, when), when, said).sample
+        wanted = scheduler.get_velocity(one.latents[None], e, when)
+        assert told[t] == pytest.approx((answer - wanted).square().mean().item(), rel=1e-4)
+
+
+def test_noise_follows_the_picture_and_the_timestep_alone(view):
+    [one] = view.held_out
+    other = replace(one, digest="another picture", latents=one.latents.flip(-1))
+    alone = looks.look(replace(view, folder=view.folder / "a"), 0).losses
+    noises = [looks._noise(view, *pair) for pair in ((one, 166), (one, 500), (other, 166))]
+    assert not any(torch.equal(noises[0], noise) for noise in noises[1:])
+    both = [
+        replace(view, folder=view.folder / name, held_out=held)
+        for name, held in (("b", (one, other)), ("c", (other, one)))
+    ]
+    first, second = (looks.look(each, 0).losses for each in both)
+    assert first == pytest.approx(second, rel=1e-5)
+    other_alone = looks.look(replace(view, folder=view.folder / "d", held_out=(other,)), 0).losses
+    assert first[500] == pytest.approx((alone[500] + other_alone[500]) / 2, rel=1e-5)
+
+
+def test_pictures_of_one_shape_go_together_and_each_meets_every_timestep(view, monkeypatch):
+    [square] = view.held_out
+    wide = replace(square, latents=torch.zeros(4, 4, 16), digest="wide")
+    monkeypatch.setattr(looks, "CELLS_AT_ONCE", 2 * 64)
+    batches = list(looks._batches(replace(view, held_out=(square, wide, replace(square, digest="third")))))
+    assert all(len({one.latents.shape for one, _ in batch}) == 1 and len(batch) <= 2 for batch in batches)
+    pairs = [(one.digest, t) for batch in batches for one, t in batch]
+    assert len(pairs) == len(set(pairs)) == 9
+
+
+def test_the_grid_has_the_middles_of_equal_parts():
+    assert looks.centres(8, 1000) == (62, 187, 312, 437, 562, 687, 812, 937)
+    assert looks.centres(1, 1000) == (500,) and looks.centres(5, 3) == (0, 1, 2)
+
+
+def test_a_preview_says_what_it_is_and_differs_by_prompt_seed_and_step(project, tmp_path):
+    _, told, _ = _train(project, tmp_path / "t", learning_rate=1e-2)
+    assert [one.file_name for one in told[0].previews] == ["01-s1.png", "01-s2.png", "02-s1.png", "02-s2.png"]
+    image = Image.open(io.BytesIO(told[1].previews[3].content))
+    assert image.size == (16, 16)
+    assert image.text == {"prompt": "a bird", "seed": "2", "step": "2"}
+    pictures = [np.asarray(Image.open(io.BytesIO(one.content))).tobytes() for look in told for one in look.previews]
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_what_is_seen_is_what_the_snapshot_gives(project, tmp_path, sd_base):
+    """With EMA too: the snapshot has averaged weights, and so has the look."""
+    _, told, _ = _train(project, tmp_path / "t", method="lora", ema_decay=0.9, learning_rate=1e-2)
+    task = stage._task(world.load(project), project)
+    job = prepare(task, Accelerator(cpu=True), tmp_path / "cache", tmp_path / "again")
+    restored = method("lora").restore(sd.load(sd_base), tmp_path / "t/snapshots/step-000006")
+    again = looks.look(replace(job.look.args[0], parts=restored), 6)
+    assert again.losses == pytest.approx(told[-1].losses, rel=1e-5)
+    assert again.losses != pytest.approx(told[0].losses, rel=1e-3)
+
+
+def test_a_resume_finds_the_earlier_looks(project, tmp_path):
+    _train(project, tmp_path / "straight")
+    with pytest.raises(Interrupted):
+        _train(project, tmp_path / "broken", stop_at=4)
+    stamp = (tmp_path / "broken/looks/step-000002/look.json").stat().st_mtime_ns
+    _, told, _ = _train(project, tmp_path / "broken")
+    assert (tmp_path / "broken/looks/step-000002/look.json").stat().st_mtime_ns == stamp
+    assert [look.step for look in told] == [0, 6] and told[-1].relative_loss is not None
+    assert _files(tmp_path / "broken/looks") == _files(tmp_path / "straight/looks")
+
+
+@pytest.mark.parametrize("lost", ["step-000000", "step-000002", "broken"])
+def test_a_resume_goes_on_without_a_look_that_is_gone(project, tmp_path, lost):
+    folder = tmp_path / "broken/looks"
+    with pytest.raises(Interrupted):
+        _train(project, tmp_path / "broken", stop_at=4)
+    if lost == "broken":
+        (folder / "step-000002/look.json").write_text("{")
+    else:
+        shutil.rmtree(folder / lost)
+    _train(project, tmp_path / "broken")
+    left = [0, 2, 6] if lost == "step-000000" else [0, 6]
+    found = looks.earlier(folder, (2, 6))
+    assert [look.step for look in found] == left, "the first look can be made again, others cannot"
+    assert all(look.relative_loss for look in found)
+
+
+def test_other_settings_begin_anew(project, tmp_path):
+    with pytest.raises(Interrupted):
+        _train(project, tmp_path / "t", stop_at=4)
+    _train(project, tmp_path / "t", look={**LOOK, "timesteps": 2})
+    found = looks.earlier(tmp_path / "t/looks", (2, 6))
+    assert [(look.step, list(look.losses)) for look in found] == [(0, [250, 750]), (6, [250, 750])]
+
+
+@contextmanager
+def _silence(params, paths, **opened):
+    yield tracking.Silence()
+
+
+def test_the_stage_writes_tables_pictures_and_the_card(project, monkeypatch):
+    monkeypatch.setattr(tracking, "training_run", _silence)
+    report = stage.train(world.change(project, look=LOOK), project)
+    table = pd.read_csv(project.model / "held_out.csv")
+    assert list(table.columns) == ["step", "timestep", "loss", "relative"] and len(table) == 9
+    mean = pd.read_csv(project.model / "held_out_mean.csv")
+    assert mean["step"].tolist() == [0, 2, 6] and mean["relative"][0] == 1.0
+    assert mean["loss"][2] == pytest.approx(table[table["step"] == 6]["loss"].mean(), rel=1e-4)
+    assert len(list(project.model.glob("previews/step-00000[026]/0?-s?.png"))) == 12
+    card = json.loads((project.model / "card.json").read_text())
+    assert [row["step"] for row in card["held_out"]] == [0, 2, 6] and card["held_out"][0]["relative"] == 1.0
+    assert f"held-out loss {mean['relative'][2]:.0%} of step 0's" in report.lines[0]
+    assert report.lines[1].startswith("where the time went") and any("forward" in line for line in report.lines)
+
+
+def test_without_held_out_pictures_there_are_previews_and_empty_tables(project, monkeypatch):
+    monkeypatch.setattr(tracking, "training_run", _silence)
+    frame = pd.read_parquet(project.curated / "metadata.parquet")
+    frame[frame["split"] == "train"].to_parquet(project.curated / "metadata.parquet")
+    stage.train(world.change(project, look=LOOK), project)
+    assert (project.model / "held_out.csv").read_text() == "step,timestep,loss,relative\n"
+    assert (project.model / "previews/step-000006/02-s2.png").is_file()
+
+
+def test_a_report_without_losses_has_no_mean():
+    assert LookReport(0).loss is None and LookReport(0).relative_loss is None and LookReport(0).relative == {}
