@@ -16,7 +16,8 @@ from pipeline.training.adapters import ADAPTER
 from pipeline.training.trainable import Group, Trainable
 
 SECTIONS, SUPPORTED = ("pivotal", "lora"), ("sd", "sdxl")
-check, trigger = lora.check, tokens.trigger
+WHERE = "train.pivotal"
+trigger = tokens.trigger
 
 
 def learns_text(train: Train) -> bool:
@@ -24,11 +25,17 @@ def learns_text(train: Train) -> bool:
     return True
 
 
+def check(family_name: str, base: Path, train: Train) -> None:
+    """ParamsError when the words or the LoRA do not fit the base; nothing is loaded."""
+    tokens.check(train.pivotal, WHERE, family_name, base)
+    lora.check(family_name, base, train)
+
+
 def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
     """LoRA as `train.lora` says, and words beside it that learn at their own rate."""
     section = train.pivotal
     adapted = lora.attach(parts, train, subject, seed, frozen_dtype)
-    taught = tokens.teach(adapted.parts, subject, section, "train.pivotal")
+    taught = tokens.teach(adapted.parts, subject, section, WHERE)
     modules = {**adapted.modules, **tokens.free(taught)}
     names = tokens.learnt(modules)
     words = Group(names, section.learning_rate / train.learning_rate, decays=False)

@@ -14,6 +14,7 @@ from pipeline.training import tokens
 from pipeline.training.trainable import Group, Trainable, cast
 
 SECTIONS, SUPPORTED = ("textual_inversion",), ("sd", "sdxl")
+WHERE = "train.textual_inversion"
 KEEPS_BASE = True  # every other sentence is read as before, so there is nothing that a prior could protect
 restore, trigger = tokens.restore, tokens.trigger
 
@@ -23,11 +24,16 @@ def learns_text(train: Train) -> bool:
     return True
 
 
+def check(family_name: str, base: Path, train: Train) -> None:
+    """ParamsError when there are more vectors than the base reads; nothing is loaded."""
+    tokens.check(train.textual_inversion, WHERE, family_name, base)
+
+
 def attach(parts: Parts, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
     """Words for the species, alone in learning; see `tokens.teach` for what is refused."""
     section = train.textual_inversion
     cast((parts.unet, *parts.text_encoders), frozen_dtype)
-    taught = tokens.teach(parts, subject, section, "train.textual_inversion")
+    taught = tokens.teach(parts, subject, section, WHERE)
     modules = tokens.free(taught)
     words = Group(tokens.learnt(modules), section.learning_rate / train.learning_rate, decays=False)
     return Trainable(taught, modules, (words,))

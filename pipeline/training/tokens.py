@@ -19,7 +19,8 @@ from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Subject
 from pipeline.core.train_params import Tokens
-from pipeline.families import FAMILIES
+from pipeline.families import family
+from pipeline.families.bases import read_json
 from pipeline.families.parts import Parts
 from pipeline.training.fitting import LAY, read
 from pipeline.training.trainable import write_tensors
@@ -28,12 +29,24 @@ FILE = "learned_embeds.safetensors"
 ADAPTER = "words"
 LEARNT = f"trainable_tokens_delta.{ADAPTER}"  # how the rows that learn end in a state dict
 OF_TWO = ("clip_l", "clip_g")  # the names of both encoders' vectors, which other programs know
+WINDOW = 77  # of CLIP, if its config does not say
 MARGIN = 2  # every prompt has a start and an end
 
 
 def trigger(subject: Subject) -> str:
     """The first of the words, which stands for all of them in diffusers' pipelines too."""
     return f"<{subject.key}>"
+
+
+def check(section: Tokens, where: str, family_name: str, base: Path) -> None:
+    """ParamsError when there are more vectors than a text encoder of the base reads; `where` names the section."""
+    encoders = family(family_name).TRAINED_TEXT_ENCODERS
+    window = min(read_json(base, f"{name}/config.json").get("max_position_embeddings", WINDOW) for name in encoders)
+    if section.vectors > window - MARGIN:
+        raise ParamsError(
+            f"{where}.vectors is {section.vectors}, but a text encoder of this base reads {window - MARGIN} tokens; "
+            "take a few"
+        )
 
 
 def teach(parts: Parts, subject: Subject, section: Tokens, where: str) -> Parts:
@@ -44,15 +57,11 @@ def teach(parts: Parts, subject: Subject, section: Tokens, where: str) -> Parts:
     Raises
     ------
     ParamsError
-        When there are no words in `initial`, or more vectors than a text encoder reads.
+        When there are no words in `initial`, or as `check`.
     InputError
         When the base knows such a word already.
     """
-    window = min(encoder.config.max_position_embeddings for encoder in parts.text_encoders) - MARGIN
-    if section.vectors > window:
-        raise ParamsError(
-            f"{where}.vectors is {section.vectors}, but the text encoder reads {window} tokens; take a few"
-        )
+    check(section, where, parts.family, parts.folder)
     text = fill_prompt(section.initial, name=subject.name, class_noun=subject.class_noun)
     rows = [
         initial_rows(encoder, tokenizer(text, add_special_tokens=False).input_ids, section.vectors)
@@ -77,7 +86,7 @@ def free(parts: Parts) -> dict[str, nn.Module]:
     """Let the words' rows learn, in full precision; returns the text encoders by the names of their folders."""
     from peft import TrainableTokensConfig, inject_adapter_in_model
 
-    modules = dict(zip(FAMILIES[parts.family].TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True))
+    modules = dict(zip(family(parts.family).TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True))
     for module, tokenizer in zip(modules.values(), parts.tokenizers, strict=True):
         learning = [weight for weight in module.parameters() if weight.requires_grad]
         config = TrainableTokensConfig(token_indices=_ids(parts, tokenizer), target_modules=["token_embedding"])
@@ -95,7 +104,7 @@ def free(parts: Parts) -> dict[str, nn.Module]:
 
 def save(modules: Mapping[str, nn.Module], parts: Parts, folder: Path, dtype: torch.dtype, stamp: Mapping) -> None:
     """One file; the stamp, the name and its trigger go into its header."""
-    encoders = FAMILIES[parts.family].TRAINED_TEXT_ENCODERS
+    encoders = family(parts.family).TRAINED_TEXT_ENCODERS
     ((name, words),) = parts.words.items()
     first = words.partition(" ")[0]
     rows = [next(v for key, v in modules[each].state_dict().items() if key.endswith(LEARNT)) for each in encoders]

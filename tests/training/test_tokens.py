@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.families.parts import spell, tokenise, tokens_cut
-from pipeline.training import method, pivotal, textual_inversion, tokens, trigger
+from pipeline.training import check_fit, method, pivotal, textual_inversion, tokens, trigger
 from tests.project import ROOT
 
 NAME = "Raphus cucullatus"
@@ -212,12 +212,20 @@ def test_the_trigger_is_what_other_programs_must_be_told():
     ("changes", "sentence"),
     [
         ({"initial": " "}, "train.textual_inversion.initial is ' ', which has no word to start from; name the class"),
-        ({"vectors": 11}, "vectors is 11, but the text encoder reads 10 tokens"),
+        ({"vectors": 11}, "vectors is 11, but a text encoder of this base reads 10 tokens; take a few"),
     ],
 )
 def test_words_that_cannot_be_made_are_refused(base, name, changes, sentence):
     with pytest.raises(ParamsError, match=sentence):
         _learnt(base, name, **changes)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_more_vectors_than_are_read_are_refused_before_anything_is_loaded(base, name, kind):
+    check_fit(name, base, _train(kind, vectors=10))
+    with pytest.raises(ParamsError, match=f"train.{kind}.vectors is 11, but"):
+        check_fit(name, base, _train(kind, vectors=11))
 
 
 @pytest.mark.parametrize("name", ["sd"])
