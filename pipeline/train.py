@@ -24,9 +24,10 @@ from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import LookReport, Report, Subject
+from pipeline.families import check_base
 from pipeline.io import held_out, outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import check_pair, hardware, looks, other_sections
+from pipeline.training import captions, check_pair, hardware, looks, masks, other_sections, trigger
 from pipeline.training.cache import Picture
 from pipeline.training.loop import COLUMNS, Hooks, run, share
 from pipeline.training.prepare import Task, prepare
@@ -75,15 +76,19 @@ def _task(params: Params, paths: Paths) -> Task:
     check_pair(params.train.method, params.base.family)
     dataset = _gate(paths)
     base = model_folder(paths.root, params.base.path)
+    check_base(base, params.base.family)
     base_digest = weights_digest(base)
     species = params.species[paths.species]
-    identity = lineage_id(dataset=dataset, base=base_digest, params=_deciding(params, paths.species), code=_code())
+    subject = Subject(paths.species, species.name, species.class_noun)
+    pictures = _masked(_pictures(paths, subject, params.train.captions, "train"), params, paths)
+    deciding = _deciding(params, paths.species) | masks.digests(pictures)
+    identity = lineage_id(dataset=dataset, base=base_digest, params=deciding, code=_code())
     return Task(
         family=params.base.family,
         base=base,
-        subject=Subject(paths.species, species.name, species.class_noun),
-        pictures=_pictures(paths, species.name, "train"),
-        holdout=_pictures(paths, species.name, "holdout"),
+        subject=subject,
+        pictures=pictures,
+        holdout=_pictures(paths, subject, params.train.captions, "holdout"),
         prior_prompt=fill_prompt(params.train.prior.prompt, name=species.name, class_noun=species.class_noun),
         train=params.train,
         seed=params.seed,
@@ -93,10 +98,11 @@ def _task(params: Params, paths: Paths) -> Task:
 
 def _stamp(params: Params, paths: Paths, **digests: str) -> dict[str, str]:
     """Where a checkpoint comes from, for the header of each of its files; nothing of the machine that made it."""
-    base = Path(params.base.path)
+    base, species = Path(params.base.path), params.species[paths.species]
+    subject = Subject(paths.species, species.name, species.class_noun)
     return {
         **digests, "licences_digest": _licences(paths), "species": paths.species,
-        "trigger": params.species[paths.species].name, "method": params.train.method, "family": params.base.family,
+        "trigger": trigger(params.train.method, subject), "method": params.train.method, "family": params.base.family,
         "base": base.name if base.is_absolute() else base.as_posix(),
     }  # fmt: skip
 
@@ -126,16 +132,31 @@ def _gate(paths: Paths) -> str:
     return digest
 
 
-def _pictures(paths: Paths, name: str, split: str) -> tuple[Picture, ...]:
+def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split: str) -> tuple[Picture, ...]:
     """The pictures of a split, sorted; each sentence has the species' name in it, or there is no word to learn."""
     table = tables.read(paths.curated / "metadata.parquet")
     rows = table[table["split"] == split].sort_values("file_name")
     if rows.empty and split == "train":
         raise InputError(f"{paths.curated} has no picture to train on; run `paleo curate {paths.species}`")
     return tuple(
-        Picture(row.file_name, _content(paths.curated / row.file_name), _named(row.caption, name))
+        Picture(
+            row.file_name, _content(paths.curated / row.file_name), captions.named(row.caption, subject.name),
+            captions.sentences(row.caption, templates, subject),
+        )
         for row in rows.itertuples()
     )
+
+
+def _masked(pictures: tuple[Picture, ...], params: Params, paths: Paths) -> tuple[Picture, ...]:
+    """The pictures with their masks, which are read only where black counts less than white."""
+    if params.train.masks.outside == 1:
+        return pictures
+    files = sorted(path for path in paths.masks.glob("*") if not path.name.startswith("."))
+    known = {path.name for split in ("train", "holdout") for path in (paths.curated / split).glob("*")}
+    return masks.assigned(
+        pictures, {path.name: _content(path) for path in files}, paths.masks.relative_to(paths.root),
+        params.train.masks.outside, known,
+    )  # fmt: skip
 
 
 def _content(path: Path) -> bytes:
@@ -143,10 +164,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); run `paleo curate` on it again") from error
-
-
-def _named(caption: str, name: str) -> str:
-    return caption if name.casefold() in caption.casefold() else f"{name}, {caption}"
 
 
 def _deciding(params: Params, species: str) -> dict[str, Any]:
@@ -171,14 +188,15 @@ def _trained(
     name = f"train {paths.species}"
     with tracking.training_run(params, paths, **opened, main_process=main) as tracked:
         with steps.preparing(name, main_process=main) as tell, spent.on("preparation"):
-            job = prepare(task, accelerator, paths.work / "cache", _looks(saves))
+            job = prepare(task, accelerator, paths.work / "cache", _looks(saves), say=accelerator.print, told=tell,
+                          sharded=hardware.launched(os.environ).sharded)  # fmt: skip
         with steps.shown(name, params.train.steps, main_process=main) as show:
             hooks = Hooks(
                 report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
                 clock=time.monotonic, looked=lambda look: (tracked.look(look), show(look)),
                 memory_mb=_memory_mb(accelerator),
             )  # fmt: skip
-            progress = run(job, accelerator, saves, hooks, spent, sharded=hardware.launched(os.environ).sharded)
+            progress = run(job, accelerator, saves, hooks, spent)
         tracked.spent(spent.seconds, params.train.steps)
         return progress.history
 

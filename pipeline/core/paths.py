@@ -36,6 +36,11 @@ class Paths:
         return self.root / "data/reviews" / f"{self.species}.csv"
 
     @property
+    def masks(self) -> Path:
+        """Where in its pictures the loss counts, drawn by people, kept in git."""
+        return self.root / "data/masks" / self.species
+
+    @property
     def validation(self) -> Path:
         return self.root / "reports/validation" / self.species
 

@@ -1,6 +1,6 @@
 """The forward process and what a denoiser is asked for (Ho et al. 2020; Salimans and Ho 2022).
 
-    x_t = a_t x + s_t e        a_t^2 + s_t^2 = 1        v = a_t e - s_t x
+    x_t = a_t x + s_t e        a_t^2 + s_t^2 = 1        v = a_t e - s_t x        SNR(t) = a_t^2 / s_t^2
 
 `x` are clean latents, `e` is noise of deviation one; x_0 below is the estimate of x from x_t and a prediction.
 """
@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, ParamsError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction")
 
@@ -33,6 +33,39 @@ class Objective:
         """a_t and s_t for timesteps (n,), each (n, 1, 1, 1)."""
         squared = self.alphas_cumprod.to(t.device)[t].view(-1, 1, 1, 1)
         return squared.sqrt(), (1 - squared).sqrt()
+
+    def to(self, device: torch.device) -> Objective:
+        """The same, with its numbers where they are needed at every step."""
+        return replace(self, alphas_cumprod=self.alphas_cumprod.to(device))
+
+    def min_snr_weights(self, t: torch.Tensor, gamma: float) -> torch.Tensor:
+        """(n,): how much the error of each timestep counts (Hang et al. 2023, section 3.4).
+
+        min(SNR, g) / SNR for noise and min(SNR, g) / (SNR + 1) for velocity: both weigh the error of x by min(SNR, g).
+        At SNR 0 the first is 1, its limit, and the second 0: nothing can be known of x there.
+        """
+        squared = self.alphas_cumprod.to(t.device)[t]
+        snr = squared / (1 - squared)
+        if self.prediction_type == "epsilon":
+            return (gamma / snr).clamp(max=1)
+        return snr.clamp(max=gamma) / (snr + 1)
+
+    def zero_terminal_snr(self) -> Objective:
+        """The same with a_T = 0: a_t is shifted and stretched, and a_1 stays (Lin et al. 2024, algorithm 1).
+
+        Raises
+        ------
+        ParamsError
+            When the model predicts noise: from pure noise that says nothing about the picture.
+        """
+        if self.prediction_type == "epsilon":
+            raise ParamsError(
+                "train.loss.zero_terminal_snr is for weights that predict velocity, and this base predicts noise, "
+                "which at the last timestep tells nothing of the picture; set it to false or take another base"
+            )
+        a = self.alphas_cumprod.double().sqrt()
+        stretched = (a - a[-1]) * a[0] / (a[0] - a[-1])
+        return replace(self, alphas_cumprod=stretched.square().to(self.alphas_cumprod.dtype))
 
     def add_noise(self, x: torch.Tensor, e: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """x_t (n, c, h, w)."""

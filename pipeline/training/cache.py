@@ -1,79 +1,132 @@
 """What a frozen network says about a picture or a sentence is computed once, and kept under `.work/cache/`.
 
-Files are named by everything that decides their content, so nothing is ever stale. Each picture and each sentence goes
-through its network alone: in a batch its last bits would depend on its neighbours, and so on what was cached before.
+Files are named by everything that decides their content, so nothing is ever stale, and sealed: what was cut short,
+changed or put in another's place is made again. Each picture and each sentence goes through its network alone: in a
+batch its last bits would depend on its neighbours, and so on what was cached before.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
+import PIL
 import torch
+import transformers
 from PIL import Image, UnidentifiedImageError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_bytes, digest_json, digest_tree
 from pipeline.diffusion import noise, objective
 from pipeline.families import FAMILIES
 from pipeline.families.parts import Conditioning, Parts
+from pipeline.training.buckets import Shape, cut
 from pipeline.training.trainable import write_tensors
 
-RESIZE = "lanczos, shortest side, centre crop"
+FORMAT = 2  # of the entries; higher when the code below gives others
+RESIZE = "lanczos, covers the shape, centre crop; beside it the mirror image"
+LIBRARIES = (torch.__version__, diffusers.__version__, transformers.__version__, PIL.__version__)
 PRIOR_STEPS, PRIOR_GUIDANCE, PRIOR_BATCH = 20, 3.0, 4
 Tensors = dict[str, torch.Tensor]
+Told = Callable[[str, int, int], None]  # what is being made, how many of it are there, of how many
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture to learn from: the bytes of its file and its sentence."""
+    """A picture to learn from: the bytes of its file, its sentence, and the bytes of its mask if it has one.
+
+    `sentences` are what the templates make of its caption, if there is more than the one sentence.
+    """
 
     file_name: str
     content: bytes
     caption: str
+    sentences: tuple[str, ...] = ()
+    mask: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels; InputError when the file is no picture."""
+        with opened(self.file_name, self.content) as image:
+            return image.height, image.width
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder of tensors by content; `model` is the digest of the base's weights, `precision` of the computation."""
+    """A folder of tensors by content.
+
+    `model` is the digest of the base's weights, `vae` of its autoencoder's alone, `precision` of the computation.
+    """
 
     folder: Path
     model: str
     precision: str
+    vae: str
 
     def get(self, kind: str, decided_by: Any, parts: Parts, make: Callable[[], Tensors]) -> Tensors:
-        """The tensors that `make` gives; a file that cannot be read is made again."""
-        where = [parts.device.type, str(parts.dtype), self.precision]  # other hardware rounds otherwise
-        path = self.folder / kind / f"{digest_json([decided_by, where])[:32]}.safetensors"
-        try:
-            return load_file(path, device=str(parts.device))
-        except (FileNotFoundError, SafetensorError):
-            tensors = make()
-            write_tensors(path, tensors, {})
-            return tensors
+        """The tensors that `make` gives, in memory; what cannot be read, or is not what was written, is made again."""
+        # Other hardware and other versions round otherwise.
+        where = [parts.device.type, str(parts.dtype), self.precision, LIBRARIES]
+        key = digest_json([FORMAT, kind, decided_by, where])
+        path = self.folder / kind / f"{key[:32]}.safetensors"
+        if (found := _read(path, key)) is not None:
+            return found
+        tensors = {name: tensor.cpu() for name, tensor in make().items()}
+        write_tensors(path, tensors, {"seal": _seal(key, tensors)})
+        return tensors
 
 
-def picture_latents(cache: Cache, parts: Parts, pictures: Sequence[Picture], side_px: int) -> torch.Tensor:
-    """(n, 2, c, h, w): each picture and its mirror image, as the UNet sees them."""
-    vae = digest_tree(parts.folder / "vae", ("*.safetensors", "*.json"))
-
-    def latents_of(picture: Picture) -> torch.Tensor:
-        key = [digest_bytes(picture.content), RESIZE, side_px, vae]
-        return cache.get("latents", key, parts, lambda: {"latents": encode(parts, square(picture, side_px))})["latents"]
-
-    return torch.stack([latents_of(picture) for picture in pictures])
+def vae_digest(folder: Path) -> str:
+    """Of the autoencoder in a diffusers folder: bases that share it share latents."""
+    return digest_tree(folder / "vae", ("*.safetensors", "*.json"))
 
 
-def prior_latents(cache: Cache, parts: Parts, prompt: str, n: int, side_px: int, seed: int) -> torch.Tensor:
-    """(n, 2, c, h, w): what the base itself draws of the class; they have no mirror images, so each stands twice."""
-    key = [cache.model, parts.family, prompt, n, side_px, seed, PRIOR_STEPS, PRIOR_GUIDANCE, PRIOR_BATCH]
-    drawn = cache.get("prior", key, parts, lambda: {"latents": draw(parts, prompt, n, side_px, seed)})["latents"]
+def _read(path: Path, key: str) -> Tensors | None:
+    """An entry's tensors, if it is whole and the key's own."""
+    try:
+        with safe_open(path, "pt") as entry:
+            tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 - it has no iterator
+            seal = (entry.metadata() or {}).get("seal")
+    except (FileNotFoundError, SafetensorError):
+        return None
+    return tensors if seal == _seal(key, tensors) else None
+
+
+def _seal(key: str, tensors: Tensors) -> str:
+    """sha256 of the key and of every tensor's name, type, shape and bytes."""
+    seal = hashlib.sha256(key.encode())
+    for name, tensor in sorted(tensors.items()):
+        seal.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        seal.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return seal.hexdigest()
+
+
+def picture_latents(
+    cache: Cache, parts: Parts, pictures: Sequence[Picture], shape: Shape, told: Told = lambda *_: None
+) -> torch.Tensor:
+    """(n, 2, c, h, w) in memory: each picture, made to fit, and its mirror image, as the UNet sees them."""
+    rows = []
+    for picture in pictures:
+        key = [digest_bytes(picture.content), RESIZE, list(shape), cache.vae]
+        made = cache.get("latents", key, parts, lambda picture=picture: {"latents": encode(parts, fit(picture, shape))})
+        rows.append(made["latents"])
+        told("encoding pictures", len(rows), len(pictures))
+    return torch.stack(rows)
+
+
+def prior_latents(
+    cache: Cache, parts: Parts, prompt: str, n: int, shape: Shape, seed: int, told: Told = lambda *_: None
+) -> torch.Tensor:
+    """(n, 2, c, h, w) in memory: what the base itself draws of the class; their mirror images are themselves."""
+    key = [cache.model, parts.family, prompt, n, list(shape), seed, PRIOR_STEPS, PRIOR_GUIDANCE, PRIOR_BATCH]
+    drawn = cache.get("prior", key, parts, lambda: {"latents": draw(parts, prompt, n, shape, seed, told)})["latents"]
     return torch.stack([drawn, drawn], dim=1)
 
 
@@ -84,21 +137,35 @@ def conditioning(cache: Cache, parts: Parts, sentences: Sequence[str]) -> Condit
         for text in sentences
     ]
     pooled = torch.cat([row["pooled"] for row in rows]) if "pooled" in rows[0] else None
-    return Conditioning(torch.cat([row["states"] for row in rows]), pooled)
+    return Conditioning(torch.cat([row["states"] for row in rows]), pooled).to(parts.device)
 
 
-def square(picture: Picture, side_px: int) -> torch.Tensor:
-    """(3, side, side) in -1..1: the shortest side scaled, the middle kept."""
-    try:
-        image = Image.open(io.BytesIO(picture.content)).convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError):
-        raise InputError(f"{picture.file_name!r} is no readable picture; run `paleo curate` again") from None
-    scale = side_px / min(image.size)
-    width_px, height_px = (max(side_px, round(edge * scale)) for edge in image.size)
-    left, top = (width_px - side_px) // 2, (height_px - side_px) // 2
-    image = image.resize((width_px, height_px), Image.Resampling.LANCZOS)
-    pixels = np.array(image.crop((left, top, left + side_px, top + side_px)), dtype=np.float32)
+def fit(picture: Picture, shape: Shape) -> torch.Tensor:
+    """(3, h, w) in -1..1: scaled until it covers the shape, the middle kept."""
+    image = opened(picture.file_name, picture.content)
+    how = cut((image.height, image.width), shape)
+    image = decoded(picture.file_name, image).resize((how.scaled_width, how.scaled_height), Image.Resampling.LANCZOS)
+    pixels = np.array(image.crop(how.box), dtype=np.float32)
     return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
+
+
+def opened(file_name: str, content: bytes) -> Image.Image:
+    """A picture of which only the header was read."""
+    try:
+        return Image.open(io.BytesIO(content))
+    except (UnidentifiedImageError, OSError, ValueError):
+        raise _unreadable(file_name) from None
+
+
+def decoded(file_name: str, image: Image.Image, mode: str = "RGB") -> Image.Image:
+    try:
+        return image.convert(mode)
+    except (OSError, ValueError, SyntaxError):  # Pillow's word for a broken PNG
+        raise _unreadable(file_name) from None
+
+
+def _unreadable(file_name: str) -> InputError:
+    return InputError(f"{file_name!r} is no readable picture; run `paleo curate` again")
 
 
 @torch.no_grad()
@@ -110,23 +177,23 @@ def encode(parts: Parts, pixels: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def draw(parts: Parts, prompt: str, n: int, side_px: int, seed: int) -> torch.Tensor:
+def draw(parts: Parts, prompt: str, n: int, shape: Shape, seed: int, told: Told = lambda *_: None) -> torch.Tensor:
     """n latents (n, c, h, w) of pictures of a prompt: DDIM with guidance, the noise by counter."""
     family, process = FAMILIES[parts.family], objective.from_config(parts.scheduler)
-    edge = side_px // parts.pixels_per_latent
     both = family.encode_prompt(parts, ["", prompt])
 
     def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         rows = torch.tensor([0] * len(t) + [1] * len(t), device=parts.device)
-        blind, told = family.predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both[rows]).chunk(2)
-        return blind + PRIOR_GUIDANCE * (told - blind)
+        blind, led = family.predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both[rows]).chunk(2)
+        return blind + PRIOR_GUIDANCE * (led - blind)
 
-    shape = (parts.latent_channels, edge, edge)
-    start = [torch.randn(shape, generator=noise.generator(seed, "prior", number)) for number in range(n)]
-    return torch.cat([
-        objective.ddim(process, torch.stack(group).to(parts.device, parts.dtype), PRIOR_STEPS, predict)
-        for group in _groups(start, PRIOR_BATCH)
-    ])  # fmt: skip
+    latent = (parts.latent_channels, *(side // parts.pixels_per_latent for side in shape))
+    start = [torch.randn(latent, generator=noise.generator(seed, "prior", number)) for number in range(n)]
+    drawn: list[torch.Tensor] = []
+    for group in _groups(start, PRIOR_BATCH):
+        drawn += objective.ddim(process, torch.stack(group).to(parts.device, parts.dtype), PRIOR_STEPS, predict)
+        told("drawing prior pictures", len(drawn), n)
+    return torch.stack(drawn)
 
 
 @torch.no_grad()

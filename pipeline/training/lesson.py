@@ -3,38 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
-import torch.nn.functional as F
 
+from pipeline.core.train_params import Loss
 from pipeline.diffusion.objective import Objective
 from pipeline.families.parts import Conditioning, Parts
-from pipeline.training.batches import Draw, Examples, batch_at, example_at
+from pipeline.training.batches import Batch, Draw, Examples, batch_at, bucket_at, example_at
+from pipeline.training.loss import mean_error
+from pipeline.training.trainable import Teacher
 
 Prompts = Callable[[Parts, torch.Tensor], Conditioning]  # rows of the sentences -> what the UNet reads
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """The loss of some slots of a step, as the loop asks for it."""
+    """The loss of some slots of a step, as the loop asks for it.
+
+    With a `teacher` the right answer to prior examples is what the frozen base answers. `in_step`: it is asked in every
+    part of a batch, since parts of a model that are spread over processes can only be gathered by all at once.
+    """
 
     family: ModuleType
     objective: Objective
+    settings: Loss
     examples: Examples
     draw: Draw
     prompts: Prompts
+    teacher: Teacher | None = None
+    in_step: bool = False
 
     def __call__(self, parts: Parts, step: int, slots: Sequence[int]) -> torch.Tensor:
         """Mean over the slots, a number with gradients."""
         batch = batch_at(step, slots, self.examples, self.draw, self.objective.n_timesteps)
-        conditioning = self.prompts(parts, batch.texts)
         noisy = self.objective.add_noise(batch.clean, batch.noise, batch.timesteps)
-        predicted = self.family.predict(parts, noisy, batch.timesteps, conditioning)
-        return F.mse_loss(predicted.float(), self.objective.target(batch.clean, batch.noise, batch.timesteps))
+        target = self.objective.target(batch.clean, batch.noise, batch.timesteps)
+        if self.teacher and (batch.prior or self.in_step):
+            target = self._taught(self.teacher, batch, noisy, target)
+        predicted = self._answer(parts, batch, noisy, slice(None))
+        return mean_error(self.settings, self.objective, predicted.float(), target, batch.timesteps, batch.masks)
+
+    @torch.no_grad()
+    def _taught(self, teacher: Teacher, batch: Batch, noisy: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The target with the frozen base's answers in the places of prior examples."""
+        asked = list(batch.prior) or [0]
+        with teacher() as base:
+            answers = self._answer(base, batch, noisy, asked)
+        target = target.clone()  # it may be the noise itself
+        target[list(batch.prior)] = answers.float()[: len(batch.prior)]
+        return target
+
+    def _answer(self, parts: Parts, batch: Batch, noisy: torch.Tensor, places: slice | list[int]) -> torch.Tensor:
+        told = self.prompts(parts, batch.texts[places])
+        if batch.sizes is not None:
+            told = replace(told, sizes=batch.sizes[places])
+        return self.family.predict(parts, noisy[places], batch.timesteps[places], told)
 
     def seen(self, step: int) -> list[str]:
         """The examples of a whole step, by name."""
-        positions = range(step * self.draw.batch_size, (step + 1) * self.draw.batch_size)
-        return [self.examples.names[example_at(position, self.examples, self.draw)] for position in positions]
+        bucket, before = bucket_at(step, self.examples, self.draw.seed)
+        first = before * self.draw.batch_size
+        rows = [example_at(first + slot, bucket, self.draw) for slot in range(self.draw.batch_size)]
+        return [bucket.names[row] for row in rows]

@@ -13,12 +13,12 @@ from accelerate import Accelerator
 from pipeline.core.errors import ParamsError
 from pipeline.core.params import Train
 from pipeline.core.records import LookReport, Subject
-from pipeline.diffusion import objective
 from pipeline.families import family
 from pipeline.families.parts import Conditioning, Parts, tokenise
-from pipeline.training import cache, check_fit, looks, method
+from pipeline.training import cache, checks, economy, keeps_base, looks, method
 from pipeline.training.batches import Draw, Examples
-from pipeline.training.cache import Cache, Picture
+from pipeline.training.cache import Cache, Picture, Told, vae_digest
+from pipeline.training.examples import Prior, Tools, gather, held_out
 from pipeline.training.lesson import Lesson, Prompts
 from pipeline.training.looks import View
 from pipeline.training.loop import Job, Plan
@@ -44,38 +44,40 @@ class Task:
     stamp: dict[str, str]
 
 
-def prepare(task: Task, accelerator: Accelerator, folder: Path, looks_folder: Path | None = None) -> Job:
+def prepare(
+    task: Task, accelerator: Accelerator, folder: Path, looks_folder: Path | None = None,
+    say: Callable[[str], None] = lambda line: None, told: Told = lambda *_: None, sharded: bool = False,
+) -> Job:  # fmt: skip
     """Load the base, look at every picture and sentence once (`folder` is the cache), attach the method.
 
-    Without a `looks_folder` nothing is measured or drawn on the way.
+    Without a `looks_folder` nothing is measured or drawn on the way. `say` hears warnings, `told` how far the cache is.
+    `sharded`: each process will keep a piece of the weights that learn (FSDP).
 
     Raises
     ------
     InputError, ParamsError
         When the base cannot be loaded or params do not fit it.
     """
-    check_fit(task.family, task.base, task.train)
+    checks.check(task.family, task.base, task.train, task.subject, task.pictures, say)
     parts = family(task.family).load(task.base, accelerator.device)
-    _check_side(parts, task.train.resolution_px)
-    process = objective.from_config(parts.scheduler)
     learns = method(task.train.method)
     # The other processes wait, and then find in the cache what the first has computed.
-    store = Cache(folder, task.stamp["base_digest"], accelerator.mixed_precision)
+    store = Cache(folder, task.stamp["base_digest"], accelerator.mixed_precision, vae_digest(task.base))
     with accelerator.main_process_first():
-        examples = _examples(task, parts, store, accelerator)
+        tools = Tools(parts, store, task.seed, accelerator.autocast, told)
+        examples = gather(task.train, task.pictures, _prior(task), tools)
         frozen = None if learns.learns_text(task.train) else cache.conditioning(store, parts, examples.sentences)
         looks_at = _looks(task, parts, store, accelerator, looks_folder)
     parts.vae.to("cpu")  # everything is encoded
     dtype = DTYPES.get(accelerator.mixed_precision, torch.float32)
     trainable = learns.attach(parts, task.train, task.subject, task.seed, dtype)
     prompts = _prompts(trainable, examples.sentences, frozen)
-    train = task.train
-    draw = Draw(task.seed, train.batch_size, train.mirror, train.caption_dropout, train.prior.weight)
-    lesson = Lesson(family(task.family), process, examples, draw, prompts)
+    lesson = _lesson(task, trainable, examples, prompts, accelerator, sharded)
+    economy.apply(trainable, task.train, sharded=sharded)
     return Job(
-        trainable, lesson, optimiser=_optimiser(train), plan=plan_of(train),
+        trainable, lesson, optimiser=_optimiser(task.train), plan=plan_of(task.train),
         write_snapshot=_snapshots(task, trainable), seen=lesson.seen,
-        look=looks_at(trainable),
+        look=looks_at(trainable), sharded=sharded,
     )  # fmt: skip
 
 
@@ -93,28 +95,32 @@ def _optimiser(train: Train) -> Callable[[Trainable], torch.optim.Optimizer]:
     return lambda trainable: make(trainable.optimised(train.weight_decay), train.learning_rate)
 
 
-def _check_side(parts: Parts, side_px: int) -> None:
-    unit = parts.pixels_per_latent
-    if side_px % unit:
-        near = " or ".join(str(side) for side in (side_px // unit * unit, (side_px // unit + 1) * unit) if side)
-        raise ParamsError(f"train.resolution_px is {side_px}, but this base needs a multiple of {unit}; take {near}")
+def _prior(task: Task) -> Prior | None:
+    """What stands for the class; None where nothing does."""
+    prior = task.train.prior
+    images = 0 if prior.kind == "teacher" else prior.images
+    if keeps_base(task.train.method) or not prior.weight or (prior.kind == "pictures" and not images):
+        return None
+    return Prior(task.prior_prompt, images)
 
 
-def _examples(task: Task, parts: Parts, store: Cache, accelerator: Accelerator) -> Examples:
-    side_px, prior = task.train.resolution_px, task.train.prior
-    latents = [cache.picture_latents(store, parts, task.pictures, side_px)]
-    captions = [picture.caption for picture in task.pictures]
-    if prior.images and prior.weight:
-        with accelerator.autocast():
-            drawn = cache.prior_latents(store, parts, task.prior_prompt, prior.images, side_px, task.seed)
-        latents.append(drawn.float())
-        captions += [task.prior_prompt] * prior.images
-    sentences = ("", *dict.fromkeys(caption for caption in captions if caption))
-    texts = tuple(sentences.index(caption) for caption in captions)
-    names = [picture.file_name for picture in task.pictures] + ["a prior picture"] * (
-        len(captions) - len(task.pictures)
-    )
-    return Examples(torch.cat(latents), texts, sentences, n_pictures=len(task.pictures), names=tuple(names))
+def _lesson(
+    task: Task, trainable: Trainable, examples: Examples, prompts: Prompts, accelerator: Accelerator, sharded: bool
+) -> Lesson:
+    """What the loop asks for; with `prior.kind: teacher` the base as it was gives answers."""
+    train, teaches = task.train, _prior(task) is not None and task.train.prior.kind == "teacher"
+    if teaches and trainable.teacher is None:
+        raise ParamsError(f"train.prior.kind is 'teacher', which train.method {train.method!r} has none of; "
+                          "take 'pictures' or a weight of 0")  # fmt: skip
+    draw = Draw(
+        task.seed, train.batch_size, train.mirror, train.caption_dropout, train.prior.weight,
+        train.loss.noise_offset, train.loss.timesteps,
+    )  # fmt: skip
+    return Lesson(
+        family(task.family), checks.process_of(train, trainable.parts.scheduler).to(accelerator.device), train.loss,
+        examples, draw, prompts, trainable.teacher if teaches else None,
+        in_step=sharded,
+    )  # fmt: skip
 
 
 def _looks(
@@ -126,8 +132,8 @@ def _looks(
     sentences = looks.sentences_of(settings, task.subject, task.holdout)
     if folder is None or not looks.wanted_at_all(settings, task.holdout):
         return lambda trainable: lambda step: None
-    process, edge = objective.from_config(parts.scheduler), side_px // parts.pixels_per_latent
-    latents = cache.picture_latents(store, parts, pictures, side_px)[:, 0] if pictures else ()
+    process, edge = checks.process_of(task.train, parts.scheduler), side_px // parts.pixels_per_latent
+    latents = [one.to(parts.device) for one in held_out(task.train, pictures, store, parts)]
     learns_text = method(task.train.method).learns_text(task.train)
     frozen = None if learns_text else cache.conditioning(store, parts, sentences)
 
@@ -136,8 +142,9 @@ def _looks(
             folder, trainable.parts, process, prompts=_prompts(trainable, sentences, frozen),
             held_out=looks.held_out_of(pictures, latents, sentences),
             timesteps=looks.centres(settings.timesteps, process.n_timesteps) if pictures else (),
-            wanted=looks.wanted_of(settings, task.subject, sentences), draw_steps=settings.steps, shape=(parts.latent_channels, edge, edge), seed=task.seed,
-            autocast=accelerator.autocast, keeps=accelerator.is_main_process,
+            wanted=looks.wanted_of(settings, task.subject, sentences), draw_steps=settings.steps,
+            shape=(parts.latent_channels, edge, edge), seed=task.seed, autocast=accelerator.autocast,
+            keeps=accelerator.is_main_process,
         )  # fmt: skip
         return partial(looks.look, view)
 

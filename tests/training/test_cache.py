@@ -1,9 +1,12 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from pipeline.core.errors import InputError
 from pipeline.families import sd
@@ -25,7 +28,7 @@ def parts(sd_base):
 
 @pytest.fixture
 def store(tmp_path):
-    return Cache(tmp_path / "cache", model="m1", precision="no")
+    return Cache(tmp_path / "cache", model="m1", precision="no", vae="v1")
 
 
 def _files(store):
@@ -33,8 +36,8 @@ def _files(store):
 
 
 def test_latents_are_the_scaled_mean_of_the_picture_and_its_mirror_image(parts, store):
-    latents = cache.picture_latents(store, parts, [_picture()], 16)
-    pixels = cache.square(_picture(), 16)
+    latents = cache.picture_latents(store, parts, [_picture()], (16, 16))
+    pixels = cache.fit(_picture(), (16, 16))
     with torch.no_grad():
         wanted = parts.vae.encode(torch.stack([pixels, pixels.flip(-1)])).latent_dist.mean * 0.5
     assert latents.shape == (1, 2, 4, 8, 8)
@@ -42,31 +45,86 @@ def test_latents_are_the_scaled_mean_of_the_picture_and_its_mirror_image(parts, 
 
 
 def test_what_is_known_is_not_computed_again(parts, store, monkeypatch):
-    first = cache.picture_latents(store, parts, [_picture(0), _picture(1)], 16)
+    first = cache.picture_latents(store, parts, [_picture(0), _picture(1)], (16, 16))
     monkeypatch.setattr(cache, "encode", lambda *_: pytest.fail("encoded again"))
-    assert torch.equal(cache.picture_latents(store, parts, [_picture(1), _picture(0)], 16), first.flip(0))
+    assert torch.equal(cache.picture_latents(store, parts, [_picture(1), _picture(0)], (16, 16)), first.flip(0))
 
 
 def test_other_bytes_another_size_or_precision_are_other_entries(parts, store):
-    cache.picture_latents(store, parts, [_picture(0)], 16)
-    cache.picture_latents(store, parts, [_picture(1)], 16)
-    cache.picture_latents(store, parts, [_picture(0)], 8)
-    cache.picture_latents(Cache(store.folder, "m1", precision="bf16"), parts, [_picture(0)], 16)
-    assert len(_files(store)) == 4
+    cache.picture_latents(store, parts, [_picture(0)], (16, 16))
+    cache.picture_latents(store, parts, [_picture(1)], (16, 16))
+    cache.picture_latents(store, parts, [_picture(0)], (8, 8))
+    cache.picture_latents(replace(store, precision="bf16"), parts, [_picture(0)], (16, 16))
+    cache.picture_latents(replace(store, vae="v2"), parts, [_picture(0)], (16, 16))
+    cache.picture_latents(store, replace(parts, dtype=torch.float16), [_picture(0)], (16, 16))
+    assert len(_files(store)) == 6
+    cache.picture_latents(replace(store, model="m2"), parts, [_picture(0)], (16, 16))  # another UNet, the same VAE
+    assert len(_files(store)) == 6
 
 
 def test_what_was_cached_before_changes_no_bit(parts, store, tmp_path):
-    cache.picture_latents(store, parts, [_picture(2)], 16)
-    warm = cache.picture_latents(store, parts, [_picture(number) for number in range(4)], 16)
-    cold = cache.picture_latents(Cache(tmp_path / "other", "m1", "no"), parts, [_picture(n) for n in range(4)], 16)
+    cache.picture_latents(store, parts, [_picture(2)], (16, 16))
+    warm = cache.picture_latents(store, parts, [_picture(number) for number in range(4)], (16, 16))
+    elsewhere = replace(store, folder=tmp_path / "other")
+    cold = cache.picture_latents(elsewhere, parts, [_picture(n) for n in range(4)], (16, 16))
     assert torch.equal(warm, cold)
 
 
-def test_a_damaged_entry_is_made_again(parts, store):
-    first = cache.picture_latents(store, parts, [_picture()], 16)
-    (path,) = _files(store)
+def _cut_short(path, other):
     path.write_bytes(path.read_bytes()[:-40])
-    assert torch.equal(cache.picture_latents(store, parts, [_picture()], 16), first)
+
+
+def _one_bit_changed(path, other):
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def _anothers(path, other):
+    path.write_bytes(other.read_bytes())
+
+
+def _other_names(path, other):
+    save_file({"latent": load_file(path)["latents"]}, path, {"seal": "x"})
+
+
+def _other_shape(path, other):
+    tensors = {"latents": load_file(path)["latents"].reshape(-1)}
+    with safe_open(path, "pt") as entry:
+        save_file(tensors, path, entry.metadata())
+
+
+def _no_tensors(path, other):
+    path.write_bytes(b"<html>")
+
+
+SPOILT = [_cut_short, _one_bit_changed, _anothers, _other_names, _other_shape, _no_tensors]
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_an_entry_that_is_not_what_was_written_is_made_again(parts, store, spoil):
+    first = cache.picture_latents(store, parts, [_picture()], (16, 16))
+    (path,) = _files(store)
+    whole = path.read_bytes()
+    cache.picture_latents(store, parts, [_picture(1)], (16, 16))
+    (other,) = set(_files(store)) - {path}
+    spoil(path, other)
+    assert torch.equal(cache.picture_latents(store, parts, [_picture()], (16, 16)), first)
+    assert path.read_bytes() == whole
+
+
+def test_each_new_picture_is_told_of(parts, store):
+    told = []
+    cache.picture_latents(store, parts, [_picture(0), _picture(1)], (16, 16), lambda *progress: told.append(progress))
+    cache.prior_latents(store, parts, "a bird", 5, (16, 16), 1, lambda *progress: told.append(progress))
+    assert told == [("encoding pictures", 1, 2), ("encoding pictures", 2, 2),
+                    ("drawing prior pictures", 4, 5), ("drawing prior pictures", 5, 5)]  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (24, 12), (8, 32)])
+def test_latents_have_the_shape_that_is_asked_for(parts, store, shape):
+    latents = cache.picture_latents(store, parts, [_picture()], shape)
+    assert latents.shape == (1, 2, 4, shape[0] // 2, shape[1] // 2)
+    assert cache.prior_latents(store, parts, "a bird", 1, shape, 1).shape == latents.shape
 
 
 def test_sentences_are_read_as_the_family_reads_them(parts, store):
@@ -77,11 +135,11 @@ def test_sentences_are_read_as_the_family_reads_them(parts, store):
 
 
 def test_prior_pictures_are_drawn_once_and_depend_on_the_seed_alone(parts, store, monkeypatch):
-    first = cache.prior_latents(store, parts, "a bird", 3, 16, seed=1)
+    first = cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=1)
     assert first.shape == (3, 2, 4, 8, 8) and torch.isfinite(first).all()
-    assert not torch.equal(first, cache.prior_latents(store, parts, "a bird", 3, 16, seed=2))
+    assert not torch.equal(first, cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=2))
     monkeypatch.setattr(cache, "draw", lambda *_: pytest.fail("drawn again"))
-    assert torch.equal(cache.prior_latents(store, parts, "a bird", 3, 16, seed=1), first)
+    assert torch.equal(cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=1), first)
 
 
 @pytest.mark.parametrize(("size", "left", "top"), [((40, 16), 12, 0), ((16, 40), 0, 12)])
@@ -90,7 +148,7 @@ def test_the_middle_of_a_picture_is_kept(size, left, top):
     pixels[top : top + 16, left : left + 16] = (255, 0, 128)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
-    kept = cache.square(Picture("a.png", stream.getvalue(), ""), 16)
+    kept = cache.fit(Picture("a.png", stream.getvalue(), ""), (16, 16))
     assert kept.shape == (3, 16, 16)
     assert torch.equal(kept.amin(dim=(1, 2)), kept.amax(dim=(1, 2)))
     torch.testing.assert_close(kept[:, 0, 0], torch.tensor([1.0, -1.0, 128 / 127.5 - 1]))
@@ -99,4 +157,4 @@ def test_the_middle_of_a_picture_is_kept(size, left, top):
 @pytest.mark.parametrize("content", [b"<html>", b"", _picture().content[:200]])
 def test_what_is_no_picture_is_named(content):
     with pytest.raises(InputError, match="'train/x.png' is no readable picture; run `paleo curate` again"):
-        cache.square(Picture("train/x.png", content, ""), 16)
+        cache.fit(Picture("train/x.png", content, ""), (16, 16))

@@ -1,0 +1,132 @@
+"""From pictures to examples: shapes, latents, sentences, masks, prior."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from math import ceil
+
+import torch
+
+from pipeline.core.params import Train
+from pipeline.families.parts import Parts
+from pipeline.training import cache, masks
+from pipeline.training.batches import Bucket, Examples
+from pipeline.training.buckets import Cut, Shape, cut, nearest, shapes
+from pipeline.training.cache import Cache, Picture, Told
+
+MOST_BYTES_ON_DEVICE = 2 << 30  # of latents; more stay in the computer's own memory
+
+
+@dataclass(frozen=True)
+class Tools:
+    """With what examples are made: the base, the cache, the precision of drawing; `told` hears how far it is."""
+
+    parts: Parts
+    store: Cache
+    seed: int
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext
+    told: Told = lambda *_: None
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What stands for the class: its prompt and so many pictures, or with `images` 0 the frozen base as teacher."""
+
+    prompt: str
+    images: int
+
+
+def gather(train: Train, pictures: Sequence[Picture], prior: Prior | None, tools: Tools) -> Examples:
+    """Every picture and prior picture as latents, by shape."""
+    sentences = _sentences(pictures, prior)
+    row_of = {sentence: row for row, sentence in enumerate(sentences)}
+    by_shape = by_nearest_shape(train, pictures)
+    buckets = []
+    for shape, its in by_shape.items():
+        bucket = _bucket(train, shape, its, row_of, tools)
+        if prior:
+            share = ceil(prior.images * len(its) / len(pictures))
+            bucket = _with_prior(bucket, shape, replace(prior, images=share), row_of, tools)
+        buckets.append(bucket)
+    device = tools.parts.device
+    return Examples(tuple(_placed(buckets, device)), sentences, device)
+
+
+def held_out(train: Train, pictures: Sequence[Picture], store: Cache, parts: Parts) -> list[torch.Tensor]:
+    """Latents (c, h, w) of pictures that are not learnt from, in memory, each in its own shape."""
+    shape_of = {id(picture): shape for shape, its in by_nearest_shape(train, pictures).items() for picture in its}
+    return [cache.picture_latents(store, parts, [picture], shape_of[id(picture)])[0, 0] for picture in pictures]
+
+
+def by_nearest_shape(train: Train, pictures: Sequence[Picture]) -> dict[Shape, list[Picture]]:
+    """The pictures of each shape that is used, in the order of the shapes."""
+    known = shapes(train.resolution_px, train.buckets.max_aspect, train.buckets.step_px)
+    found: dict[Shape, list[Picture]] = {shape: [] for shape in known}
+    for picture in pictures:
+        found[nearest(picture.size, known)].append(picture)
+    return {shape: its for shape, its in found.items() if its}
+
+
+def _sentences(pictures: Sequence[Picture], prior: Prior | None) -> tuple[str, ...]:
+    """All that is ever read, the empty one first."""
+    said = [sentence for picture in pictures for sentence in sentences_of(picture)] + ([prior.prompt] if prior else [])
+    return ("", *dict.fromkeys(sentence for sentence in said if sentence))
+
+
+def sentences_of(picture: Picture) -> tuple[str, ...]:
+    return picture.sentences or (picture.caption,)
+
+
+def _bucket(train: Train, shape: Shape, pictures: list[Picture], row_of: dict[str, int], tools: Tools) -> Bucket:
+    parts, store = tools.parts, tools.store
+    sides = 1 + train.mirror
+    cuts = [cut(picture.size, shape) for picture in pictures]
+    return Bucket(
+        latents=cache.picture_latents(store, parts, pictures, shape, tools.told)[:, :sides],
+        texts=tuple(tuple(row_of[sentence] for sentence in sentences_of(picture)) for picture in pictures),
+        n_pictures=len(pictures),
+        names=tuple(picture.file_name for picture in pictures),
+        sizes=_sizes(cuts)[:, :sides],
+        masks=masks.weights(store, parts, pictures, cuts, train.masks.outside, sides),
+    )
+
+
+def _sizes(cuts: Sequence[Cut]) -> torch.Tensor:
+    """(n, 2, 6): of each picture and its mirror image."""
+    return torch.tensor([[each.ids(mirrored=False), each.ids(mirrored=True)] for each in cuts], dtype=torch.float32)
+
+
+def _with_prior(bucket: Bucket, shape: Shape, prior: Prior, row_of: dict[str, int], tools: Tools) -> Bucket:
+    """The bucket and its prior examples: as many as drawn pictures, or every picture once more for the teacher."""
+    n = prior.images or bucket.n_pictures
+    name = "a prior picture" if prior.images else "a picture for the teacher"
+    bucket = replace(bucket, texts=bucket.texts + ((row_of[prior.prompt],),) * n, names=bucket.names + (name,) * n)
+    if not prior.images:
+        return bucket
+    sides = bucket.latents.shape[1]
+    with tools.autocast():
+        drawn = cache.prior_latents(tools.store, tools.parts, prior.prompt, n, shape, tools.seed, tools.told)
+    drawn = drawn.float()[:, :sides]
+    own = _sizes([cut(shape, shape)] * n)[:, :sides]
+    return replace(bucket, latents=torch.cat([bucket.latents, drawn]), sizes=torch.cat([bucket.sizes, own]))
+
+
+def _placed(buckets: Sequence[Bucket], device: torch.device) -> list[Bucket]:
+    """Everything on the device; when the latents are too many they stay where the device can copy from."""
+    small = sum(bucket.latents.nbytes for bucket in buckets) <= MOST_BYTES_ON_DEVICE
+    return [
+        replace(
+            bucket,
+            latents=bucket.latents.to(device) if small else _copyable(bucket.latents, device),
+            sizes=bucket.sizes.to(device),
+            masks=None if bucket.masks is None else bucket.masks.to(device),
+        )
+        for bucket in buckets
+    ]
+
+
+def _copyable(latents: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """In pages that stay where they are, so that a GPU can copy while it computes."""
+    return latents.pin_memory() if device.type == "cuda" else latents
