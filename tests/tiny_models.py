@@ -14,33 +14,36 @@ WIDTH = 32
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012, "clip_sample": False}
 
 
-def write_sd(folder: Path, *, prediction_type: str = "v_prediction", channels: tuple[int, ...] = (16, 32)) -> Path:
-    """A Stable Diffusion of about 100 000 weights for 16 px pictures (latents 4 x 8 x 8)."""
+def write_sd(
+    folder: Path, *, prediction_type: str = "v_prediction", channels: tuple[int, ...] = (16, 32), openclip: bool = False
+) -> Path:
+    """A Stable Diffusion of about 100 000 weights for 16 px pictures (latents 4 x 8 x 8); 2.x is one with OpenCLIP."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         _unet(channels, cross_attention_dim=WIDTH).save_pretrained(folder / "unet")
         _vae().save_pretrained(folder / "vae")
         tokenizer = _tokenizer(folder / "tokenizer")
-        CLIPTextModel(_text_config(tokenizer)).save_pretrained(folder / "text_encoder")
+        CLIPTextModel(_text_config(tokenizer, openclip=openclip)).save_pretrained(folder / "text_encoder")
     DDIMScheduler(prediction_type=prediction_type, **BETAS).save_pretrained(folder / "scheduler")
     return _index(folder, "StableDiffusionPipeline", {
         "text_encoder": "CLIPTextModel", "tokenizer": "CLIPTokenizer",
     } | {"safety_checker": None, "feature_extractor": None}, requires_safety_checker=False)  # fmt: skip
 
 
-def write_sdxl(folder: Path) -> Path:
-    """The same with two text encoders, pooled sentences and time ids."""
+def write_sdxl(folder: Path, *, second_width: int = WIDTH, prediction_type: str = "epsilon") -> Path:
+    """The same with two text encoders, pooled sentences and time ids; XL's encoders differ in width."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         _unet(
-            (16, 32), cross_attention_dim=2 * WIDTH, addition_embed_type="text_time", addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=6 * 8 + WIDTH,
+            (16, 32), cross_attention_dim=WIDTH + second_width, addition_embed_type="text_time",
+            addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + second_width,
         ).save_pretrained(folder / "unet")  # fmt: skip
         _vae().save_pretrained(folder / "vae")
-        for end, kind in (("", CLIPTextModel), ("_2", CLIPTextModelWithProjection)):
+        kinds = (("", CLIPTextModel, WIDTH), ("_2", CLIPTextModelWithProjection, second_width))
+        for end, kind, width in kinds:
             tokenizer = _tokenizer(folder / f"tokenizer{end}")
-            kind(_text_config(tokenizer)).save_pretrained(folder / f"text_encoder{end}")
-    DDIMScheduler(**BETAS).save_pretrained(folder / "scheduler")
+            kind(_text_config(tokenizer, width)).save_pretrained(folder / f"text_encoder{end}")
+    DDIMScheduler(prediction_type=prediction_type, **BETAS).save_pretrained(folder / "scheduler")
     return _index(folder, "StableDiffusionXLPipeline", {
         "text_encoder": "CLIPTextModel", "text_encoder_2": "CLIPTextModelWithProjection",
         "tokenizer": "CLIPTokenizer", "tokenizer_2": "CLIPTokenizer",
@@ -75,10 +78,11 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     return tokenizer
 
 
-def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+def _text_config(tokenizer: CLIPTokenizer, width: int = WIDTH, *, openclip: bool = False) -> CLIPTextConfig:
     return CLIPTextConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=CONTEXT, hidden_size=WIDTH, intermediate_size=2 * WIDTH,
-        num_hidden_layers=2, num_attention_heads=2, projection_dim=WIDTH, bos_token_id=tokenizer.bos_token_id,
+        vocab_size=len(tokenizer), max_position_embeddings=CONTEXT, hidden_size=width, intermediate_size=2 * width,
+        num_hidden_layers=2, num_attention_heads=2, projection_dim=width,
+        hidden_act="gelu" if openclip else "quick_gelu", bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
 

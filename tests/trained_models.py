@@ -35,8 +35,7 @@ def make(root: Path, base: Path, name: str, kind: str, **train: Any) -> tuple[Pa
     stamp = {"lineage_id": "a" * 16, "base_digest": weights_digest(base), "dataset_digest": "d" * 64,
              "licences_digest": "c" * 64, "species": SPECIES, "method": kind, "family": name,
              "trigger": trigger(kind, _subject()), "base": "base"}  # fmt: skip
-    for step in STEPS:
-        _snapshot(params, paths, step, stamp)
+    _snapshots(params, paths, stamp)
     outputs.write_card(
         paths.model, stage="train", **stamp, name=NAME, steps=STEPS[-1],
         params={"seed": params.seed, **params.train.model_dump(mode="json")},
@@ -55,14 +54,15 @@ def _subject() -> Subject:
     return Subject(SPECIES, NAME, "bird")
 
 
-def _snapshot(params: Params, paths: Paths, step: int, stamp: dict[str, str]) -> None:
+def _snapshots(params: Params, paths: Paths, stamp: dict[str, str]) -> None:
     parts = family(params.base.family).load(paths.root / "base")
     how = method(params.train.method)
     trainable = how.attach(parts, params.train, _subject(), 0, torch.float32)
-    moved = torch.Generator().manual_seed(step)
-    with torch.no_grad():
-        for weight in trainable.parameters.values():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=moved))
-    folder = paths.model / f"step-{step:06d}"
-    folder.mkdir(parents=True)
-    how.save(trainable, folder, torch.float32, {**stamp, "step": str(step)})
+    for step in STEPS:
+        moved = torch.Generator().manual_seed(step)
+        with torch.no_grad():
+            for weight in trainable.parameters.values():
+                weight.add_(0.05 * torch.randn(weight.shape, generator=moved))
+        folder = paths.model / f"step-{step:06d}"
+        folder.mkdir(parents=True)
+        how.save(trainable, folder, torch.float32, {**stamp, "step": str(step)})
