@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from PIL import Image
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, Interrupted, ServiceError
 from pipeline.core.paths import Paths
-from pipeline.core.records import StepReport
+from pipeline.core.records import LookReport, Preview, StepReport
 from pipeline.io import mlstore, tracking
 from tests.mlflow_store import server
 
@@ -63,7 +64,49 @@ def test_a_training_tells_params_tags_and_every_step(project, monkeypatch):
     assert told == {"species": "sinomacrops", "lineage_id": LINEAGE, "dvc_experiment": "fast-moa",
                     "prefect_flow_run_id": "f00"}  # fmt: skip
     assert steps_told(client, run) == list(range(1, 8))
-    assert set(run.data.metrics) == {"loss", "learning_rate", "gradient_norm", "seconds_per_step", "images_per_second"}
+    assert set(run.data.metrics) == {
+        "loss", "learning_rate", "gradient_norm", "seconds_per_step", "images_per_second", "memory_mb",
+    }  # fmt: skip
+
+
+def look(step: int) -> LookReport:
+    sink = io.BytesIO()
+    Image.new("RGB", (8, 8), (step, 0, 0)).save(sink, "PNG")
+    previews = tuple(Preview(1, "翼 rex: flying/low", seed, sink.getvalue()) for seed in (1, 2))
+    return LookReport(step, {62: 1 / (step + 1), 437: 3 / (step + 1)}, before={62: 1.0, 437: 3.0}, previews=previews)
+
+
+def see(root: Path, steps: list[int], then: BaseException | None = None, **more) -> None:
+    """A training that only looks."""
+    with tracking.training_run(PARAMS, Paths(root, "sinomacrops"), lineage_id=LINEAGE, **more) as run:
+        for step in steps:
+            run.look(look(step))
+        run.spent({"steps": 2.0, "steps/forward": 1.5, "drawing prior pictures": 0.5}, 9)
+        if then:
+            raise then
+
+
+def test_a_look_tells_losses_by_timestep_and_pictures_with_a_slider(project):
+    see(project, [0, 50])
+    client, [run] = all_runs(project)
+    assert run.data.metrics == pytest.approx({
+        "held_out/loss": 2 / 51, "held_out/relative": 1 / 51, "held_out/t_0062": 1 / 51, "held_out/t_0437": 3 / 51,
+        "seconds/steps": 2.0, "seconds/steps_forward": 1.5, "seconds/drawing_prior_pictures": 0.5,
+    })  # fmt: skip
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "held_out/t_0437")] == [0, 50]
+    names = [Path(item.path).name for item in client.list_artifacts(run.info.run_id, "images")]
+    full = sorted(name.partition("+timestamp")[0] for name in names if name.endswith(".png"))
+    assert full == [f"preview~01 _ rex_ flying_low s{seed}+step+{step}" for seed in (1, 2) for step in (0, 50)]
+
+
+def test_no_look_is_told_twice(project):
+    with pytest.raises(Interrupted):
+        see(project, [0, 50], Interrupted("saved"))
+    see(project, [0, 50, 250], resumed_from=60)
+    client, [run] = all_runs(project)
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "held_out/loss")] == [0, 50, 250]
+    pictures = [item for item in client.list_artifacts(run.info.run_id, "images") if item.path.endswith(".png")]
+    assert len(pictures) == 6
 
 
 def test_the_code_is_named_by_commit_and_whether_it_was_changed(project):
