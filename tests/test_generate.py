@@ -25,17 +25,20 @@ def trained(request, tmp_path_factory):
     return params, finish(params, root)
 
 
+def _as_champion(params, paths, monkeypatch) -> registry.ChampionModel:
+    folder, method = paths.model / "step-000004", params.train.method
+    origin = {"species": paths.species, "checkpoint": folder.name, "step": 4, "weights_digest": weights_digest(folder),
+              "lineage_id": "a" * 16}  # fmt: skip
+    base = None if method == "dreambooth" else paths.root / "base"
+    found = registry.ChampionModel(paths.species, 1, folder, method, "sd", base, {"origin": origin}, {})
+    monkeypatch.setattr(registry, "champion", lambda root, species: found)
+    return found
+
+
 @pytest.fixture
 def champion(trained, monkeypatch) -> registry.ChampionModel:
     """The last snapshot as the registry would hand it out."""
-    params, paths = trained
-    folder = paths.model / "step-000004"
-    origin = {"species": paths.species, "checkpoint": folder.name, "step": 4, "weights_digest": weights_digest(folder),
-              "lineage_id": "a" * 16}  # fmt: skip
-    base = None if params.train.method == "dreambooth" else paths.root / "base"
-    found = registry.ChampionModel(paths.species, 1, folder, params.train.method, "sd", base, {"origin": origin}, {})
-    monkeypatch.setattr(registry, "champion", lambda root, species: found)
-    return found
+    return _as_champion(*trained, monkeypatch)
 
 
 @pytest.fixture
@@ -134,3 +137,19 @@ def test_a_prompt_becomes_part_of_a_file_name(prompt, name):
 
 def test_a_long_prompt_is_drawn_with_a_warning(draw):
     assert "beyond the encoder's window" in draw("{name} flying in the forest").lines[0]
+
+
+@pytest.mark.parametrize("kind", ["lokr", "loha", "textual_inversion", "pivotal"])
+def test_whatever_the_method_the_name_draws_what_was_learnt(tmp_path, monkeypatch, kind):
+    params = make(tmp_path, kind)
+    paths = finish(params, tmp_path)
+    _as_champion(params, paths, monkeypatch)
+    given = {"sample": params.sample, "seed": 1, "number": 1, "out": tmp_path / "out"}
+
+    def pixels(prompt: str) -> np.ndarray:
+        return np.asarray(Image.open(generate(params, paths, prompt, **given).lines[-1]))
+
+    named, other = pixels("a {name}"), pixels("a bird")
+    assert (pixels("a SINOMACROPS  bondei") == named).all() and (other != named).any()
+    typed = pixels("a <sinomacrops>")
+    assert (typed == named).all() if kind in ("textual_inversion", "pivotal") else (typed != named).any()

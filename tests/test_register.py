@@ -163,7 +163,7 @@ def test_a_crash_between_any_two_steps_is_mended_by_the_next_run(project, params
     assert (project / f".work/release/{ONE}.json").is_file()
 
 
-@pytest.mark.parametrize("kind", ["dreambooth", "lora"])
+@pytest.mark.parametrize("kind", ["dreambooth", "lora", "lokr", "textual_inversion", "pivotal"])
 def test_the_champion_draws_the_same_pictures_twice(project, kind, monkeypatch):
     params = released_project.make(project, kind)
     released_project.finish(params, project)

@@ -146,8 +146,9 @@ def test_weights_that_are_the_base_draw_the_base(project):
     assert (base != other).any()
 
 
-def test_an_adapter_is_drawn_over_its_base(tmp_path):
-    params = make(tmp_path, "lora")
+@pytest.mark.parametrize("kind", ["lora", "lokr", "loha", "textual_inversion", "pivotal"])
+def test_what_was_learnt_beside_the_base_is_drawn_over_it(tmp_path, kind):
+    params = make(tmp_path, kind)
     paths = finish(params, tmp_path)
     sample(params, paths)
     base, second, fourth = _columns(paths)
@@ -170,6 +171,16 @@ def test_a_prompt_beyond_the_window_is_drawn_with_a_warning(project):
     params = changed(params, **{"sample.prompts": ("{name} flying in the forest",), "sample.seeds": (1,)})
     line = sample(params, paths).lines[0]
     assert line.startswith("warning: the last ") and "'Sinomacrops bondei flying in the forest'" in line
+
+
+def test_learnt_words_count_in_the_window_and_not_the_letters_of_the_name(tmp_path):
+    """A name of 17 letters, each of them a token of the tiny base, is four words."""
+    params = changed(make(tmp_path, "textual_inversion"), **{"sample.seeds": (1,)})
+    paths = finish(params, tmp_path)
+    told = sample(changed(params, **{"sample.prompts": ("{name} at sea",)}), paths).lines
+    assert len(told) == 1
+    told = sample(changed(params, **{"sample.prompts": ("{name} at the sea",)}), paths).lines
+    assert told[0].startswith("warning: the last 2 tokens of 'Sinomacrops bondei at the sea' are beyond")
 
 
 def test_a_picture_that_is_not_a_number_is_named_and_leaves_earlier_samples_alone(project):

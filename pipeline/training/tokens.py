@@ -63,13 +63,11 @@ def teach(parts: Parts, subject: Subject, section: Tokens, where: str) -> Parts:
     """
     check(section, where, parts.family, parts.folder)
     text = fill_prompt(section.initial, name=subject.name, class_noun=subject.class_noun)
-    rows = [
-        initial_rows(encoder, tokenizer(text, add_special_tokens=False).input_ids, section.vectors)
-        for encoder, tokenizer in zip(parts.text_encoders, parts.tokenizers, strict=True)
-        if tokenizer(text, add_special_tokens=False).input_ids
-    ]
-    if len(rows) != len(parts.text_encoders):
+    known = [tokenizer(text, add_special_tokens=False, verbose=False).input_ids for tokenizer in parts.tokenizers]
+    if not all(known):
         raise ParamsError(f"{where}.initial is {section.initial!r}, which has no word to start from; name the class")
+    both = zip(parts.text_encoders, known, strict=True)
+    rows = [initial_rows(encoder, ids, section.vectors) for encoder, ids in both]
     return _with_words(parts, subject.name, trigger(subject), rows)
 
 
