@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 LINE_EVERY_S = 2.0
-TIMESTEPS_SHOWN = 8  # of a look, on a terminal
+TIMESTEPS_SHOWN = 8  # of a look, on a terminal that is wide enough
+CELL = 8  # characters of a column of that table
 Show = Callable[[StepReport | LookReport], None]
 Tell = Callable[[str, int, int], None]  # what is done, how many of it, of how many
 
@@ -121,7 +122,8 @@ def _live(name: str, n_steps: int) -> Iterator[Show]:
     numbers = Progress(TextColumn("{task.description}", style="dim"))
     below = Padding(numbers, (0, 0, 0, 2))
     task, words = progress.add_task(name, total=n_steps), numbers.add_task("")
-    console, table = Console(stderr=True), _LookTable()
+    console = Console(stderr=True)
+    table = _LookTable(console.width)
 
     def show(report: StepReport | LookReport) -> None:
         if isinstance(report, LookReport):
@@ -138,13 +140,14 @@ def _live(name: str, n_steps: int) -> Iterator[Show]:
 class _LookTable:
     """One line for each look, with a heading before the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         self.headed = False
+        self.n_shown = max(1, min(TIMESTEPS_SHOWN, (width - len(_row("", "", []))) // CELL))
 
     def lines(self, report: LookReport) -> list[str]:
         if not report.losses:
             return []
-        shown = _spread(list(report.losses), TIMESTEPS_SHOWN)
+        shown = _spread(list(report.losses), self.n_shown)
         heading = [] if self.headed else [_row("held-out loss", "mean", [f"t {t}" for t in shown])]
         self.headed = True
         if report.step == 0 or not report.before:
@@ -155,12 +158,12 @@ class _LookTable:
 
 
 def _row(label: str, mean: str, cells: list[str]) -> str:
-    return f"{label:<14}{mean:>8}  " + "".join(f"{cell:>8}" for cell in cells)
+    return f"{label:<14}{mean:>8}  " + "".join(f"{cell:>{CELL}}" for cell in cells)
 
 
 def _spread(items: list[int], n: int) -> list[int]:
     """At most n of them, evenly."""
-    return items if len(items) <= n else [items[index * (len(items) - 1) // (n - 1)] for index in range(n)]
+    return items if len(items) <= n else [items[index * (len(items) - 1) // max(1, n - 1)] for index in range(n)]
 
 
 def _bars() -> Progress:

@@ -78,6 +78,7 @@ class View:
     seed: int
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
     keeps: bool = True  # does this process write what all have seen?
+    compiled: bool = False  # then looks, whose batches have sizes of their own, go without: compiling takes minutes
 
     @property
     def settings(self) -> str:
@@ -174,7 +175,8 @@ def _settings_of(place: Path) -> str:
 
 
 def _seen(view: View, step: int) -> LookReport:
-    with torch.no_grad(), view.autocast():
+    eager = torch.compiler.set_stance("force_eager") if view.compiled else nullcontext()
+    with torch.no_grad(), view.autocast(), eager:
         told = view.prompts(view.parts, slice(None))
         losses = held_out_losses(view, told)
         latents = _draw(view, told)

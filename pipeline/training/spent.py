@@ -36,6 +36,18 @@ class Spent:
         finally:
             self.add(what, self.clock() - begun)
 
+    def telling(self, kind: str, tell: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+        """`tell(what, done, total)`, which counts the time between two words for what the second one tells of."""
+        last = [self.clock()]
+
+        def told(what: str, done: int, total: int) -> None:
+            now = self.clock()
+            self.add(f"{kind}/{what}", now - last[0])
+            last[0] = now
+            tell(what, done, total)
+
+        return told
+
     def begin(self) -> None:
         """What was before belongs to no part of a step."""
         self.mark(BEGIN)
