@@ -2,7 +2,9 @@
 
     unet.down_blocks.0.….attn1.to_q.lora.down.weight   ->   lora_unet_down_blocks_0_…_attn1_to_q.lora_down.weight
 
-and beside each layer's matrices `.alpha`: readers multiply by alpha / rank, the rank being that of the matrices.
+and beside each layer's matrices `.alpha`: readers multiply by alpha / rank, the rank being that of the matrices. They
+agree on this for LoRA. With LoKr and LoHa LyCORIS multiplies twice when it merges, and nobody where LoKr's matrices are
+whole; so the scale is in the first matrix there, and alpha is the rank.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pipeline.core.errors import InputError
 
 PART = re.compile(
     r"(?P<module>unet|text_encoder(?:_2)?)\.(?P<layer>.+?)\."
-    r"(?P<matrix>lora_[AB]\.weight|lora(?:_linear_layer)?\.(?:down|up)\.weight|lora_magnitude_vector(?:\.weight)?"
+    r"(?P<matrix>lora_[AB]\.weight|lora(?:_linear_layer)?\.(?:down|up)\.weight"
     r"|(?:lokr|hada)_\w+)"
 )
 PREFIXES = {
@@ -27,6 +29,7 @@ PREFIXES = {
     "sdxl": {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
 }
 INNER = ("lora_down.weight", "lokr_w2_b", "lokr_w1_b", "hada_w1_b")  # their first dimension is the rank
+SCALED = ("lokr_w1", "lokr_w1_a", "hada_w1_a")  # one of them stands in every layer of LoKr and LoHa
 
 
 def kohya(
@@ -81,12 +84,12 @@ def _layer_name(family: str, module: str, layer: str) -> str:
 
 
 def _scaled(matrices: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The matrices of one layer with the alpha that makes readers' alpha / rank the scale of the training."""
-    scale = _scale(config)
-    rank = next((len(matrices[name]) for name in INNER if name in matrices), None)
-    if rank is None:  # LoKr of two whole matrices: readers do not scale it at all
-        return {**matrices, "lokr_w1": matrices["lokr_w1"].float() * scale, "alpha": torch.tensor(float(config["r"]))}
-    return {**matrices, "alpha": torch.tensor(scale * rank)}
+    """The matrices of one layer and its alpha, which together make the update that was trained."""
+    rank = next((len(matrices[name]) for name in INNER if name in matrices), config["r"])
+    first = next((name for name in SCALED if name in matrices), None)
+    if first is None:
+        return {**matrices, "alpha": torch.tensor(float(_scale(config) * rank))}
+    return {**matrices, first: matrices[first].float() * _scale(config), "alpha": torch.tensor(float(rank))}
 
 
 def _scale(config: Mapping[str, Any]) -> float:
