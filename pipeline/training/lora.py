@@ -25,9 +25,8 @@ from pipeline.core.params import Train
 from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.families.parts import Parts
-from pipeline.training import adapters
+from pipeline.training import adapters, origin
 from pipeline.training.adapters import ADAPTER
-from pipeline.training.fitting import laid_over
 from pipeline.training.trainable import Trainable, write_tensors
 
 if TYPE_CHECKING:
@@ -95,13 +94,20 @@ def _as_weight(key: str) -> str:
 
 
 def restore(parts: Parts, folder: Path) -> Parts:
-    """The base with a snapshot's adapters in it; its modules are changed. InputError when they do not fit."""
+    """The base with a snapshot's adapters in it; its modules are changed.
+
+    Raises
+    ------
+    InputError
+        When the file is not there or damaged, or is for another base.
+    """
     from diffusers.loaders import StableDiffusionLoraLoaderMixin as Loader
 
-    with laid_over(parts, folder / FILE):
-        state, _, metadata = Loader.lora_state_dict(
-            str(folder), weight_name=FILE, use_safetensors=True, local_files_only=True, return_lora_metadata=True
-        )
+    origin.check(folder / FILE, parts)
+    state, _, metadata = Loader.lora_state_dict(
+        str(folder), weight_name=FILE, use_safetensors=True, local_files_only=True, return_lora_metadata=True
+    )
+    with origin.fitting(folder / FILE, parts):
         Loader.load_lora_into_unet(state, None, parts.unet, adapter_name=ADAPTER, metadata=metadata)
         for name, encoder in zip(family(parts.family).TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True):
             if any(key.startswith(f"{name}.") for key in state):  # else diffusers warns

@@ -10,8 +10,7 @@ import torch
 
 from pipeline.families import family
 from pipeline.families.parts import Parts
-from pipeline.training import adapters
-from pipeline.training.fitting import laid_over
+from pipeline.training import adapters, origin
 from pipeline.training.trainable import Trainable, write_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -29,13 +28,20 @@ def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[
 
 
 def restore(parts: Parts, folder: Path) -> Parts:
-    """The base with a snapshot's adapters in it; its modules are changed. InputError when they do not fit."""
+    """The base with a snapshot's adapters in it; its modules are changed.
+
+    Raises
+    ------
+    InputError
+        When the UNet's file is not there or damaged, or a file is for another base.
+    """
     from peft import PeftModel
 
     encoders = zip(family(parts.family).TRAINED_TEXT_ENCODERS, parts.text_encoders, strict=True)
     for name, module in {"unet": parts.unet, **dict(encoders)}.items():
         if name == "unet" or (folder / name).is_dir():
-            with laid_over(parts, folder / name / WEIGHTS):
+            origin.check(folder / name / WEIGHTS, parts)
+            with origin.fitting(folder / name / WEIGHTS, parts):
                 PeftModel.from_pretrained(
                     module, folder / name, adapter_name=adapters.ADAPTER, autocast_adapter_dtype=False
                 ).eval()

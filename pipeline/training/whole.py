@@ -23,6 +23,7 @@ from torch import nn
 from pipeline.core.train_params import Prior
 from pipeline.families import family
 from pipeline.families.parts import Parts
+from pipeline.training import origin
 from pipeline.training.trainable import Teacher, Trainable, cast, write_tensors
 
 UNET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
@@ -65,7 +66,14 @@ def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[
 
 
 def restore(parts: Parts, folder: Path) -> Parts:
-    """The model of a snapshot, on the device and in the dtype of the base that it replaces."""
+    """The model of a snapshot, on the device and in the dtype of the base that it replaces.
+
+    Raises
+    ------
+    InputError
+        When it is not whole, or of another family than the base.
+    """
+    origin.check(folder / "unet" / UNET_FILE, parts)
     return family(parts.family).load(folder, parts.device, parts.dtype)
 
 

@@ -15,6 +15,7 @@ from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.training import METHODS, check_fit, lora, method
+from tests import tiny_models
 from tests.project import ROOT
 
 SUBJECT = Subject("dodo", "Raphus cucullatus", "bird")
@@ -257,7 +258,7 @@ WRONG = [
     ("lora", {"targets": ("to_q", "to_w")}, "lora.targets has 'to_w', which matches no layer; there are .*to_out.0"),
     ("loha", {"text_targets": ("to_q",), **TEXT_TOO},
      "loha.text_targets has 'to_q', which matches no layer; there are fc1, fc2, k_proj, out_proj, q_proj, v_proj"),
-    ("lokr", {"targets": ("0",)}, "train.lokr.targets has '0', which also matches down_blocks.0, a part of many layers"),
+    ("lokr", {"targets": ("0",)}, "lokr.targets has '0', which also matches down_blocks.0, a part of many layers"),
     ("lora", {"rank": 17}, r"train.lora.rank is 17, but the smallest layer of its targets, unet.down_blocks.*to_q, is "
                            "16 x 16; take at most 16"),
     ("loha", {"rank": 40, "targets": ("conv_in",)}, "loha.rank is 40, .* unet.conv_in, is 16 x 36; take at most 16"),
@@ -287,6 +288,31 @@ def test_what_does_not_fit_is_refused_before_weights_are_loaded(base, name, kind
 @pytest.mark.parametrize("name", ["sd"])
 def test_the_largest_rank_that_fits_fits(base, name, kind):
     assert _learnt(base, kind, name, **{kind: {"rank": 16}}).parameters
+
+
+WHOLE = ("dreambooth", "full")
+
+
+@pytest.mark.parametrize("kind", (*ADAPTERS, *WHOLE))
+@pytest.mark.parametrize(("name", "other"), [("sd", "sdxl"), ("sdxl", "sd")])
+def test_a_checkpoint_from_another_family_is_refused(base, name, other, kind, tmp_path, request):
+    method(kind).save(_learnt(base, kind, name), tmp_path, torch.float32, {**STAMP, "family": name})
+    wrong = family(other).load(request.getfixturevalue(f"{other}_base"))
+    with pytest.raises(InputError, match=f"was learnt on the family '{name}', and this base is '{other}'; lay it over"):
+        method(kind).restore(wrong, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+@pytest.mark.parametrize("name", ["sd"])
+def test_a_checkpoint_of_another_width_or_damaged_is_refused(base, name, kind, tmp_path):
+    other = tiny_models.write_sd(tmp_path / "other", channels=(24, 32))
+    method(kind).save(_learnt(other, kind, name), tmp_path, torch.float32, {**STAMP, "family": name})
+    with pytest.raises(InputError, match=f"does not fit the base '{base}' .*; lay it over the base"):
+        method(kind).restore(family(name).load(base), tmp_path)
+    path = next(tmp_path.glob("*.safetensors"), tmp_path / "unet" / "adapter_model.safetensors")
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match=f"{path.name} is missing or damaged"):
+        method(kind).restore(family(name).load(base), tmp_path)
 
 
 def test_an_unknown_method_answers_with_the_nearest():

@@ -1,0 +1,41 @@
+"""Is a checkpoint one for this base? Asked before it is laid over it, and when it does not fit after all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from pipeline.core.errors import InputError
+from pipeline.families.parts import Parts
+
+ADVICE = "lay it over the base that it was learnt on"
+
+
+def check(path: Path, parts: Parts) -> None:
+    """Look at the header of a checkpoint's file.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or damaged, or says that it was learnt on another family; foreign files say nothing.
+    """
+    try:
+        with safe_open(path, "pt") as opened:
+            learnt_on = (opened.metadata() or {}).get("family", parts.family)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is missing or damaged ({error}); train again, or fetch it again") from error
+    if learnt_on != parts.family:
+        raise InputError(f"{path} was learnt on the family {learnt_on!r}, and this base is {parts.family!r}; {ADVICE}")
+
+
+@contextmanager
+def fitting(path: Path, parts: Parts) -> Iterator[None]:
+    """While it is open, weights are laid over a base; InputError when they are of other layers or another width."""
+    try:
+        yield
+    except (RuntimeError, ValueError, KeyError) as error:  # as torch, peft and diffusers say it
+        detail = " ".join(str(error).split())[:200]
+        raise InputError(f"{path} does not fit the base {str(parts.folder)!r} ({detail}); {ADVICE}") from error
