@@ -37,5 +37,5 @@ def fitting(path: Path, parts: Parts) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, KeyError) as error:  # as torch, peft and diffusers say it
-        detail = " ".join(str(error).split())[:200]
+        detail = " ".join(str(error).split()).partition(": copying a param")[0]
         raise InputError(f"{path} does not fit the base {str(parts.folder)!r} ({detail}); {ADVICE}") from error
