@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collecting, curation, demo, startup, validation
+from benchmarks import collecting, curation, demo, peer, startup, training, validation
 from benchmarks.claims import Claim
 
 OUT = Path(__file__).parent / "out" / "bench.json"
@@ -21,6 +21,7 @@ SUITES = {
     "collecting": collecting.measure,
     "curation": curation.measure,
     "validation": validation.measure,
+    "training": training.measure,
     "demo": demo.measure,
 }
 
@@ -30,6 +31,8 @@ def main() -> int:
     chosen = arguments.suites or list(SUITES)
     if arguments.img2dataset:
         os.environ[collecting.PEER] = str(arguments.img2dataset.absolute())
+    if arguments.peer:
+        os.environ[peer.PEER] = str(arguments.peer.absolute())
     with tempfile.TemporaryDirectory(prefix="paleoforge-bench-") as folder:
         claims = [claim for name in chosen for claim in SUITES[name](Path(folder))]
     OUT.parent.mkdir(exist_ok=True)
@@ -42,13 +45,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help=f"default: all of {', '.join(SUITES)}")
     parser.add_argument("--img2dataset", type=Path, help="the program to compare collecting with, installed elsewhere")
+    parser.add_argument("--peer", type=Path, help="train_dreambooth_lora.py of diffusers, to compare training with")
     return parser.parse_args()
 
 
 def _print(claims: list[Claim]) -> None:
     table = Table("what", "measured", "aim", "reached")
     for claim in claims:
-        table.add_row(claim.what, claim.shown(), claim.aim(), "yes" if claim.reached else "[red]no[/red]")
+        table.add_row(claim.what, claim.shown(), claim.aim(), claim.verdict().replace("no", "[red]no[/red]"))
     Console().print(table)
     print(f"written to {OUT.relative_to(Path.cwd()) if OUT.is_relative_to(Path.cwd()) else OUT}")
 
