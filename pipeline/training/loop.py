@@ -63,7 +63,8 @@ class Job:
     """One training: what learns, from what, and how.
 
     `loss(parts, step, slots)` is a mean over slots; `seen(step)` names what the step was shown; `look(step)` measures
-    and draws before the first step and at each snapshot, and leaves everything as it was.
+    and draws before the first step and at each snapshot, and leaves everything as it was; `sharded`: each process keeps
+    a piece of the weights that learn (FSDP) instead of all of them.
     """
 
     trainable: Trainable
@@ -73,14 +74,11 @@ class Job:
     write_snapshot: Callable[[Path, int], None]
     seen: Callable[[int], list[str]] = lambda step: []
     look: Callable[[int], LookReport | None] = lambda step: None
+    sharded: bool = False
 
 
-def run(
-    job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent | None = None, *, sharded: bool = False
-) -> Progress:
+def run(job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent | None = None) -> Progress:
     """Train to the last step, going on from a saved state; returns how far it is: to the end.
-
-    `sharded`: each process keeps a piece of the weights that learn (FSDP) instead of all of them.
 
     Raises
     ------
@@ -89,7 +87,7 @@ def run(
     PaleoError
         When a loss or gradient is no finite number; nothing of that step is written.
     """
-    work = _Work(job, accelerator, saves, hooks, spent or Spent(hooks.clock), sharded)
+    work = _Work(job, accelerator, saves, hooks, spent or Spent(hooks.clock))
     work.look(0)  # a training that goes on has seen it, unless somebody removed it or wants to see something else
     plan, step = job.plan, work.resume()
     while step < plan.steps:
@@ -128,14 +126,14 @@ def share(batch_size: int, n_processes: int, n_parts: int, process: int) -> list
 class _Work:
     """The moving parts of a training."""
 
-    def __init__(self, job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent, sharded: bool):
+    def __init__(self, job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent):
         self.job, self.accelerator, self.saves, self.hooks, self.spent = job, accelerator, saves, hooks, spent
         plan = job.plan
         self.slots = share(
             plan.batch_size, accelerator.num_processes, accelerator.gradient_accumulation_steps,
             accelerator.process_index,
         )  # fmt: skip
-        self.wrapped = wrap(job.trainable, accelerator, sharded=sharded)
+        self.wrapped = wrap(job.trainable, accelerator, sharded=job.sharded)
         self.weights = list(job.trainable.parameters.values())
         optimiser = job.optimiser(job.trainable)  # after sharding, which puts other parameters in the place of ours
         self.stepper = accelerator.prepare_optimizer(optimiser)

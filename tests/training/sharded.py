@@ -1,0 +1,51 @@
+"""A child of accelerate's launcher: trains with its weights cut into pieces, once straight and once interrupted.
+
+accelerate launch --config_file … tests/training/sharded.py PROJECT
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from pipeline.core.errors import Interrupted
+from pipeline.core.paths import Paths
+from pipeline.train import _task
+from pipeline.training import hardware
+from pipeline.training.loop import Hooks, run
+from pipeline.training.prepare import prepare
+from pipeline.training.state import Saves
+from tests.training import world
+
+
+def main(project: Path) -> None:
+    wanted = hardware.launched(os.environ)
+    accelerator = Accelerator(cpu=True)
+    torch.set_num_threads(1)
+    paths = Paths(project, world.SPECIES)
+    task = _task(world.load(paths), paths)
+
+    def train(name: str, stop_at: int = 0) -> list[list[float]]:
+        reports, folder = [], project / name
+        told = lambda: bool(reports) and reports[-1].step == stop_at  # noqa: E731
+        hooks = Hooks(reports.append, lambda _: None, told, lambda: 0.0)
+        job = prepare(task, accelerator, project / "cache", folder / "looks", sharded=wanted.sharded)
+        return run(job, accelerator, Saves(folder, "x"), hooks).history
+
+    history = train("straight")
+    try:
+        train("broken", stop_at=4)
+    except Interrupted:
+        assert train("broken") == history
+    if accelerator.is_main_process:
+        (project / "history.json").write_text(json.dumps(history))
+    accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
