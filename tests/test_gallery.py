@@ -184,7 +184,7 @@ def test_an_adapter_loads_on_top_of_its_base(tmp_path):
     gallery(PARAMS, Paths(tmp_path, ""))
     page = (tmp_path / "site/sinomacrops/index.html").read_text()
     assert "StableDiffusionPipeline.from_pretrained(&#34;pipeline/assets/tiny&#34;)" in page
-    assert "pipe.load_lora_weights(&#34;models/sinomacrops/step-000250&#34;)" in page
+    assert "pipe.load_lora_weights(&#34;models/sinomacrops/step-000250&#34;, weight_name=" in page
 
 
 def test_a_snapshot_that_was_not_sampled_is_a_column_of_gaps(tmp_path):

@@ -10,9 +10,9 @@ from pipeline.pages import render
 from pipeline.pages.charts import METRICS, Metric, interval_chart, loss_chart, metric
 from pipeline.pages.credits import licence_counts
 from pipeline.pages.suite import Gap, Shot, Suite
+from pipeline.pages.usage import usage
 
 STRIP = 3  # prompts on the card of a species
-PIPELINES = {"sd": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}
 SCRIPTS = ["state.js", "table.js", "viewer.js", "keys.js", "copy.js"]
 
 
@@ -144,12 +144,8 @@ def _funnel(animal: Animal) -> dict[str, Any]:
 def _usage(animal: Animal) -> str:
     """How the chosen checkpoint loads with diffusers alone."""
     card = animal.model
-    pipeline, base = PIPELINES.get(card.get("family", ""), "DiffusionPipeline"), card.get("base", "")
     paths = {snapshot["step"]: f"models/{animal.key}/{snapshot['path']}" for snapshot in card.get("snapshots", ())}
-    path = paths.get(animal.metrics.get("chosen_step", max(paths, default=0)), base)
-    adapter = card.get("method") == "lora" and path != base
-    lines = [f"from diffusers import {pipeline}", f'pipe = {pipeline}.from_pretrained("{base if adapter else path}")']
-    return "\n".join([*lines, *([f'pipe.load_lora_weights("{path}")'] if adapter else ())])
+    return usage(card, paths.get(animal.metrics.get("chosen_step", max(paths, default=0)), card.get("base", "")))
 
 
 def _card(animal: Animal) -> dict[str, Any]:
