@@ -16,10 +16,15 @@ def model_folder(root: Path, path: str, marker: str = "model_index.json") -> Pat
     Raises
     ------
     InputError
-        When the folder is not there, or lacks `marker` (a diffusers folder has model_index.json,
+        When the folder is not there or a file, or lacks `marker` (a diffusers folder has model_index.json,
         a CLIP folder config.json).
     """
     folder = root / path
+    if folder.is_file():
+        raise InputError(
+            f"the base model {path!r} is a single file, but a folder is needed; make one with diffusers "
+            "(`StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)`; XL: StableDiffusionXLPipeline)"
+        )
     if not folder.is_dir():
         raise InputError(f"the base model folder {path!r} is not there; download it or mend `base:` in params.yaml")
     if not (folder / marker).is_file():
