@@ -20,7 +20,7 @@ def model_folder(root: Path, path: str, marker: str = "model_index.json") -> Pat
         a CLIP folder config.json).
     """
     folder = root / path
-    if folder.is_file():
+    if folder.is_file() and marker == "model_index.json":
         raise InputError(
             f"the base model {path!r} is a single file, but a folder is needed; make one with diffusers "
             "(`StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER)`; XL: StableDiffusionXLPipeline)"
