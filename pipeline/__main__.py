@@ -27,6 +27,11 @@ EPILOG = """examples:
   paleo up --cron "0 3 * * 1"            servers, gallery and a weekly schedule
 """
 
+TRAIN_EXAMPLES = """examples:
+  paleo train sinomacrops            start, or go on where the same training was interrupted
+  paleo train sinomacrops --resume   go on; when data, params, base or code have changed, say which, and start nothing
+  accelerate launch --config_file infra/accelerate/gpu.yaml -m pipeline train sinomacrops --resume
+"""
 DATA_EXAMPLES = """examples:
   paleo data log sinomacrops            every version with its counts
   paleo data diff sinomacrops           the last version against the one before it
@@ -103,6 +108,9 @@ def parser() -> argparse.ArgumentParser:
     for stage in STAGES:
         command = _command(commands, stage, HELP[stage], _run_stage)
         command.add_argument("species", help="its key in params.yaml")
+        if stage == "train":
+            command.add_argument("--resume", action="store_true", help="go on where it was interrupted, or do nothing")
+            command.epilog, command.formatter_class = TRAIN_EXAMPLES, argparse.RawDescriptionHelpFormatter
         if stage == "curate":
             told = "precision, recall and confusion of the stored scores against data/reviews; nothing is changed"
             command.add_argument("--calibrate", action="store_true", help=told)
@@ -228,7 +236,8 @@ def _run_stage(args: argparse.Namespace):
     if args.dry_run:
         return _show(args.command, params, paths)
     function = "calibrate" if getattr(args, "calibrate", False) else args.command
-    return getattr(importlib.import_module(f"pipeline.{args.command}"), function)(params, paths)
+    more = {"resume": True} if getattr(args, "resume", False) else {}
+    return getattr(importlib.import_module(f"pipeline.{args.command}"), function)(params, paths, **more)
 
 
 def _run_gallery(args: argparse.Namespace):

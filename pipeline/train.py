@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import GateError, InputError
-from pipeline.core.lineage import digest_file, digest_json, lineage_id
+from pipeline.core.lineage import digest_file, digest_json
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
@@ -27,9 +28,11 @@ from pipeline.core.records import LookReport, Report, Subject
 from pipeline.families import check_base
 from pipeline.io import held_out, outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import captions, check_pair, hardware, looks, masks, other_sections, trigger
+from pipeline.training import captions, check_pair, hardware, identity, looks, masks, other_sections, trigger
 from pipeline.training.cache import Picture
+from pipeline.training.identity import Identity
 from pipeline.training.loop import COLUMNS, Hooks, run, share
+from pipeline.training.optimisers import check_optimiser
 from pipeline.training.prepare import Task, prepare
 from pipeline.training.spent import Spent
 from pipeline.training.state import Saves
@@ -37,17 +40,22 @@ from pipeline.training.state import Saves
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-CODE = ("train.py", "training/*.py", "families/*.py", "diffusion/*.py")  # what a result depends on, below pipeline/
+# What a result depends on, below pipeline/.
+CODE = ("train.py", "core/prompts.py", "training/*.py", "families/*.py", "diffusion/*.py")
 LICENCE_COLUMNS = ["file_name", "licence", "author", "page_url"]
 WAIT_HOURS = 12  # for another process
 NO_INFLUENCE = {"save_every_steps", "keep_states", "look"}  # on the weights
 
 
-def train(params: Params, paths: Paths) -> Report | None:
+def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | None:
     """Fine-tune the base on one species; returns a report in the main process, None in the others.
+
+    It goes on by itself where the same training was interrupted; with `resume` it does that and nothing else.
 
     Raises
     ------
+    InputError
+        With `resume`, when there is nothing to go on with: it names what has changed.
     GateError
         When the data set was not validated, or was refused.
     Interrupted
@@ -55,7 +63,12 @@ def train(params: Params, paths: Paths) -> Report | None:
     """
     task = _task(params, paths)
     saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
+    if resume:
+        identity.refuse_to_start(saves, task.identity, params.train.snapshots)
     with _stop_requests() as stopping, _accelerated(params.train.batch_size) as accelerator:
+        if accelerator.is_main_process:
+            for line in identity.begin(saves, task.identity, _means(accelerator)):
+                accelerator.print(line)
         spent = Spent(time.monotonic, marks=accelerator.device.type)
         history = _trained(task, params, paths, saves, accelerator, stopping, spent)
         if not accelerator.is_main_process:
@@ -74,6 +87,7 @@ def train(params: Params, paths: Paths) -> Report | None:
 def _task(params: Params, paths: Paths) -> Task:
     """Read everything that decides the result; whatever can be refused without loading a model is refused here."""
     check_pair(params.train.method, params.base.family)
+    check_optimiser(params.train)
     dataset = _gate(paths)
     base = model_folder(paths.root, params.base.path)
     check_base(base, params.base.family)
@@ -82,7 +96,7 @@ def _task(params: Params, paths: Paths) -> Task:
     subject = Subject(paths.species, species.name, species.class_noun)
     pictures = _masked(_pictures(paths, subject, params.train.captions, "train"), params, paths)
     deciding = _deciding(params, paths.species) | masks.digests(pictures)
-    identity = lineage_id(dataset=dataset, base=base_digest, params=deciding, code=_code())
+    same = Identity(paths.species, dataset=dataset, base=base_digest, params=deciding, code=_code())
     return Task(
         family=params.base.family,
         base=base,
@@ -92,7 +106,8 @@ def _task(params: Params, paths: Paths) -> Task:
         prior_prompt=fill_prompt(params.train.prior.prompt, name=species.name, class_noun=species.class_noun),
         train=params.train,
         seed=params.seed,
-        stamp=_stamp(params, paths, lineage_id=identity, base_digest=base_digest, dataset_digest=dataset),
+        identity=same,
+        stamp=_stamp(params, paths, lineage_id=same.lineage_id, base_digest=base_digest, dataset_digest=dataset),
     )
 
 
@@ -199,6 +214,13 @@ def _trained(
             progress = run(job, accelerator, saves, hooks, spent)
         tracked.spent(spent.seconds, params.train.steps)
         return progress.history
+
+
+def _means(accelerator: Accelerator) -> dict[str, str]:
+    """What a training may go on without, but not to the same bytes."""
+    libraries = ("torch", "diffusers", "transformers", "peft", "accelerate")
+    means = {"device": accelerator.device.type, "mixed precision": accelerator.mixed_precision}
+    return means | {name: version(name) for name in libraries}
 
 
 def _looks(saves: Saves) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ from tests.conftest import copy_store
 from tests.project import ROOT, environment
 from tests.training import world
 
+UNSEEN = {"look": {"timesteps": 0, "prompts": []}}
 LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5}
 
 
@@ -122,6 +124,9 @@ def test_nothing_is_trained_without_a_green_verdict(paths):
 def test_what_cannot_be_meant_is_refused_in_a_sentence(paths):
     with pytest.raises(ParamsError, match="'dreamboth', which is no method; did you mean 'dreambooth'"):
         stage.train(world.change(paths, method="dreamboth"), paths)
+    with pytest.raises(ParamsError, match="train.optimiser is 'adamm', which is no optimiser; did you mean 'adamw'"):
+        stage.train(world.change(paths, method="lora", optimiser="adamm"), paths)
+    world.change(paths, optimiser="adamw")
     with pytest.raises(ParamsError, match=r"snapshots is \[3, 9\]: step 9 is never reached, since train.steps is 6"):
         world.change(paths, method="lora", snapshots=[3, 9])
     params = world.change(paths, snapshots=[6])
@@ -159,6 +164,34 @@ def test_a_signal_during_training_saves_and_says_so(paths, untracked, monkeypatc
         _interrupted_at_7(paths)
     _train(paths)
     assert [told["resumed_from"] for told in untracked] == [None, 7]
+
+
+def test_an_unfinished_training_is_continued_or_the_reason_is_named(paths, untracked, monkeypatch, capsys):
+    monkeypatch.setattr(stage, "_code", lambda: "c")  # whoever works on it meanwhile
+    with pytest.raises(InputError, match="there is no unfinished training of dodo; run it without --resume to start"):
+        stage.train(world.change(paths, **UNSEEN), paths, resume=True)
+    _stopped_at_2(paths, monkeypatch)
+    was = "unfinished training of dodo (step 2 of 6) is not continued: train.learning_rate was 0.001 and is 0.002; put"
+    with pytest.raises(InputError, match=f"{re.escape(was)} it back .*; nothing was started"):
+        stage.train(world.change(paths, learning_rate=2e-3), paths, resume=True)
+    assert len(_begun(paths)) == 1
+    capsys.readouterr()
+    _stopped_at_2(paths, monkeypatch)
+    assert was in capsys.readouterr().out and len(_begun(paths)) == 2
+    stage.train(world.change(paths, learning_rate=1e-3), paths, resume=True)
+    said = capsys.readouterr().out
+    assert "continuing from step 2 of 6" in said and "is not continued" not in said
+    assert len(_begun(paths)) == 1, "the other one is still there"
+
+
+def _stopped_at_2(paths, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(_signal_at(2)))
+        _train(paths)
+
+
+def _begun(paths) -> list[Path]:
+    return list((paths.work / "train").iterdir())
 
 
 def _interrupted_at_7(paths):

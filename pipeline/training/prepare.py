@@ -19,6 +19,7 @@ from pipeline.training import cache, checks, economy, keeps_base, looks, method
 from pipeline.training.batches import Draw, Examples
 from pipeline.training.cache import Cache, Picture, Told, vae_digest
 from pipeline.training.examples import Prior, Tools, gather, held_out
+from pipeline.training.identity import Identity
 from pipeline.training.lesson import Lesson, Prompts
 from pipeline.training.looks import View
 from pipeline.training.loop import Job, Plan
@@ -31,7 +32,10 @@ DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class Task:
-    """What decides a training. `prior_prompt` is filled in; `stamp` goes into every snapshot."""
+    """What decides a training. `prior_prompt` is filled in; `stamp` goes into every snapshot.
+
+    `identity` is what a resume compares.
+    """
 
     family: str
     base: Path
@@ -42,6 +46,7 @@ class Task:
     train: Train
     seed: int
     stamp: dict[str, str]
+    identity: Identity
 
 
 def prepare(
