@@ -28,7 +28,7 @@ from pipeline.core.records import LookReport, Report, Subject
 from pipeline.families import check_base
 from pipeline.io import held_out, outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import captions, check_pair, hardware, identity, looks, masks, other_sections, trigger
+from pipeline.training import captions, check_pair, hardware, identity, looks, masks, memory, other_sections, trigger
 from pipeline.training.cache import Picture
 from pipeline.training.identity import Identity
 from pipeline.training.loop import COLUMNS, Hooks, run, share
@@ -202,10 +202,19 @@ def _trained(
     main, opened = accelerator.is_main_process, {"lineage_id": saves.lineage_id, "resumed_from": saves.step}
     name = f"train {paths.species}"
     with tracking.training_run(params, paths, **opened, main_process=main) as tracked:
-        with steps.preparing(name, main_process=main) as tell, spent.on("preparation"):
-            job = prepare(task, accelerator, paths.work / "cache", _looks(saves), say=accelerator.print, told=tell,
-                          sharded=hardware.launched(os.environ).sharded)  # fmt: skip
-        with steps.shown(name, params.train.steps, main_process=main) as show:
+        with (
+            memory.explained(task.train, accelerator, saves), spent.on("preparation"),
+            steps.preparing(name, main_process=main) as tell,
+        ):  # fmt: skip
+            job = prepare(
+                task, accelerator, paths.work / "cache", _looks(saves), say=accelerator.print,
+                told=spent.telling("preparation", tell), sharded=hardware.launched(os.environ).sharded,
+                mark=spent.mark,
+            )  # fmt: skip
+        with (
+            memory.explained(task.train, accelerator, saves, job),
+            steps.shown(name, params.train.steps, main_process=main) as show,
+        ):
             hooks = Hooks(
                 report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
                 clock=time.monotonic, looked=lambda look: (tracked.look(look), show(look)),

@@ -34,10 +34,12 @@ class Lesson:
     prompts: Prompts
     teacher: Teacher | None = None
     in_step: bool = False
+    mark: Callable[[str], None] = lambda part: None  # hears when a part of the work is done
 
     def __call__(self, parts: Parts, step: int, slots: Sequence[int]) -> torch.Tensor:
         """Mean over the slots, a number with gradients."""
         batch = batch_at(step, slots, self.examples, self.draw, self.objective.n_timesteps)
+        self.mark("steps/batch")
         noisy = self.objective.add_noise(batch.clean, batch.noise, batch.timesteps)
         target = self.objective.target(batch.clean, batch.noise, batch.timesteps)
         if self.teacher and (batch.prior or self.in_step):

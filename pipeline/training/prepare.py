@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -52,10 +52,12 @@ class Task:
 def prepare(
     task: Task, accelerator: Accelerator, folder: Path, looks_folder: Path | None = None,
     say: Callable[[str], None] = lambda line: None, told: Told = lambda *_: None, sharded: bool = False,
+    mark: Callable[[str], None] = lambda part: None,
 ) -> Job:  # fmt: skip
     """Load the base, look at every picture and sentence once (`folder` is the cache), attach the method.
 
-    Without a `looks_folder` nothing is measured or drawn on the way. `say` hears warnings, `told` how far the cache is.
+    Without a `looks_folder` nothing is measured or drawn on the way. `say` hears warnings, `told` how far the cache is,
+    `mark` when a part of a step is done.
     `sharded`: each process will keep a piece of the weights that learn (FSDP).
 
     Raises
@@ -64,7 +66,9 @@ def prepare(
         When the base cannot be loaded or params do not fit it.
     """
     checks.check(task.family, task.base, task.train, task.subject, task.pictures, say)
+    told("loading the base", 0, 1)
     parts = family(task.family).load(task.base, accelerator.device)
+    told("loading the base", 1, 1)
     learns = method(task.train.method)
     # The other processes wait, and then find in the cache what the first has computed.
     store = Cache(folder, task.stamp["base_digest"], accelerator.mixed_precision, vae_digest(task.base))
@@ -77,7 +81,7 @@ def prepare(
     dtype = DTYPES.get(accelerator.mixed_precision, torch.float32)
     trainable = learns.attach(parts, task.train, task.subject, task.seed, dtype)
     prompts = _prompts(trainable, examples.sentences, frozen)
-    lesson = _lesson(task, trainable, examples, prompts, accelerator, sharded)
+    lesson = replace(_lesson(task, trainable, examples, prompts, accelerator, sharded), mark=mark)
     economy.apply(trainable, task.train, sharded=sharded)
     return Job(
         trainable, lesson, optimiser=_optimiser(task.train), plan=plan_of(task.train),
@@ -149,7 +153,7 @@ def _looks(
             timesteps=looks.centres(settings.timesteps, process.n_timesteps) if pictures else (),
             wanted=looks.wanted_of(settings, task.subject, sentences), draw_steps=settings.steps,
             shape=(parts.latent_channels, edge, edge), seed=task.seed, autocast=accelerator.autocast,
-            keeps=accelerator.is_main_process,
+            keeps=accelerator.is_main_process, compiled=task.train.compile,
         )  # fmt: skip
         return partial(looks.look, view)
 
