@@ -130,7 +130,8 @@ def spell(parts: Parts, prompt: str) -> str:
     for name, words in parts.words.items():
         whole = r"\s+".join(map(re.escape, name.split()))
         first = re.escape(words.partition(" ")[0])
-        prompt = re.sub(rf"(?<!\w){whole}(?!\w)|{first}(?:\s+{first}_\d+)*", words, prompt, flags=re.IGNORECASE)
+        spelt = rf"{first}(?!_\d)(?:\s+{first}_\d+)*"
+        prompt = re.sub(rf"(?<!\w){whole}(?!\w)|{spelt}", words, prompt, flags=re.IGNORECASE)
     return prompt
 
 

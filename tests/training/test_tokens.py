@@ -122,6 +122,7 @@ def test_the_first_words_take_nothing_from_global_chance(base, name):
         ("a <dodo> at sea", "a <dodo> <dodo>_1 <dodo>_2 at sea"),
         ("<dodo> <dodo>_1 <dodo>_2", "<dodo> <dodo>_1 <dodo>_2"),
         ("Raphus cucullatuses", "Raphus cucullatuses"),
+        ("<dodo>_1 at sea", "<dodo>_1 at sea"),
         ("dodo", "dodo"),
     ],
 )
@@ -129,7 +130,7 @@ def test_prompts_speak_of_the_species_by_its_name(base, name, prompt, spelt):
     parts = _learnt(base, name).parts
     assert spell(parts, prompt) == spelt
     words = parts.tokenizers[0].convert_tokens_to_ids(["<dodo>", "<dodo>_1", "<dodo>_2"])
-    assert (set(words) <= set(tokenise(parts, [prompt])[0][0].tolist())) == ("<" in spelt)
+    assert (set(words) <= set(tokenise(parts, [prompt])[0][0].tolist())) == ("<dodo> " in spelt)
 
 
 @pytest.mark.parametrize("name", ["sd"])
