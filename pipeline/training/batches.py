@@ -93,9 +93,9 @@ def batch_at(step: int, slots: Sequence[int], examples: Examples, draw: Draw, n_
     device = examples.device
     return Batch(
         clean=_gathered(bucket.latents, at, device),
-        noise=_noise(luck, slots, step, draw).to(device),
-        timesteps=torch.tensor(timesteps_at(step, slots, draw, n_timesteps), device=device),
-        texts=torch.tensor(texts, device=device),
+        noise=sent(_noise(luck, slots, step, draw), device),
+        timesteps=sent(torch.tensor(timesteps_at(step, slots, draw, n_timesteps)), device),
+        texts=sent(torch.tensor(texts), device),
         sizes=None if bucket.sizes is None else _gathered(bucket.sizes, at, device),
         masks=None if bucket.masks is None else _masks(bucket.masks, at, prior, device),
         prior=prior,
@@ -174,11 +174,18 @@ def _noise(luck: Sequence[_Luck], slots: Sequence[int], step: int, draw: Draw) -
     return white + draw.noise_offset * shifts
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """On the device; a GPU that is still busy with the step before is not waited for, which takes pinned memory."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def _gathered(table: torch.Tensor, at: Sequence[tuple[int, int]], device: torch.device) -> torch.Tensor:
     """The rows of a table that lies on the device or, when it is large, in memory that a GPU can copy from."""
     if table.device.type == device.type:
-        rows, sides = zip(*at, strict=True)
-        return table[torch.tensor(rows, device=device), torch.tensor(sides, device=device)]
+        rows, sides = sent(torch.tensor(at).T.contiguous(), device)
+        return table[rows, sides]
     return torch.stack([table[place].to(device, non_blocking=True) for place in at])
 
 
@@ -188,8 +195,8 @@ def _masks(
     """Of prior examples every place counts the same: what is to be kept is the whole picture."""
     rows = [(0 if place in prior else row, side) for place, (row, side) in enumerate(at)]
     masks = _gathered(table, rows, device)
-    if prior:
-        masks[list(prior)] = 1
+    for place in prior:
+        masks[place] = 1
     return masks
 
 

@@ -11,7 +11,7 @@ import torch
 from pipeline.core.train_params import Loss
 from pipeline.diffusion.objective import Objective
 from pipeline.families.parts import Conditioning, Parts
-from pipeline.training.batches import Batch, Draw, Examples, batch_at, bucket_at, example_at
+from pipeline.training.batches import Batch, Draw, Examples, batch_at, bucket_at, example_at, sent
 from pipeline.training.loss import mean_error
 from pipeline.training.trainable import Teacher
 
@@ -50,14 +50,13 @@ class Lesson:
     @torch.no_grad()
     def _taught(self, teacher: Teacher, batch: Batch, noisy: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """The target with the frozen base's answers in the places of prior examples."""
-        asked = list(batch.prior) or [0]
+        asked = sent(torch.tensor(batch.prior or (0,)), noisy.device)
         with teacher() as base:
             answers = self._answer(base, batch, noisy, asked)
-        target = target.clone()  # it may be the noise itself
-        target[list(batch.prior)] = answers.float()[: len(batch.prior)]
-        return target
+        # A copy, since the target may be the noise itself.
+        return target.index_copy(0, asked, answers.float()) if batch.prior else target
 
-    def _answer(self, parts: Parts, batch: Batch, noisy: torch.Tensor, places: slice | list[int]) -> torch.Tensor:
+    def _answer(self, parts: Parts, batch: Batch, noisy: torch.Tensor, places: slice | torch.Tensor) -> torch.Tensor:
         told = self.prompts(parts, batch.texts[places])
         if batch.sizes is not None:
             told = replace(told, sizes=batch.sizes[places])
