@@ -235,9 +235,19 @@ def _run_stage(args: argparse.Namespace):
     params, paths = _project(args, args.species)
     if args.dry_run:
         return _show(args.command, params, paths)
+    if args.command == "train":
+        _hand_over(args, paths.root)
     function = "calibrate" if getattr(args, "calibrate", False) else args.command
     more = {"resume": True} if getattr(args, "resume", False) else {}
     return getattr(importlib.import_module(f"pipeline.{args.command}"), function)(params, paths, **more)
+
+
+def _hand_over(args: argparse.Namespace, root: Path) -> None:
+    """To accelerate's launcher, when a config is named and nobody has launched this process yet."""
+    launching = importlib.import_module("pipeline.io.launching")
+    flags = [f"--{name}" for name in ("resume", "debug") if getattr(args, name)]
+    if command := launching.command(os.environ, root, ["train", args.species, *flags]):
+        os.execv(command[0], command)
 
 
 def _run_gallery(args: argparse.Namespace):
