@@ -214,3 +214,24 @@ def test_without_held_out_pictures_there_are_previews_and_empty_tables(project, 
 
 def test_a_report_without_losses_has_no_mean():
     assert LookReport(0).loss is None and LookReport(0).relative_loss is None and LookReport(0).relative == {}
+
+
+def test_a_compiled_model_is_not_compiled_again_for_a_look(view):
+    compiled = []
+
+    def backend(graph, _inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    def answer():
+        told = view.prompts(view.parts, slice(0, 1))
+        return sd.predict(view.parts, view.held_out[0].latents[None], torch.tensor([7]), told)
+
+    plain = looks.look(view, 0)
+    view.parts.unet.conv_in.compile(backend=backend)  # all of it would take long
+    first, count = answer(), len(compiled)
+    again = looks.look(replace(view, compiled=True, folder=view.folder / "again"), 0)
+    assert again.losses == plain.losses
+    assert torch.equal(answer(), first) and len(compiled) == count >= 1
+    looks.look(replace(view, folder=view.folder / "third"), 0)
+    assert len(compiled) > count, "a look that does not say so is compiled"
