@@ -66,8 +66,7 @@ class Trainable:
 def cast(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
     """Frozen weights may be kept in half precision."""
     for module in modules:
-        if next(module.parameters()).dtype != dtype:  # diffusers warns about a cast even when it changes nothing
-            module.to(dtype)
+        nn.Module.to(module, dtype)  # diffusers' own `to` warns of modules to be kept, of which these have none
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:

@@ -43,6 +43,8 @@ def frozen_copy(parts: Parts, modules: Mapping[str, nn.Module], prior: Prior, dt
         return None
     copies = {id(module): copy.deepcopy(module).requires_grad_(False) for module in modules.values()}
     cast(copies.values(), dtype)
+    if parts.device.type == "cuda":  # as in `wrapping`, for the same reason
+        copies = {key: each.to(memory_format=torch.channels_last) for key, each in copies.items()}
     kept = replace(
         parts, unet=copies.get(id(parts.unet), parts.unet),
         text_encoders=tuple(copies.get(id(encoder), encoder) for encoder in parts.text_encoders),
