@@ -23,7 +23,7 @@ from tests.training import world
 
 STEPS = 3
 FAST = {"steps": STEPS, "snapshots": [STEPS], "learning_rate": 0.02, "warmup_steps": 0, "save_every_steps": 100}
-QUICK = FAST | {"prior": {"weight": 0.0}, "batch_size": 2}
+QUICK = FAST | {"prior": {"kind": "teacher", "weight": 0.5}, "batch_size": 2}
 SMALL = {"rank": 4, "alpha": 16, "train_text_encoder": True}
 CHANGES = {
     "lora": {"lora": {**SMALL, "rslora": True, "dora": True}}, "lokr": {"lokr": SMALL}, "loha": {"loha": SMALL},
