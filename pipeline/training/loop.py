@@ -281,9 +281,14 @@ class _Work:
         self.since = self.hooks.clock()
 
     def told_to_stop(self) -> bool:
-        """Was any process told to stop? All must leave at the same step."""
+        """Was any process told to stop? All must leave at the same step.
+
+        Several GPUs ask each other only where they wait for numbers anyway.
+        """
         told = self.hooks.stopping()
         if self.accelerator.num_processes == 1:
             return told
+        if self.untold:
+            return False
         flag = torch.tensor(float(told), device=self.accelerator.device)
         return bool(self.accelerator.reduce(flag, "sum"))
