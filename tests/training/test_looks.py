@@ -183,13 +183,32 @@ def test_other_settings_begin_anew(project, tmp_path):
     assert [(look.step, list(look.losses)) for look in found] == [(0, [250, 750]), (6, [250, 750])]
 
 
-@contextmanager
-def _silence(params, paths, **opened):
-    yield tracking.Silence()
+class Listener(tracking.Silence):
+    """Stands in for MLflow."""
+
+    def __init__(self):
+        self.steps, self.looks, self.seconds = [], [], {}
+
+    def step(self, report):
+        self.steps.append(report)
+
+    def look(self, report):
+        self.looks.append(report)
+
+    def spent(self, seconds, step):
+        self.seconds = dict(seconds)
 
 
-def test_the_stage_writes_tables_pictures_and_the_card(project, monkeypatch):
-    monkeypatch.setattr(tracking, "training_run", _silence)
+@pytest.fixture
+def listener(monkeypatch):
+    """The stage tells it what MLflow would be told; one thread, since tests run side by side."""
+    found = Listener()
+    monkeypatch.setattr(tracking, "training_run", contextmanager(lambda *_, **__: iter([found])))
+    monkeypatch.setattr(stage.os, "sched_getaffinity", lambda _: {0})
+    return found
+
+
+def test_the_stage_writes_tables_pictures_and_the_card(project, listener):
     report = stage.train(world.change(project, look=LOOK), project)
     table = pd.read_csv(project.model / "held_out.csv")
     assert list(table.columns) == ["step", "timestep", "loss", "relative"] and len(table) == 9
@@ -201,10 +220,20 @@ def test_the_stage_writes_tables_pictures_and_the_card(project, monkeypatch):
     assert [row["step"] for row in card["held_out"]] == [0, 2, 6] and card["held_out"][0]["relative"] == 1.0
     assert f"held-out loss {mean['relative'][2]:.0%} of step 0's" in report.lines[0]
     assert report.lines[1].startswith("where the time went") and any("forward" in line for line in report.lines)
+    assert [look.step for look in listener.looks] == [0, 2, 6] and len(listener.steps) == 6
+    assert all(50 < told.memory_mb < 50_000 for told in listener.steps), "the process has more than 50 MB"
+    assert {kind.partition("/")[0] for kind in listener.seconds} == {
+        "preparation",
+        "looks",
+        "steps",
+        "snapshots",
+        "saving",
+    }
+    assert {"steps/batch", "steps/forward", "steps/backward", "steps/optimiser"} <= set(listener.seconds)
+    assert sum(v for k, v in listener.seconds.items() if k.startswith("steps/")) <= listener.seconds["steps"]
 
 
-def test_without_held_out_pictures_there_are_previews_and_empty_tables(project, monkeypatch):
-    monkeypatch.setattr(tracking, "training_run", _silence)
+def test_without_held_out_pictures_there_are_previews_and_empty_tables(project, listener):
     frame = pd.read_parquet(project.curated / "metadata.parquet")
     frame[frame["split"] == "train"].to_parquet(project.curated / "metadata.parquet")
     stage.train(world.change(project, look=LOOK), project)
@@ -228,7 +257,7 @@ def test_a_compiled_model_is_not_compiled_again_for_a_look(view):
         return sd.predict(view.parts, view.held_out[0].latents[None], torch.tensor([7]), told)
 
     plain = looks.look(view, 0)
-    view.parts.unet.conv_in.compile(backend=backend)  # all of it would take long
+    view.parts.unet.time_embedding.compile(backend=backend)  # all of it would take long
     first, count = answer(), len(compiled)
     again = looks.look(replace(view, compiled=True, folder=view.folder / "again"), 0)
     assert again.losses == plain.losses
