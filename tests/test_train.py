@@ -26,7 +26,8 @@ from tests.project import ROOT, environment
 from tests.training import world
 
 UNSEEN = {"look": {"timesteps": 0, "prompts": []}}
-LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5}
+GLANCE = {"timesteps": 1, "pictures": 1, "prompts": ["{name}"], "seeds": [1], "steps": 2}
+LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5, "look": GLANCE}
 
 
 @pytest.fixture(scope="session")
@@ -254,9 +255,10 @@ def _wait_for_line(child: subprocess.Popen, words: str) -> None:
     pytest.fail(f"it never said {words!r}")
 
 
-def test_two_processes_share_a_batch_and_get_the_same_losses(tracked, untracked):
+def test_two_processes_share_a_batch_in_parts_and_get_the_same_losses(tracked, untracked):
+    """Each of the four slots is computed apart: a rank that repeated another's noise would have other losses."""
     world.change(tracked, steps=6, snapshots=[6])
-    said = _launch(tracked, n_processes=2)
+    said = _launch(tracked, n_processes=2, ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2")
     assert said.count("6 steps (dreambooth)") == 1, "the main process alone reports"
     shared = pd.read_csv(tracked.model / "train.csv")
     _train(tracked)
@@ -264,7 +266,7 @@ def test_two_processes_share_a_batch_and_get_the_same_losses(tracked, untracked)
     pd.testing.assert_frame_equal(shared, alone, atol=1e-5, rtol=1e-4)
 
 
-def _launch(paths, n_processes: int) -> str:
+def _launch(paths, n_processes: int, **extra: str) -> str:
     """What torchrun and accelerate tell their children, without the launchers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -272,7 +274,7 @@ def _launch(paths, n_processes: int) -> str:
     world_of = {"WORLD_SIZE": str(n_processes), "LOCAL_WORLD_SIZE": str(n_processes), "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}  # fmt: skip
     ranks = [str(rank) for rank in range(n_processes)]
-    children = [_start(paths, **world_of, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
+    children = [_start(paths, **world_of, **extra, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
     said = "".join(child.communicate(timeout=180)[0] for child in children)
     assert [child.returncode for child in children] == [0] * n_processes, said
     return said
