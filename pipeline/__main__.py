@@ -164,7 +164,7 @@ def _export(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--format", required=True, help="kohya (adapters, words), diffusers, or single-file (a whole "
                         "checkpoint)")  # fmt: skip
     export.add_argument("--step", type=int, help="default: the one that the evaluation chose, else the last")
-    export.add_argument("--out", type=Path, help="file or folder (default: in exports/)")
+    export.add_argument("--out", type=Path, help="file or folder (default: in exports/FORMAT/)")
     export.add_argument("--dtype", help="float16, float32 or bfloat16 (default: as it was trained: train.save_dtype)")
 
 

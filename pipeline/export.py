@@ -62,12 +62,13 @@ def export(
     step, why = _step(card, paths, step)
     folder, names = _place(card, paths, format, step, out)
     made = _made(card, paths, step, dtype, Path(names[-1]).stem if format == "kohya" else "")
+    shown_at = folder.relative_to(paths.root) if folder.is_relative_to(paths.root) else folder
     shown = f"  {card['method']} in the format {format}, {str(made.dtype).removeprefix('torch.')}; {why}"
     if dry_run:
-        return Report("export", (*(str(folder / name) for name in names), shown, "dry run: export did nothing"))
+        return Report("export", (*(str(shown_at / name) for name in names), shown, "dry run: export did nothing"))
     with exports.building(folder) as building:
-        lines = WRITERS[card["method"], format](made, building, folder, names)
-        moved = exports.settle(building, folder)
+        lines = WRITERS[card["method"], format](made, building, shown_at, names)
+        moved = exports.settle(building, folder, shown_at)
     return Report("export", (*moved, shown, f"  trigger words: {made.model.trigger}", *lines))
 
 
@@ -104,7 +105,8 @@ def _place(
     card: Mapping[str, Any], paths: Paths, format: str, step: int, out: Path | None
 ) -> tuple[Path, tuple[str, ...]]:
     """The folder that the export goes into, and the names in it; a learnt word's file is named after the species."""
-    learns, stem, home = card["method"], f"{paths.species}-{card['method']}-step-{step:06d}", paths.root / "exports"
+    learns, home = card["method"], paths.root / "exports" / format
+    stem = f"{paths.species}-{learns}-step-{step:06d}"
     word = f"{paths.species}{ENDING}"
     if format == "kohya" and learns == "pivotal":
         return out or home / stem, (f"{stem}{ENDING}", word)
@@ -144,7 +146,7 @@ def _model(card: Mapping[str, Any], paths: Paths, step: int, folder: Path, word:
         stamp={**stamp, "base": base.name if base.is_absolute() else base.as_posix(), "step": str(step)},
         title=f"{paths.species}-{card['method']}-step-{step:06d}",
         trigger=word if word and card["method"] in WORDS else card["trigger"],
-        version=headers.version(card["family"], unet),
+        version=headers.version(card["family"], unet) if known else None,
         prediction=read_scheduler(folder).get("prediction_type", "epsilon") if known else "",
         params=card["params"],
     )

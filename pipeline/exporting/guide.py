@@ -73,8 +73,6 @@ def folder_in_diffusers(folder: Path) -> list[str]:
 
 
 def _other_shape(model: Model) -> list[str]:
-    if model.version:
+    if model.version != "":
         return []
-    return [
-        "  but its base is not known to be of the shape of Stable Diffusion 1, 2 or XL, which is all that both load"
-    ]
+    return ["  but these two load nothing of another shape than Stable Diffusion 1, 2 or XL, and this is of another"]

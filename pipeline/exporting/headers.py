@@ -26,20 +26,21 @@ NO_HASH = "0x" + 64 * "0"
 
 @dataclass(frozen=True)
 class Model:
-    """What is known of an exported model. `version` is kohya's name of its base's kind, empty if it is none of them."""
+    """What is known of an exported model.
+
+    `version` is kohya's name of its base's kind: empty if it is none of them, None if the base is not there to ask.
+    """
 
     stamp: Mapping[str, str]
     title: str
     trigger: str
-    version: str
+    version: str | None
     prediction: str
     params: Mapping[str, Any]  # of the training, as in the model's card
 
 
-def version(family: str, unet: Mapping[str, Any] | None) -> str:
+def version(family: str, unet: Mapping[str, Any]) -> str:
     """Which Stable Diffusion has a UNet with this config: the name in kohya's files, or nothing for any other."""
-    if unet is None:
-        return ""
     shape = (family, tuple(unet["block_out_channels"]), unet["cross_attention_dim"])
     return {
         ("sd", (320, 640, 1280, 1280), 768): "sd_v1",

@@ -34,8 +34,8 @@ def building(folder: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def settle(made: Path, folder: Path) -> list[str]:
-    """Move everything in `made` into `folder`; a line for each with its size.
+def settle(made: Path, folder: Path, shown_at: Path) -> list[str]:
+    """Move everything in `made` into `folder`, which people know as `shown_at`; a line for each with its size.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def settle(made: Path, folder: Path) -> list[str]:
         if not known[path]:
             path.chmod(0o755 if path.is_dir() else 0o644)
             os.replace(path, folder / path.name)
-    return [f"{folder / path.name} ({_megabytes(folder / path.name)}{', is there already' * known[path]})"
+    return [f"{shown_at / path.name} ({_size(folder / path.name)}{', is there already' * known[path]})"
             for path in built]  # fmt: skip
 
 
@@ -75,6 +75,6 @@ def _digest(path: Path) -> str:
     return digest_tree(path) if path.is_dir() else digest_file(path)
 
 
-def _megabytes(path: Path) -> str:
+def _size(path: Path) -> str:
     size = sum(file.stat().st_size for file in (path, *path.rglob("*")) if file.is_file())
-    return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.1f} kB"
