@@ -15,7 +15,7 @@ from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Report
 from pipeline.diffusion import schedulers
 from pipeline.families import family
-from pipeline.families.parts import Parts, tokens_cut
+from pipeline.families.parts import Parts, from_pure_noise, tokens_cut
 from pipeline.io import outputs, registry
 from pipeline.io.progress import track
 from pipeline.sampling import device, draw, plan, stamp
@@ -38,7 +38,7 @@ def generate(params: Params, paths: Paths, prompt: str, *, sample: Sample, seed:
     """
     text = _check(params, paths, prompt, sample, seed, number)
     champion = registry.champion(paths.root, paths.species)
-    parts = _load(champion)
+    parts = from_pure_noise(_load(champion), champion.config.get("zero_terminal_snr", False))
     origin = stamp.Origin(**champion.config["origin"], scheduler_config=parts.scheduler)
 
     pictures = _pictures(parts, [plan.spec(sample, text, seed + n) for n in range(number)], origin)

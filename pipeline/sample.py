@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ class Column:
         parts = family(self.checkpoint.family).load(self.checkpoint.base, *device.best())
         if not self.checkpoint.step:
             return parts
-        return method(self.checkpoint.method).restore(parts, Path(self.checkpoint.path))
+        restored = method(self.checkpoint.method).restore(parts, Path(self.checkpoint.path))
+        return replace(restored, scheduler=self.origin.scheduler_config)
 
     def pictures(self, cells: Sequence[Cell], batch_size: int) -> Iterator[tuple[Checkpoint, Cell, bytes]]:
         """Every cell's PNG, drawn now or before; the model is loaded when the first one is missing."""
@@ -118,10 +119,12 @@ def _columns(card: dict[str, Any], params: Params, paths: Paths) -> list[Column]
         Checkpoint(step=s["step"], path=str(paths.model / s["path"]), lineage_id=card["lineage_id"], **shared)
         for s in snapshots
     ]
-    return [_column(checkpoint, base_digest, paths) for checkpoint in checkpoints]
+    # A snapshot keeps the base's scheduler, whatever it has learnt.
+    zero = {"rescale_betas_zero_snr": True} if card.get("params", {}).get("loss", {}).get("zero_terminal_snr") else {}
+    return [_column(each, base_digest, paths, zero if each.step else {}) for each in checkpoints]
 
 
-def _column(checkpoint: Checkpoint, base_digest: str, paths: Paths) -> Column:
+def _column(checkpoint: Checkpoint, base_digest: str, paths: Paths, learnt: dict[str, Any]) -> Column:
     folder = Path(checkpoint.path)
     if not folder.is_dir():
         raise InputError(f"{folder} is missing, though its card names it; run the training of {paths.species} again")
@@ -131,7 +134,7 @@ def _column(checkpoint: Checkpoint, base_digest: str, paths: Paths) -> Column:
         step=checkpoint.step,
         weights_digest=weights_digest(folder) if checkpoint.step else base_digest,
         lineage_id=checkpoint.lineage_id,
-        scheduler_config=read_scheduler(Path(checkpoint.base)),
+        scheduler_config={**read_scheduler(Path(checkpoint.base)), **learnt},
     )
     return Column(checkpoint, origin, paths.work / "sample" / f"{paths.species}-{_fingerprint(origin, base_digest)}")
 

@@ -26,12 +26,14 @@ class ServedModel(PythonModel):
     """One checkpoint of one species."""
 
     def load_context(self, context) -> None:
+        from pipeline.families.parts import from_pure_noise
         from pipeline.io.registry import base_folder
         from pipeline.sampling import stamp
 
         config, folder = context.model_config, Path(context.artifacts["checkpoint"])
         base = base_folder(context.artifacts.get("base"), config, Path.cwd())
-        self._parts = load(config["family"], config["method"], folder, base)
+        parts = load(config["family"], config["method"], folder, base)
+        self._parts = from_pure_noise(parts, config.get("zero_terminal_snr", False))
         self._words = {name: config[name] for name in ("name", "class_noun")}
         self._spec = SampleSpec(prompt="", seed=0, **config["sample"])
         self._batch_size = config["batch_size"]

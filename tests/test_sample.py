@@ -166,6 +166,22 @@ def test_the_parameters_are_in_every_picture(project):
     assert json.loads(Image.open(paths.samples / "base/p01-s00002.png").text["paleoforge"])["lineage_id"] == ""
 
 
+def test_what_was_trained_to_pure_noise_is_drawn_from_it_and_the_base_as_before(project):
+    params, paths = project
+    sample(params, paths)
+    before = _columns(paths)
+    card = outputs.read_card(paths.model)
+    card["params"] = {"loss": {"zero_terminal_snr": True}}
+    (paths.model / "card.json").write_text(json.dumps(card))
+    sample(params, paths)
+    after = _columns(paths)
+    assert np.array_equal(before[0], after[0])
+    assert not np.array_equal(before[1], after[1]) and not np.array_equal(before[2], after[2])
+    for label, zero in (("base", False), ("step-000004", True)):
+        picture = Image.open(paths.samples / label / "p00-s00001.png")
+        assert json.loads(picture.text["paleoforge"])["scheduler"]["config"]["rescale_betas_zero_snr"] is zero
+
+
 def test_a_prompt_beyond_the_window_is_drawn_with_a_warning(project):
     params, paths = project
     params = changed(params, **{"sample.prompts": ("{name} flying in the forest",), "sample.seeds": (1,)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +72,11 @@ class Conditioning:
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Conditioning:
         known = (self.states, self.pooled, self.sizes)
         return Conditioning(*(None if tensor is None else change(tensor) for tensor in known))
+
+
+def from_pure_noise(parts: Parts, learnt: bool) -> Parts:
+    """The parts with a scheduler that begins at pure noise, if they have `learnt` that (zero terminal SNR)."""
+    return replace(parts, scheduler={**parts.scheduler, "rescale_betas_zero_snr": True}) if learnt else parts
 
 
 def load_model(kind: type[Model], folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> Model:

@@ -111,6 +111,7 @@ def model_config(params: Params, finding: Finding) -> dict[str, Any]:
         "name": species.name, "class_noun": species.class_noun, "family": card["family"], "method": card["method"],
         "needs_base": not (finding.checkpoint / "model_index.json").is_file(), "base": params.base.path,
         "base_digest": card["base_digest"], "origin": origin, "batch_size": params.sample.batch_size,
+        "zero_terminal_snr": bool(card.get("params", {}).get("loss", {}).get("zero_terminal_snr")),
         "sample": {key: getattr(params.sample, key) for key in DRAWN_WITH},
     }  # fmt: skip
 
