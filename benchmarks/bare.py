@@ -21,7 +21,7 @@ from accelerate import Accelerator
 from benchmarks import child, jobs
 from benchmarks.claims import Claim
 from benchmarks.jobs import Setting
-from benchmarks.turns import ENDLESS
+from benchmarks.turns import ENDLESS, Effort
 from pipeline.core.records import StepReport
 from pipeline.families import family
 from pipeline.families.parts import Conditioning, Parts, tokenise
@@ -45,10 +45,10 @@ class Beside:
 
 
 def measure(
-    setting: Setting, name: str, folder: Path, device: str, precision: str, rounds: int, size: int
+    setting: Setting, name: str, folder: Path, device: str, precision: str, effort: Effort
 ) -> list[Claim]:  # fmt: skip
-    """In `rounds` of `size` steps; on a CPU also where the time of a step goes."""
-    found = child.ask("bare", setting, folder, device, precision, rounds=rounds, size=size)
+    """On a CPU also where the time of a step goes."""
+    found = child.ask("bare", setting, folder, device, precision, rounds=effort.rounds, size=effort.size)
     what = f"{name}: speed of the loop, of the bare model's"
     where = {kind: 100 * share for kind, share in found["where"].items() if 100 * share >= TELLING}
     return [

@@ -58,9 +58,9 @@ def job(setting: Setting, accelerator: Accelerator, cache: Path) -> Job:
 
 
 def pictures(setting: Setting) -> list[bytes]:
-    """PNG, a third wider than high, as high as the training needs."""
+    """At least a batch of them, or the example would take smaller batches; PNG, a third wider than high."""
     rng, found = np.random.default_rng(7), []
-    for _ in range(N_PICTURES):
+    for _ in range(max(N_PICTURES, setting.train.batch_size)):
         coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
         stream = io.BytesIO()
         coarse.resize((setting.side_px * 4 // 3, setting.side_px), Image.Resampling.BICUBIC).save(stream, "PNG")

@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks import child, jobs
 from benchmarks.claims import Claim
 from benchmarks.jobs import Setting
-from benchmarks.turns import ENDLESS, ratio, seconds_per_step
+from benchmarks.turns import ENDLESS, Effort, ratio, seconds_per_step
 
 PEER = "PALEO_BENCH_DIFFUSERS"  # set by --peer
 SCRIPTS = {"sd": "train_dreambooth_lora.py", "sdxl": "train_dreambooth_lora_sdxl.py"}
@@ -33,15 +33,14 @@ def script(family: str) -> Path | None:
 
 
 def measure(
-    setting: Setting, name: str, folder: Path, device: str, precision: str, rounds: int, size: int, warm_up: int,
-    at_least: float,
+    setting: Setting, name: str, folder: Path, device: str, precision: str, effort: Effort, at_least: float
 ) -> list[Claim]:  # fmt: skip
     """The ratio of speeds and our seconds a step; without the example only the latter."""
     commands = {"ours": child.words("endless", setting, folder, device, precision)}
     if example := script(setting.family):
         launcher = [] if has_torchvision() else ["-m", "benchmarks.example"]
         commands["peer"] = [sys.executable, *launcher, str(example), *_options(setting, folder, precision)]
-    found = seconds_per_step(commands, child.surroundings(device), rounds, size, warm_up)
+    found = seconds_per_step(commands, child.surroundings(device), effort)
     what = f"{name}: speed against {SCRIPTS[setting.family]}"
     if not example:
         speed = Claim(what, None, "x", at_least=at_least, note=f"give --peer {SCRIPTS['sd']}")

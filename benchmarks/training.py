@@ -20,33 +20,35 @@ from benchmarks.claims import Claim
 from benchmarks.jobs import Setting
 from benchmarks.project import ROOT
 from benchmarks.shapes import Shape
+from benchmarks.turns import Effort
 
 EMBEDDED = ROOT / "pipeline/assets/tiny"
+EFFORT = Effort(rounds=8, size=2, warm_up=3)
 HERE = ("cpu", "no")  # device and precision
 
 
-def measure(folder: Path, shape: Shape = shapes.SMALL) -> list[Claim]:
-    claims = _embedded(folder / "embedded") + _small(folder / "small", shape)
+def measure(folder: Path) -> list[Claim]:
+    claims = embedded(folder / "embedded") + scaled_down(folder / "small")
     return claims + on_gpu.measure(folder / "gpu") if torch.cuda.is_available() else claims
 
 
-def _embedded(folder: Path) -> list[Claim]:
+def embedded(folder: Path) -> list[Claim]:
     """As the demo trains it: in `dreambooth` the text encoder learns too, in the bare model as well."""
     claims: list[Claim] = []
     for method, rounds, size in (("dreambooth", 10, 5), ("lora", 12, 10)):
         setting = Setting("sd", EMBEDDED, 64, {"method": method})
-        claims += bare.measure(setting, f"embedded base, {method}", folder / method, *HERE, rounds, size)
+        claims += bare.measure(setting, f"embedded base, {method}", folder / method, *HERE, Effort(rounds, size))
     return claims
 
 
-def _small(folder: Path, shape: Shape) -> list[Claim]:
+def scaled_down(folder: Path, shape: Shape = shapes.SMALL, effort: Effort = EFFORT) -> list[Claim]:
     base, cost = models.write(shape, folder / "base"), models.cost(shape, rank=16)
     lora, name = _setting(base, shape), "scaled-down SD, lora"
     drawn, full = _setting(base, shape, prior={"images": 4}), _setting(base, shape, method="dreambooth")
     return [
         Claim("scaled-down SD: FLOPs of the VAE's encoder, of the UNet's", cost.vae / cost.unet, "x"),
-        *bare.measure(lora, name, folder / "bare", *HERE, rounds=8, size=2),
-        *peer.measure(lora, name, folder / "peer", *HERE, rounds=8, size=2, warm_up=3, at_least=1.4),
+        *bare.measure(lora, name, folder / "bare", *HERE, effort),
+        *peer.measure(lora, name, folder / "peer", *HERE, effort, at_least=1.4),
         *preparing.measure(drawn, name, folder / "preparing", *HERE),
         memory.measure(full, "scaled-down SD, dreambooth", folder / "memory", *HERE),
     ]

@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 ENDLESS = 1_000_000
 PROGRESS = re.compile(rb"(\d+)/1000000 \[")
@@ -23,18 +24,27 @@ SILENCE_SECONDS = 300
 TAIL_BYTES = 4000
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How long to measure: rounds of `size` steps each, after `warm_up` steps that do not count."""
+
+    rounds: int
+    size: int
+    warm_up: int = 0
+
+
 def seconds_per_step(
-    commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], rounds: int, size: int, warm_up: int
+    commands: Mapping[str, Sequence[str]], environment: Mapping[str, str], effort: Effort
 ) -> dict[str, list[float]]:
-    """For each command the seconds a step of every round; a round is `size` steps of each, in order."""
+    """For each command the seconds a step of every round; in a round each has its turn."""
     with ExitStack() as stack:
         runners = {name: stack.enter_context(Runner(words, environment)) for name, words in commands.items()}
         for runner in runners.values():
-            runner.advance(warm_up)
+            runner.advance(effort.warm_up)
         found: dict[str, list[float]] = {name: [] for name in runners}
-        for _ in range(rounds):
+        for _ in range(effort.rounds):
             for name, runner in runners.items():
-                found[name].append(runner.advance(size))
+                found[name].append(runner.advance(effort.size))
     return found
 
 
