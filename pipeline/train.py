@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import GateError, InputError
 from pipeline.core.lineage import digest_file, digest_json
-from pipeline.core.params import Params
+from pipeline.core.params import Params, Train
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import LookReport, Report, Subject
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 CODE = ("train.py", "core/prompts.py", "training/*.py", "families/*.py", "diffusion/*.py")
 LICENCE_COLUMNS = ["file_name", "licence", "author", "page_url"]
 WAIT_HOURS = 12  # for another process
-NO_INFLUENCE = {"save_every_steps", "keep_states", "look"}  # on the weights
+NO_INFLUENCE = {"save_every_steps", "keep_states", "look", "gradient_checkpointing"}  # on the weights
 
 
 def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | None:
@@ -65,7 +65,7 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
     saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
     if resume:
         identity.refuse_to_start(saves, task.identity, params.train.snapshots)
-    with _stop_requests() as stopping, _accelerated(params.train.batch_size) as accelerator:
+    with _stop_requests() as stopping, _accelerated(params.train) as accelerator:
         if accelerator.is_main_process:
             for line in identity.begin(saves, task.identity, _means(accelerator)):
                 accelerator.print(line)
@@ -272,14 +272,14 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _accelerated(batch_size: int) -> Iterator[Accelerator]:
+def _accelerated(train: Train) -> Iterator[Accelerator]:
     """The hardware that the accelerate config names, or without one what there is; refused when it is not there."""
     import torch
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     wanted, machine = hardware.launched(os.environ), _machine()
-    hardware.check(wanted, machine)
-    share(batch_size, wanted.n_processes, int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")), 0)
+    hardware.check(wanted, machine, train.optimiser)
+    share(train.batch_size, wanted.n_processes, int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")), 0)
     handlers = [
         # Layers of SDXL's text encoders behind the one that is read learn nothing.
         DistributedDataParallelKwargs(find_unused_parameters=True),

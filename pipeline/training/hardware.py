@@ -50,13 +50,18 @@ def launched(environment: Mapping[str, str]) -> Launched:
     )
 
 
-def check(wanted: Launched, machine: Machine) -> None:
+def check(wanted: Launched, machine: Machine, optimiser: str = "adamw") -> None:
     """InputError when this machine cannot do what was asked; accelerate itself would do something else in silence."""
     if wanted.refused:
         raise InputError(f"{wanted.config} has {wanted.refused}")
     if wanted.precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise InputError(f"mixed_precision in {wanted.config} is {wanted.precision!r}; here it may be {known}")
+    if wanted.sharded and optimiser != "adamw":
+        raise InputError(
+            f"{wanted.config} cuts weights into pieces (FSDP), which train.optimiser {optimiser!r} cannot do with its "
+            "numbers; take adamw, or infra/accelerate/multi_gpu.yaml"
+        )
     if wanted.on_gpu:
         _check_gpus(wanted, machine)
     elif wanted.n_here > machine.cores:

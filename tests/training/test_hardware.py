@@ -26,7 +26,11 @@ def _check(said: dict[str, str], machine: Machine) -> None:
         ({**GPU, "ACCELERATE_MIXED_PRECISION": "bf16"}, OLD, "is bf16, which the GPU of this machine lacks; set it to"),
         ({**CPU, "ACCELERATE_MIXED_PRECISION": "fp16"}, TWO, "in there.yaml is fp16, which no CPU trains in; set it"),
         ({**CPU, "ACCELERATE_MIXED_PRECISION": "fp8"}, TWO, "in there.yaml is 'fp8'; here it may be no, fp16, bf16"),
-        ({**CPU, "WORLD_SIZE": "9", "LOCAL_WORLD_SIZE": "9"}, TWO, "asks for 9 processes on this machine, which has 4 "),
+        (
+            {**CPU, "WORLD_SIZE": "9", "LOCAL_WORLD_SIZE": "9"},
+            TWO,
+            "asks for 9 processes on this machine, which has 4 ",
+        ),
         ({**RANKS, "ACCELERATE_USE_DEEPSPEED": "true"}, TWO, "there.yaml has a distributed_type that is not trained"),
         ({**GPU, "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, TWO, "has a dynamo_backend; drop it and set train.compile"),
         ({**FSDP, "FSDP_VERSION": "1"}, TWO, "there.yaml has fsdp_version 1; set it to 2"),
@@ -54,3 +58,11 @@ def test_several_processes_are_on_the_cpu_when_every_gpu_is_hidden():
     assert said.on_cpu and not said.on_gpu and said.n_here == 4 and not said.sharded
     assert hardware.launched({**RANKS, "CUDA_VISIBLE_DEVICES": "0,1"}).on_gpu
     assert hardware.launched(FSDP).sharded and not hardware.launched({"ACCELERATE_USE_FSDP": "true"}).sharded
+
+
+def test_an_optimiser_that_cannot_be_cut():
+    with pytest.raises(
+        InputError, match="there.yaml cuts weights into pieces .FSDP., which train.optimiser 'prodigy' cannot do"
+    ):
+        hardware.check(hardware.launched({"PALEO_ACCELERATE_CONFIG": "there.yaml", **FSDP}), TWO, "prodigy")
+    hardware.check(hardware.launched(RANKS | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}), TWO, "prodigy")

@@ -2,10 +2,16 @@
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 
 from pipeline.core.errors import ParamsError
 from pipeline.families import family
+from pipeline.train import _task
 from pipeline.training import economy, shards
+from pipeline.training.loop import Hooks, run
+from pipeline.training.prepare import prepare
+from pipeline.training.state import Saves
 from pipeline.training.trainable import Trainable
 from tests import tiny_models
 from tests.training import world
@@ -75,8 +81,7 @@ def test_a_frozen_denoiser_is_computed_again_too(trainable, project):
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(_gradients(words), before, strict=True))
 
 
-@pytest.mark.parametrize("sharded", [False, True])
-def test_compiling_keeps_names_and_numbers(trainable, project, sharded):
+def test_compiling_keeps_names_and_numbers(trainable, project):
     before, names = _gradients(trainable), list(trainable.parts.unet.state_dict())
     compiled = []
 
@@ -84,7 +89,7 @@ def test_compiling_keeps_names_and_numbers(trainable, project, sharded):
         compiled.append(graph)
         return graph.forward
 
-    economy.apply(trainable, _train(project, compile=True), sharded=sharded, backend=backend)
+    economy.apply(trainable, _train(project, compile=True), backend=backend)
     after = _gradients(trainable)
     assert compiled and list(trainable.parts.unet.state_dict()) == names
     for ours, theirs in zip(after, before, strict=True):
@@ -92,10 +97,32 @@ def test_compiling_keeps_names_and_numbers(trainable, project, sharded):
     torch._dynamo.reset()
 
 
+def test_what_is_cut_is_compiled_block_by_block(trainable, project):
+    economy.apply(trainable, _train(project, compile=True), sharded=True, backend="eager")
+    compiled = {type(part).__name__ for part in trainable.parts.unet.modules() if part._compiled_call_impl}
+    assert compiled == {"BasicTransformerBlock", "ResnetBlock2D"}
+
+
 def test_without_a_compiler_it_is_refused(trainable, project, monkeypatch):
     monkeypatch.setattr(economy.shutil, "which", lambda name: None)
     with pytest.raises(ParamsError, match="no C\\+\\+ compiler for it; install g\\+\\+ or set train.compile to false"):
         economy.apply(trainable, _train(project, compile=True))
+
+
+def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp_path):
+    losses = {}
+    unseen = {"timesteps": 0, "prompts": []}
+    task = _task(world.change(project, method="lora", steps=2, snapshots=[2], look=unseen), project)
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(True)
+        accelerator, saves = Accelerator(cpu=True, mixed_precision=precision), Saves(tmp_path / precision, "x")
+        job = prepare(task, accelerator, tmp_path / "cache")
+        kinds = {(weight.requires_grad, weight.dtype) for weight in job.trainable.parts.unet.parameters()}
+        assert kinds == {(True, torch.float32), (False, torch.float32 if precision == "no" else torch.bfloat16)}
+        hooks = Hooks(lambda report: None, lambda line: None, lambda: False, lambda: 0.0)
+        losses[precision] = [row[0] for row in run(job, accelerator, saves, hooks).history]
+    AcceleratorState._reset_state(True)
+    assert losses["bf16"] != losses["no"] and losses["bf16"] == pytest.approx(losses["no"], rel=0.05)
 
 
 def test_what_is_cut_are_the_innermost_blocks(trainable):
