@@ -246,8 +246,9 @@ def _hand_over(args: argparse.Namespace, root: Path) -> None:
     """To accelerate's launcher, when a config is named and nobody has launched this process yet."""
     launching = importlib.import_module("pipeline.io.launching")
     flags = [f"--{name}" for name in ("resume", "debug") if getattr(args, name)]
-    if command := launching.command(os.environ, root, ["train", args.species, *flags]):
-        os.execv(command[0], command)
+    if found := launching.command(os.environ, root, ["train", args.species, *flags]):
+        command, environment = found
+        os.execve(command[0], command, environment)
 
 
 def _run_gallery(args: argparse.Namespace):

@@ -121,13 +121,24 @@ def test_a_config_that_is_not_there_or_no_yaml_is_one_sentence(paths, capsys, mo
 def test_who_was_launched_does_not_launch_again(tmp_path):
     (tmp_path / "one.yaml").write_text("use_cpu: true")
     said = {"PALEO_ACCELERATE_CONFIG": "one.yaml"}
-    command = launching.command(said, tmp_path, ["train", "dodo"])
-    assert command[1:3] == ["-m", "accelerate.commands.launch"] and command[-4:] == ["-m", "pipeline", "train", "dodo"]
     assert not launching.command({**said, "ACCELERATE_MIXED_PRECISION": "no"}, tmp_path, [])
     assert not launching.command({}, tmp_path, [])
     with pytest.raises(InputError, match="is no accelerate config"):
         (tmp_path / "one.yaml").write_text("words")
         launching.command(said, tmp_path, [])
+    with pytest.raises(InputError, match="is no config that accelerate takes: A `distributed_type` must be"):
+        (tmp_path / "one.yaml").write_text("use_gpu: true")
+        launching.command(said, tmp_path, [])
+
+
+def test_one_process_needs_no_launcher_and_several_do():
+    several = {"PALEO_ACCELERATE_CONFIG": "infra/accelerate/cpu_2.yaml"}
+    command, environment = launching.command(several, ROOT, ["train", "dodo"])
+    assert command[1:3] == ["-m", "accelerate.commands.launch"] and environment == several
+    one = {"PALEO_ACCELERATE_CONFIG": "infra/accelerate/cpu.yaml"}
+    command, environment = launching.command(one, ROOT, ["train", "dodo"])
+    assert command == [sys.executable, "-m", "pipeline", "train", "dodo"]
+    assert environment["ACCELERATE_USE_CPU"] == "True" and environment["ACCELERATE_MIXED_PRECISION"] == "no"
 
 
 def test_a_config_for_a_gpu_that_is_not_there_is_one_sentence(paths):
@@ -135,6 +146,7 @@ def test_a_config_for_a_gpu_that_is_not_there_is_one_sentence(paths):
                 PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="")  # fmt: skip
     assert ran.returncode == 1
     assert "gpu.yaml asks for 1 GPU on this machine, which has 0; mend its num_processes" in ran.stderr
+    assert "Traceback" not in ran.stderr
     assert not paths.model.exists()
 
 

@@ -12,23 +12,39 @@ VARIABLE = "PALEO_ACCELERATE_CONFIG"
 LAUNCHED = "ACCELERATE_MIXED_PRECISION"  # every launcher of accelerate's sets it for its children
 
 
-def command(environment: Mapping[str, str], root: Path, arguments: Sequence[str]) -> list[str]:
-    """The launcher's command line for `paleo` with these arguments; empty where none is wanted, or it was called.
+def command(
+    environment: Mapping[str, str], root: Path, arguments: Sequence[str]
+) -> tuple[list[str], Mapping[str, str]] | None:
+    """The command line and environment for `paleo` with these arguments; None where no launcher is wanted, or was used.
 
     Raises
     ------
     InputError
-        When the named config is no file, or no YAML.
+        When the named config is no file, no YAML, or none that accelerate takes.
     """
     name = environment.get(VARIABLE, "")
     if not name or LAUNCHED in environment:
-        return []
+        return None
     file = next((path for path in (Path(name), root / name) if path.is_file()), None)
     if file is None:
         raise InputError(f"{VARIABLE} is {name!r}, which is no file; infra/accelerate/ has some, or unset it")
     _check(file)
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(file)]
-    return [*launcher, "-m", "pipeline", *arguments]
+    options = ["--config_file", str(file), "-m", "pipeline", *arguments]
+    return _one_process(file, options) or ([sys.executable, "-m", "accelerate.commands.launch", *options], environment)
+
+
+def _one_process(file: Path, options: Sequence[str]) -> tuple[list[str], Mapping[str, str]] | None:
+    """What accelerate would start for a config of one process: its launcher stays between, and is deaf to SIGTERM."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_simple_launcher_cmd_env
+
+    try:
+        asked = _validate_launch_command(launch_command_parser().parse_args(options))[0]
+        if asked.multi_gpu or asked.use_fsdp or asked.use_deepspeed or asked.use_megatron_lm or asked.tpu:
+            return None
+        return prepare_simple_launcher_cmd_env(asked)
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(f"{file} is no config that accelerate takes: {' '.join(str(error).split())}") from error
 
 
 def _check(file: Path) -> None:
