@@ -149,6 +149,8 @@ class _Work:
         if len(set(found)) > 1:
             raise PaleoError(f"the processes go on from different steps ({', '.join(map(str, found))}): "
                              f"{self.saves.folder} must lie on a disk that all machines share")  # fmt: skip
+        if self.accelerator.is_main_process:
+            self.saves.drop_beyond(step)
         if step:
             self.hooks.say(f"continuing from step {step} of {self.job.plan.steps}")
         self.since = self.hooks.clock()

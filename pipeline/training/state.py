@@ -181,18 +181,19 @@ class Saves:
         try:
             metadata = {"lineage_id": self.lineage_id, "step": str(step)}
             sha256 = streamed.write(partial, progress.tensors(), metadata)
-            path = self.folder / f"state-{step:06d}-{sha256}.safetensors"
-            os.replace(partial, path)
+            os.replace(partial, self.folder / f"state-{step:06d}-{sha256}.safetensors")
         finally:
             partial.unlink(missing_ok=True)
-        self._rotate(path, step, keep)
+        self._rotate(keep)
 
-    def _rotate(self, newest: Path, step: int, keep: int) -> None:
-        """What claims to be further than the newest was damaged, or this step would not have been taken again."""
-        earlier = [state.path for state in self.states if state.step < step]
-        staying = {newest, *earlier[: keep - 1]}
+    def _rotate(self, keep: int) -> None:
+        for state in self.states[keep:]:
+            state.path.unlink()
+
+    def drop_beyond(self, step: int) -> None:
+        """Forget states that are further than the one that is continued: they are harmed, and take up disk."""
         for state in self.states:
-            if state.path not in staying:
+            if state.step > step:
                 state.path.unlink()
 
     def write_snapshot(self, step: int, write: Callable[[Path], None]) -> None:

@@ -81,7 +81,7 @@ def test_a_damaged_state_is_told_and_the_one_before_it_is_continued(project, tmp
         with pytest.raises(Interrupted):
             _run(task, broken.folder, recorder)
         assert recorder.said[0].endswith(f"is not whole (its bytes are not what was saved); training {goes_on}")
-        assert len(recorder.reports) == (1 if harmed == 1 else 4)
+        assert len(recorder.reports) == (1 if harmed == 1 else 4) and [one.step for one in broken.states] == [4, 3]
     assert _run(task, broken.folder) == straight
 
 
