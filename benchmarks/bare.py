@@ -165,9 +165,21 @@ def _ready(parts: Parts, n: int, side_px: int) -> _Ready:
         torch.randn(n, parts.latent_channels, edge, edge, generator=generator).to(parts.device) for _ in range(2)
     )
     timesteps = torch.randint(1000, (n,), generator=generator).to(parts.device)
-    encoders = [encoder.to(parts.device) for encoder in parts.text_encoders]  # they may rest on the CPU
-    tokens = tokenise(replace(parts, text_encoders=tuple(encoders)), [CONTEXT] * n)
-    return _Ready(noisy, target, timesteps, tokens, family(parts.family).encode_tokens(parts, tokens))
+    states, tokens = _read(parts, [CONTEXT] * n)
+    sizes = torch.tensor([[side_px, side_px, 0, 0, side_px, side_px]] * n, device=parts.device)
+    return _Ready(noisy, target, timesteps, tokens, replace(states, sizes=sizes))
+
+
+def _read(parts: Parts, prompts: list[str]) -> tuple[Conditioning, tuple[torch.Tensor, ...]]:
+    """Their states and tokens; text encoders that rest on the CPU beside a GPU do so again afterwards."""
+    homes = [next(encoder.parameters()).device for encoder in parts.text_encoders]
+    tokens = tokenise(parts, prompts)
+    for encoder in parts.text_encoders:
+        encoder.to(parts.device)
+    states = family(parts.family).encode_tokens(parts, tokens)
+    for encoder, home in zip(parts.text_encoders, homes):
+        encoder.to(home)
+    return states, tokens
 
 
 def _now(accelerator: Accelerator) -> float:
