@@ -137,6 +137,7 @@ def test_sentences_are_read_as_the_family_reads_them(parts, store):
 def test_prior_pictures_are_drawn_once_and_depend_on_the_seed_alone(parts, store, monkeypatch):
     first = cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=1)
     assert first.shape == (3, 2, 4, 8, 8) and torch.isfinite(first).all()
+    assert len({latents.sum().item() for latents in first[:, 0]}) == 3  # no picture is another's
     assert not torch.equal(first, cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=2))
     monkeypatch.setattr(cache, "draw", lambda *_: pytest.fail("drawn again"))
     assert torch.equal(cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=1), first)
