@@ -35,7 +35,7 @@ def measure(folder: Path) -> list[Claim]:
 def embedded(folder: Path) -> list[Claim]:
     """As the demo trains it: in `dreambooth` the text encoder learns too, in the bare model as well."""
     claims: list[Claim] = []
-    for method, rounds, size in (("dreambooth", 10, 5), ("lora", 12, 10)):
+    for method, rounds, size in (("dreambooth", 10, 4), ("lora", 10, 8)):
         setting = Setting("sd", EMBEDDED, 64, {"method": method})
         claims += bare.measure(setting, f"embedded base, {method}", folder / method, *HERE, Effort(rounds, size))
     return claims
