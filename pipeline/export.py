@@ -69,7 +69,7 @@ def export(
     with exports.building(folder) as building:
         lines = WRITERS[card["method"], format](made, building, shown_at, names)
         moved = exports.settle(building, folder, shown_at)
-    return Report("export", (*moved, shown, f"  trigger words: {made.model.trigger}", *lines))
+    return Report("export", (*moved, shown, f"  trigger words: {made.model.trigger}", *dict.fromkeys(lines)))
 
 
 def _card(paths: Paths) -> dict[str, Any]:
