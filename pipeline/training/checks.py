@@ -18,7 +18,7 @@ from pipeline.training import check_fit, keeps_base, method
 from pipeline.training.cache import Picture
 from pipeline.training.examples import by_nearest_shape, sentences_of
 
-MOST_LINES = 3  # about captions
+MOST_LINES = 3  # of a kind
 
 
 def check(
@@ -80,11 +80,12 @@ def _near(number: int, unit: int) -> str:
 def _few(train: Train, pictures: Sequence[Picture]) -> list[str]:
     """A warning for each shape with fewer pictures than the batch."""
     few = {shape: len(its) for shape, its in by_nearest_shape(train, pictures).items() if len(its) < train.batch_size}
-    return [
+    lines = [
         f"warning: {_counted(n)} of {width} x {height} pixels, fewer than train.batch_size {train.batch_size}: a step "
         "may show one more than once, each time with other noise; collect more, or take a smaller batch"
         for (height, width), n in few.items()
     ]
+    return _first(lines, "the same is true of {} other shapes")
 
 
 def _counted(n: int) -> str:
@@ -104,8 +105,13 @@ def _cut(base: Path, train: Train, subject: Subject, pictures: Sequence[Picture]
                 f"warning: the caption of {picture.file_name} is longer than the {window} tokens that the text encoder "
                 f"reads; its last {excess} {'are' if excess > 1 else 'is'} cut"
             )
+    return _first(lines, "so are those of {} other pictures")
+
+
+def _first(lines: list[str], rest: str) -> list[str]:
+    """A few lines, and how many more there were."""
     more = len(lines) - MOST_LINES
-    return lines[:MOST_LINES] + ([f"warning: so are those of {more} other pictures"] if more > 0 else [])
+    return lines if more <= 0 else [*lines[:MOST_LINES], f"warning: {rest.format(more)}"]
 
 
 def _spelt(sentence: str, train: Train, subject: Subject) -> str:
