@@ -154,6 +154,7 @@ def test_a_config_for_a_gpu_that_is_not_there_is_one_sentence(paths):
 
 
 @needs_two_cores
+@pytest.mark.timeout(600)  # half a minute, but two processes wait for each other where cores are busy
 def test_two_processes_and_pieces_of_weights_give_the_losses_of_one(paths, alone):
     """DDP by `paleo train`; FSDP as its config says, but on the CPU, with a stop in the middle."""
     ddp = str(INFRA / "accelerate/cpu_2.yaml")
@@ -208,19 +209,20 @@ def _submit(paths, cluster) -> subprocess.Popen:
 
 
 @needs_two_cores
+@pytest.mark.timeout(600)  # half a minute, but two processes wait for each other where cores are busy
 def test_a_slurm_job_on_two_nodes_saves_queues_again_and_goes_on(paths, cluster, alone):
     world.change(paths, steps=20, snapshots=[20], save_every_steps=4, batch_size=2)
     job = _submit(paths, cluster)
-    end = time.monotonic() + 200
+    end = time.monotonic() + 280
     while not list(paths.work.glob("train/*/state-*")):
         assert job.poll() is None and time.monotonic() < end, job.communicate()[0]
         time.sleep(0.05)
     job.send_signal(signal.SIGTERM)  # as `--signal=B:TERM@120` does
-    said = job.communicate(timeout=200)[0]
+    said = job.communicate(timeout=280)[0]
     assert re.search(r"interrupted at step \d+ of 20; saved", said), said
     assert job.returncode != 0 and Path(cluster["REQUEUED"]).read_text() == f"requeue {os.getpid()}\n"
     job = _submit(paths, cluster)
-    said = job.communicate(timeout=200)[0]
+    said = job.communicate(timeout=280)[0]
     assert job.returncode == 0 and "continuing from step" in said, said
     losses = _losses(paths)
     assert losses == pytest.approx(alone(), abs=1e-5)
