@@ -22,7 +22,7 @@ from pipeline.core.train_params import Tokens
 from pipeline.families import family
 from pipeline.families.bases import read_json
 from pipeline.families.parts import Parts
-from pipeline.training.fitting import LAY, read
+from pipeline.training.origin import ADVICE, read
 from pipeline.training.trainable import write_tensors
 
 FILE = "learned_embeds.safetensors"
@@ -127,13 +127,13 @@ def restore(parts: Parts, folder: Path) -> Parts:
         plural = "s" if len(tensors) > 1 else ""
         raise InputError(
             f"{path} has words for {len(tensors)} text encoder{plural}, but a base of the family {parts.family!r} has "
-            f"{len(keys)}; {LAY}"
+            f"{len(keys)}; {ADVICE}"
         )
     rows = [tensors[key] for key in keys]
     for row, encoder in zip(rows, parts.text_encoders, strict=True):
         width = encoder.get_input_embeddings().embedding_dim
         if row.shape[1] != width:
-            raise InputError(f"{path} has words of width {row.shape[1]}, but this base's have {width}; {LAY}")
+            raise InputError(f"{path} has words of width {row.shape[1]}, but this base's have {width}; {ADVICE}")
     return _with_words(parts, header["name"], header["trigger"], rows)
 
 
