@@ -155,7 +155,9 @@ def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split:
         raise InputError(f"{paths.curated} has no picture to train on; run `paleo curate {paths.species}`")
     return tuple(
         Picture(
-            row.file_name, _content(paths.curated / row.file_name), captions.named(row.caption, subject.name),
+            row.file_name,
+            _content(paths.curated / row.file_name),
+            captions.named(row.caption, subject.name),
             captions.sentences(row.caption, templates, subject),
         )
         for row in rows.itertuples()

@@ -106,9 +106,7 @@ def test_a_step_that_asks_for_too_much_ends_in_a_sentence_and_the_state_is_kept(
 
 def test_before_the_first_step(project, tmp_path):
     train, saves = world.load(project).train, Saves(tmp_path / "run", "x")
-    words = (
-        r"out of memory before the first step \(1,000 TB could not be had\); change train.resolution_px from 16 to"
-    )
+    words = r"out of memory before the first step \(1,000 TB could not be had\); change train.resolution_px from 16 to"
     with pytest.raises(PaleoError, match=words), memory.explained(train, Accelerator(cpu=True), saves):
         torch.empty(10**15, dtype=torch.uint8)
 
