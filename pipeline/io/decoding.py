@@ -97,10 +97,12 @@ class _Ticket:
 def _in_order(crew: _Crew, first: list[Job], todo: Iterator[Job]) -> Iterator[tuple[Any, Any]]:
     window = deque(_Ticket(job) for job in first)
     crew.waiting.extend(window)
-    while window:
+    while True:
         fresh = [_Ticket(job) for job in islice(todo, crew.size * LOOK_AHEAD - len(window))]
         window.extend(fresh)
         crew.waiting.extend(fresh)
+        if not window:  # only now: all that were begun may be answered at once, when the first of them was slow
+            return
         crew.work()
         while window and window[0].answered:
             ticket = window.popleft()

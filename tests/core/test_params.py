@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.core import params as params_module
 from pipeline.core.errors import ParamsError
+from pipeline.core.prompts import fill_prompt
 
 TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
 
@@ -59,4 +60,4 @@ def test_a_missing_file_says_so(tmp_path):
 
 
 def test_prompts_are_filled():
-    assert params_module.fill_prompt("{name}, a {class_noun}", name="A b", class_noun="bird") == "A b, a bird"
+    assert fill_prompt("{name}, a {class_noun}", name="A b", class_noun="bird") == "A b, a bird"

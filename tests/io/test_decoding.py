@@ -17,7 +17,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.params import Decode
 from pipeline.core.records import Rejection
 from pipeline.io import images, outputs
-from pipeline.io.decoding import Job, decoded
+from pipeline.io.decoding import LOOK_AHEAD, Job, decoded
 from tests.pictures import encoded, scene
 from tests.project import hear_interrupts
 
@@ -105,6 +105,17 @@ def test_jobs_are_taken_as_they_are_needed_and_children_end_with_the_last_answer
     assert len(children) >= 2 and not any(psutil.pid_exists(pid) for pid in children)
 
 
+def slow_at_first(picture, key):
+    time.sleep(2 if key == 0 else 0)
+    return key
+
+
+def test_no_job_is_lost_when_the_first_takes_longer_than_all_that_are_begun_with_it(photo):
+    jobs = [Job(photo, number) for number in range(2 * LOOK_AHEAD + 20)]
+    found = [key for key, _ in decoded(jobs, LIMITS, slow_at_first)]
+    assert found == list(range(len(jobs)))
+
+
 def test_no_job_needs_no_child():
     assert list(decoded([], LIMITS, measure)) == []
 
@@ -139,7 +150,7 @@ SCRIPT = """
     import time
     from pathlib import Path
     from pipeline.core.params import Decode
-    from pipeline.io.decoding import Job, decoded
+    from pipeline.io.decoding import LOOK_AHEAD, Job, decoded
     from tests.io.test_decoding import measure
 
     limits = Decode(processes=2, memory_mb=512, seconds={seconds}, max_pixels=10**6, max_frames=9)
