@@ -45,8 +45,8 @@ def words(seen: Sequence[LookReport]) -> str:
     if not found:
         return ""
     best, last = min(found, key=lambda look: (look.relative_loss, look.step)), found[-1]
-    said = f"held-out loss {last.relative_loss:.0%} of step 0's"
-    return said if best is last else f"{said} ({best.relative_loss:.0%} at step {best.step})"
+    said = f"held-out loss {last.relative_loss:.1%} of step 0's"
+    return said if best is last else f"{said} ({best.relative_loss:.1%} at step {best.step})"
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[float | None]]) -> str:

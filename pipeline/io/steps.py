@@ -103,8 +103,8 @@ def _look_words(report: LookReport) -> str:
     if not report.before or report.step == 0:
         return words
     low, high = (choose(report.relative.items(), key=lambda pair: pair[1]) for choose in (min, max))
-    span = f"{low[1]:.0%} at t {low[0]} to {high[1]:.0%} at t {high[0]}"
-    return f"{words}, {report.relative_loss:.0%} of step 0's ({span})"
+    span = f"{low[1]:.1%} at t {low[0]} to {high[1]:.1%} at t {high[0]}"
+    return f"{words}, {report.relative_loss:.1%} of step 0's ({span})"
 
 
 # --- on a terminal ---
@@ -153,8 +153,8 @@ class _LookTable:
         if report.step == 0 or not report.before:
             cells = [f"{report.losses[t]:.4f}" for t in shown]
             return [*heading, _row(f"step {report.step}", f"{report.loss:.4f}", cells)]
-        cells = [f"{report.relative[t]:.0%}" for t in shown]
-        return [*heading, _row(f"step {report.step}", f"{report.relative_loss:.0%}", cells)]
+        cells = [f"{report.relative[t]:.1%}" for t in shown]
+        return [*heading, _row(f"step {report.step}", f"{report.relative_loss:.1%}", cells)]
 
 
 def _row(label: str, mean: str, cells: list[str]) -> str:
@@ -162,8 +162,8 @@ def _row(label: str, mean: str, cells: list[str]) -> str:
 
 
 def _spread(items: list[int], n: int) -> list[int]:
-    """At most n of them, evenly."""
-    return items if len(items) <= n else [items[index * (len(items) - 1) // max(1, n - 1)] for index in range(n)]
+    """At most n of them, equally far apart."""
+    return items[:: -(-len(items) // max(1, n))]
 
 
 def _bars() -> Progress:

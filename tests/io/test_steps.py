@@ -54,7 +54,7 @@ def test_a_look_is_one_line_with_its_lowest_and_highest_timestep(capsys):
         show(LookReport(500))
     assert _told(capsys) == [
         f"{NAME}: step 0, held-out loss 0.2167",
-        f"{NAME}: step 250, held-out loss 0.2000, 92% of step 0's (50% at t 500 to 150% at t 937)",
+        f"{NAME}: step 250, held-out loss 0.2000, 92.3% of step 0's (50.0% at t 500 to 150.0% at t 937)",
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_terminal_shows_a_bar_with_numbers_and_a_table_of_looks():
     lines = [line.strip() for line in said.splitlines()]
     assert "held-out loss     mean      t 62   t 500   t 937" in lines
     assert "step 0          0.2167    0.2500  0.2000  0.2000" in lines
-    assert "step 250           92%       80%     50%    150%" in lines
+    assert "step 250         92.3%     80.0%   50.0%  150.0%" in lines
 
 
 def _on_a_terminal(code: str, columns: int) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import random
 import shutil
 from contextlib import contextmanager
@@ -183,6 +185,23 @@ def test_other_settings_begin_anew(project, tmp_path):
     assert [(look.step, list(look.losses)) for look in found] == [(0, [250, 750]), (6, [250, 750])]
 
 
+def test_a_look_that_cannot_be_written_does_not_end_the_training(view, monkeypatch):
+    said = []
+    view = replace(view, say=said.append)
+    start = looks.look(view, 0)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(looks.os, "replace", full)
+        seen = looks.look(view, 2)
+    assert seen.losses and seen.before == start.losses and len(seen.previews) == 4
+    assert said == ["the look at step 2 could not be written (No space left on device); the training goes on, and its "
+                    "tables and previews will lack it"]  # fmt: skip
+    assert [place.name for place in view.folder.iterdir()] == ["step-000000"], "no rest takes up the room"
+
+
 class Listener(tracking.Silence):
     """Stands in for MLflow."""
 
@@ -218,7 +237,7 @@ def test_the_stage_writes_tables_pictures_and_the_card(project, listener):
     assert len(list(project.model.glob("previews/step-00000[026]/0?-s?.png"))) == 12
     card = json.loads((project.model / "card.json").read_text())
     assert [row["step"] for row in card["held_out"]] == [0, 2, 6] and card["held_out"][0]["relative"] == 1.0
-    assert f"held-out loss {mean['relative'][2]:.0%} of step 0's" in report.lines[0]
+    assert f"held-out loss {mean['relative'][2]:.1%} of step 0's" in report.lines[0]
     assert report.lines[1].startswith("where the time went") and any("forward" in line for line in report.lines)
     assert [look.step for look in listener.looks] == [0, 2, 6] and len(listener.steps) == 6
     assert all(50 < told.memory_mb < 50_000 for told in listener.steps), "the process has more than 50 MB"
