@@ -18,7 +18,7 @@ import psutil
 
 from flows.errors import Stopped
 
-GRACE_SECONDS = 45  # an agent of torchrun gives its ranks 30 s to save
+GRACE_SECONDS = 120  # an agent of torchrun gives its ranks 110 s to save: see dvc.yaml
 KILL_SECONDS = 5
 
 _live: set[subprocess.Popen[bytes]] = set()

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -55,7 +55,7 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
     Raises
     ------
     InputError
-        With `resume`, when there is nothing to go on with: it names what has changed.
+        With `resume`, when there is nothing to go on with: it names what has changed. When it is running already.
     GateError
         When the data set was not validated, or was refused.
     Interrupted
@@ -65,15 +65,23 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
     saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
     if resume:
         identity.refuse_to_start(saves, task.identity, params.train.snapshots)
-    with _stop_requests() as stopping, _accelerated(params.train) as accelerator:
-        if accelerator.is_main_process:
-            for line in identity.begin(saves, task.identity, _means(accelerator)):
-                accelerator.print(line)
-        spent = Spent(time.monotonic, marks=accelerator.device.type)
-        history = _trained(task, params, paths, saves, accelerator, stopping, spent)
-        if not accelerator.is_main_process:
-            return None
+    with ExitStack() as held:  # the lock, until the result is written
+        with _stop_requests() as stopping, _accelerated(params.train) as accelerator:
+            if accelerator.is_main_process:
+                held.enter_context(saves.alone())
+                for line in identity.begin(saves, task.identity, _means(accelerator)):
+                    accelerator.print(line)
+            spent = Spent(time.monotonic, marks=accelerator.device.type)
+            history = _trained(task, params, paths, saves, accelerator, stopping, spent)
+            if not accelerator.is_main_process:
+                return None
+        return _published(task, params, paths, saves, history, spent)
 
+
+def _published(
+    task: Task, params: Params, paths: Paths, saves: Saves, history: list[list[float]], spent: Spent
+) -> Report:
+    """Put the snapshots in place of the last result, all or none; nothing of the training is left in `.work/`."""
     seen = _seen(task, saves)
     with outputs.fresh_folder(paths.model) as folder:
         shutil.copytree(saves.snapshots, folder, copy_function=_link, dirs_exist_ok=True)
@@ -281,7 +289,7 @@ def _accelerated(train: Train) -> Iterator[Accelerator]:
 
     wanted, machine = hardware.launched(os.environ), _machine()
     hardware.check(wanted, machine, train.optimiser)
-    share(train.batch_size, wanted.n_processes, int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")), 0)
+    share(train.batch_size, wanted.n_processes, wanted.n_parts, 0)
     handlers = [
         # Layers of SDXL's text encoders behind the one that is read learn nothing.
         DistributedDataParallelKwargs(find_unused_parameters=True),
@@ -317,7 +325,8 @@ def _machine() -> hardware.Machine:
 
     n_gpus = torch.cuda.device_count()
     bf16 = bool(n_gpus) and torch.cuda.get_device_capability()[0] >= 8
-    return hardware.Machine(n_gpus, bf16, len(os.sched_getaffinity(0)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
+    return hardware.Machine(n_gpus, bf16, cores)
 
 
 def _link(source: str, target: str) -> None:

@@ -21,6 +21,7 @@ import pytest
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
+from flows.procs import GRACE_SECONDS
 from pipeline import train as stage
 from pipeline.__main__ import main
 from pipeline.core.errors import InputError
@@ -106,6 +107,21 @@ def test_the_kubernetes_job_fits_its_service_and_its_numbers():
     assert "--num_machines 2 --num_processes 4 --machine_rank 1 --main_process_ip paleo-train-0.paleo-train" in words
 
 
+def test_several_processes_have_time_to_save_wherever_they_are_launched(monkeypatch):
+    """torchrun kills them 30 s after it told them to stop, unless the environment says otherwise."""
+    from torch.distributed.launcher.api import LaunchConfig
+
+    _, job = YAML(typ="safe").load_all(INFRA / "kubernetes/train-job.yaml")
+    pod, script = job["spec"]["template"]["spec"], (INFRA / "slurm/train.sbatch").read_text()
+    stage = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["train"]["do"]["cmd"]
+    seconds = next(entry["value"] for entry in pod["containers"][0]["env"] if entry["name"] == launching.PATIENCE)
+    monkeypatch.setenv(launching.PATIENCE, seconds)
+    assert LaunchConfig(1, 1, 1).shutdown_timeout == int(seconds) < pod["terminationGracePeriodSeconds"]
+    assert f"export {launching.PATIENCE}={seconds} " in script and int(seconds) < GRACE_SECONDS
+    assert int(seconds) < int(re.search(r"--signal=B:TERM@(\d+)", script)[1])
+    assert stage.startswith(rf'{launching.PATIENCE}="\${{{launching.PATIENCE}:-{seconds}}}" accelerate launch ')
+
+
 # --- what is refused ---
 
 
@@ -121,7 +137,12 @@ def test_a_config_that_is_not_there_or_no_yaml_is_one_sentence(paths, capsys, mo
 def test_who_was_launched_does_not_launch_again(tmp_path):
     (tmp_path / "one.yaml").write_text("use_cpu: true")
     said = {"PALEO_ACCELERATE_CONFIG": "one.yaml"}
-    assert not launching.command({**said, "ACCELERATE_MIXED_PRECISION": "no"}, tmp_path, [])
+    for name in ("cpu.yaml", "cpu_2.yaml"):
+        by_hand = {"PALEO_ACCELERATE_CONFIG": str(INFRA / "accelerate" / name), "ACCELERATE_MIXED_PRECISION": "bf16"}
+        _, environment = launching.command(by_hand, tmp_path, [])
+        assert not launching.command({**by_hand, **environment}, tmp_path, [])
+    for mark in ("ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID"):  # by dvc or Slurm
+        assert not launching.command({**said, mark: ""}, tmp_path, [])
     assert not launching.command({}, tmp_path, [])
     with pytest.raises(InputError, match="is no accelerate config"):
         (tmp_path / "one.yaml").write_text("words")
@@ -134,7 +155,11 @@ def test_who_was_launched_does_not_launch_again(tmp_path):
 def test_one_process_needs_no_launcher_and_several_do():
     several = {"PALEO_ACCELERATE_CONFIG": "infra/accelerate/cpu_2.yaml"}
     command, environment = launching.command(several, ROOT, ["train", "dodo"])
-    assert command[1:3] == ["-m", "accelerate.commands.launch"] and environment == several
+    assert command[1:3] == ["-m", "accelerate.commands.launch"]
+    assert environment == {**several, "PALEO_LAUNCHED": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "110"}
+    assert launching.command({**several, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "9"}, ROOT, [])[1].items() >= {
+        ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "9")
+    }
     one = {"PALEO_ACCELERATE_CONFIG": "infra/accelerate/cpu.yaml"}
     command, environment = launching.command(one, ROOT, ["train", "dodo"])
     assert command == [sys.executable, "-m", "pipeline", "train", "dodo"]

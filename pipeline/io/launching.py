@@ -9,7 +9,11 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 
 VARIABLE = "PALEO_ACCELERATE_CONFIG"
-LAUNCHED = "ACCELERATE_MIXED_PRECISION"  # every launcher of accelerate's sets it for its children
+# Ours, for those whom `command` starts; those of accelerate and torchrun, for those whom others start (dvc, Slurm).
+# Nobody sets these by hand, as people do with ACCELERATE_MIXED_PRECISION.
+MARK = "PALEO_LAUNCHED"
+LAUNCHED = (MARK, "ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID")
+PATIENCE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"  # seconds that torchrun gives its processes to save, told to stop
 
 
 def command(
@@ -23,14 +27,16 @@ def command(
         When the named config is no file, no YAML, or none that accelerate takes.
     """
     name = environment.get(VARIABLE, "")
-    if not name or LAUNCHED in environment:
+    if not name or any(mark in environment for mark in LAUNCHED):
         return None
     file = next((path for path in (Path(name), root / name) if path.is_file()), None)
     if file is None:
         raise InputError(f"{VARIABLE} is {name!r}, which is no file; infra/accelerate/ has some, or unset it")
     _check(file)
     options = ["--config_file", str(file), "-m", "pipeline", *arguments]
-    return _one_process(file, options) or ([sys.executable, "-m", "accelerate.commands.launch", *options], environment)
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", *options]
+    started, said = _one_process(file, options) or (launcher, environment)
+    return started, {PATIENCE: "110", **said, MARK: "1"}
 
 
 def _one_process(file: Path, options: Sequence[str]) -> tuple[list[str], Mapping[str, str]] | None:

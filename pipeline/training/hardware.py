@@ -9,6 +9,7 @@ from pipeline.core.errors import InputError
 
 YES = ("1", "true", "yes", "on", "y", "t")
 PRECISIONS = ("no", "fp16", "bf16")
+PARTS = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 
 
 @dataclass(frozen=True)
@@ -29,13 +30,20 @@ class Launched:
     on_gpu: bool  # it must be one
     n_processes: int
     n_here: int
+    n_parts: int  # of a batch, computed one after the other
     precision: str
     sharded: bool
     refused: str  # a setting of the config that has no effect here, with what to do instead
 
 
 def launched(environment: Mapping[str, str]) -> Launched:
-    """Read what the launcher left in the environment."""
+    """Read what the launcher left in the environment.
+
+    Raises
+    ------
+    InputError
+        When a person has set a number there that is none.
+    """
     world, asked = int(environment.get("WORLD_SIZE", "1")), environment.get("ACCELERATE_USE_CPU")
     on_cpu = _yes(asked) or _hidden(environment)
     return Launched(
@@ -44,6 +52,7 @@ def launched(environment: Mapping[str, str]) -> Launched:
         on_gpu=not on_cpu and (asked is not None or world > 1),
         n_processes=world,
         n_here=int(environment.get("LOCAL_WORLD_SIZE", "1")),
+        n_parts=_parts(environment.get(PARTS, "1")),
         precision=environment.get("ACCELERATE_MIXED_PRECISION", "no"),
         sharded=_yes(environment.get("ACCELERATE_USE_FSDP")) and world > 1,
         refused=_refused(environment),
@@ -83,6 +92,12 @@ def _check_gpus(wanted: Launched, machine: Machine) -> None:
         raise InputError(
             f"mixed_precision in {wanted.config} is bf16, which the GPU of this machine lacks; set it to fp16 or no"
         )
+
+
+def _parts(said: str) -> int:
+    if not said.strip().isdecimal() or int(said) < 1:
+        raise InputError(f"{PARTS} is {said!r}; give a number from 1 on that divides train.batch_size, or unset it")
+    return int(said)
 
 
 def _n(number: int, what: str) -> str:

@@ -30,6 +30,7 @@ from pipeline.training.wrapping import wrap
 
 COLUMNS = ("loss", "learning_rate", "gradient_norm")
 GPU_LOOKS_EVERY = 10  # steps; reading a number makes the CPU wait for the GPU
+SLOW_SECONDS = 1.0  # a step; beside it, such a wait is nothing
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,8 @@ class _Work:
         self.progress = Progress(job.trainable, optimiser, average, accelerator.scaler)
         self.untold: list[torch.Tensor] = []
         self.since = hooks.clock()
+        self.seconds = math.inf  # of a step, as last told
+        self.slow = True  # was it above SLOW_SECONDS on any process? The same on all of them
 
     def resume(self) -> int:
         """Take up the saved state; returns the number of steps it has behind it."""
@@ -150,7 +153,7 @@ class _Work:
             raise PaleoError(f"the processes go on from different steps ({', '.join(map(str, found))}): "
                              f"{self.saves.folder} must lie on a disk that all machines share")  # fmt: skip
         if self.accelerator.is_main_process:
-            self.saves.drop_beyond(step)
+            self.saves.drop_beyond(step, self.hooks.say)
         if step:
             self.hooks.say(f"continuing from step {step} of {self.job.plan.steps}")
         self.since = self.hooks.clock()
@@ -199,6 +202,7 @@ class _Work:
         self.spent.read()
         now = self.hooks.clock()
         seconds, self.since = (now - self.since) / len(rows), now
+        self.seconds = seconds
         self.spent.add("steps", seconds * len(rows))
         for loss, norm in rows:
             self._tell_step(loss, norm, seconds)
@@ -285,12 +289,14 @@ class _Work:
     def told_to_stop(self) -> bool:
         """Was any process told to stop? All must leave at the same step.
 
-        Several GPUs ask each other only where they wait for numbers anyway.
+        Several GPUs with quick steps ask each other only where they wait for numbers anyway.
         """
         told = self.hooks.stopping()
         if self.accelerator.num_processes == 1:
             return told
-        if self.untold:
+        if self.untold and not self.slow:
             return False
-        flag = torch.tensor(float(told), device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, "sum"))
+        mine = torch.tensor([float(told), float(self.seconds > SLOW_SECONDS)], device=self.accelerator.device)
+        anyone, slow = self.accelerator.reduce(mine, "sum").tolist()
+        self.slow = slow > 0
+        return anyone > 0

@@ -2,7 +2,9 @@
 
 .work/train/<lineage id>/
     state-000200-<sha256>.safetensors   all that the next step depends on; its name has the digest of its bytes
+    old-state-…                         a whole state that could not be continued; nobody reads it again
     step-000050.sha256                  digest of the snapshot
+    running                             locked while somebody trains here
     snapshots/step-000050/ …            what will be exported
 
 Each is written to the side and renamed, so a name that is there was complete once; whether it still is, its digest
@@ -11,19 +13,22 @@ says when it is needed.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+import socket
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors import safe_open
 
+from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_file, digest_tree
 from pipeline.training import streamed
 from pipeline.training.average import Average
@@ -83,8 +88,8 @@ class Progress:
                 self.optimiser.state[weight] = _unpacked(f"optimiser/{name}", keys, read, weight)
         for place, group in enumerate(self.optimiser.param_groups):
             group |= _unpacked(f"group/{place}", kinds["group"][str(place)], read)
-        if self.scaler:
-            self.scaler.load_state_dict(_unpacked("scaler", kinds["scaler"][""], read))
+        if self.scaler and (keys := kinds["scaler"].get("")):  # none, where the training was begun without fp16
+            self.scaler.load_state_dict(_unpacked("scaler", keys, read))
 
 
 def _numbers(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +136,16 @@ def _beside(weight: torch.Tensor, tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(weight.device)
 
 
+def _locks(stream: IO[str]) -> bool:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks, on which one has to take care oneself
+        return True
+    return True
+
+
 @dataclass(frozen=True)
 class State:
     """A saved state, as its file's name describes it."""
@@ -166,6 +181,28 @@ class Saves:
     def snapshot(self, step: int) -> Path:
         return self.snapshots / f"step-{step:06d}"
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While it is open, nobody else trains here; a crash ends it too.
+
+        Raises
+        ------
+        InputError
+            When somebody does already.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "running").open("a+", encoding="ascii") as stream:
+            if not _locks(stream):
+                stream.seek(0)
+                who = stream.read() or "another process"
+                raise InputError(f"this training is already running ({who}) in {self.folder}; let it end, or stop it")
+            if not os.fstat(stream.fileno()).st_nlink:  # `clear` was faster
+                raise InputError(f"this training has just ended in another process of {self.folder}; run it again")
+            stream.truncate(0)
+            stream.write(f"process {os.getpid()} on {socket.gethostname()}")
+            stream.flush()
+            yield
+
     def save(self, step: int, progress: Progress, keep: int) -> None:
         """Write the state beside the earlier ones, of which `keep` - 1 stay.
 
@@ -174,27 +211,43 @@ class Saves:
         OSError
             When the disk is full; the earlier states are as they were.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for left in self.folder.glob(".state-*"):  # by a process that was killed
-            left.unlink()
-        partial = self.folder / f".state-{step:06d}"
+        tensors, partial = progress.tensors(), self.folder / f".state-{step:06d}"
+        try:
+            self._tidy()
+        except OSError:
+            streamed.take_part(tensors)  # the others are giving their pieces, and wait until each was taken
+            raise
         try:
             metadata = {"lineage_id": self.lineage_id, "step": str(step)}
-            sha256 = streamed.write(partial, progress.tensors(), metadata)
+            sha256 = streamed.write(partial, tensors, metadata)
             os.replace(partial, self.folder / f"state-{step:06d}-{sha256}.safetensors")
         finally:
             partial.unlink(missing_ok=True)
         self._rotate(keep)
 
+    def _tidy(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for left in self.folder.glob(".state-*"):  # by a process that was killed
+            left.unlink()
+
     def _rotate(self, keep: int) -> None:
         for state in self.states[keep:]:
             state.path.unlink()
 
-    def drop_beyond(self, step: int) -> None:
-        """Forget states that are further than the one that is continued: they are harmed, and take up disk."""
+    def drop_beyond(self, step: int, say: Callable[[str], None]) -> None:
+        """Put states out of the way that are further than the one that is continued.
+
+        One whose bytes are harmed is removed. A whole one may lack only a snapshot, or not fit the libraries of today:
+        it keeps its bytes under another name, of which `say` is told.
+        """
         for state in self.states:
-            if state.step > step:
+            if state.step <= step:
+                continue
+            if digest_file(state.path) != state.sha256:
                 state.path.unlink()
+            else:
+                kept = state.path.rename(state.path.with_name(f"old-{state.path.name}"))
+                say(f"{kept} is the state of step {state.step}, set aside: nothing uses it until it has its name again")
 
     def write_snapshot(self, step: int, write: Callable[[Path], None]) -> None:
         """Let `write` fill a folder, then put it in its place."""

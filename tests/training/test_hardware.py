@@ -60,6 +60,15 @@ def test_several_processes_are_on_the_cpu_when_every_gpu_is_hidden():
     assert hardware.launched(FSDP).sharded and not hardware.launched({"ACCELERATE_USE_FSDP": "true"}).sharded
 
 
+@pytest.mark.parametrize("said", ["0", "-2", "four", "", "1.5"])
+def test_a_batch_in_no_number_of_parts(said):
+    words = f"ACCELERATE_GRADIENT_ACCUMULATION_STEPS is '{said}'; give a number from 1 on that divides train.batch_size"
+    with pytest.raises(InputError, match=words):
+        hardware.launched({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": said})
+    assert hardware.launched({}).n_parts == 1
+    assert hardware.launched({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}).n_parts == 4
+
+
 def test_an_optimiser_that_cannot_be_cut():
     with pytest.raises(
         InputError, match="there.yaml cuts weights into pieces .FSDP., which train.optimiser 'prodigy' cannot do"

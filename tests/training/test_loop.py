@@ -1,7 +1,9 @@
 """The trajectory: the same however often it was interrupted, shared or saved."""
 
 import itertools
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from accelerate import Accelerator
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
 from pipeline.train import _task
 from pipeline.training.batches import Bucket, Draw, Examples, batch_at
-from pipeline.training.loop import Hooks, run, share
+from pipeline.training.loop import Hooks, _Work, run, share
 from pipeline.training.prepare import Task, prepare
 from pipeline.training.rates import rate_at
 from pipeline.training.state import Saves
@@ -132,6 +134,28 @@ def test_the_rate_rises_and_stays(project):
     train = world.change(project, learning_rate=0.1, warmup_steps=4).train
     assert [rate_at(train, step) for step in (0, 1, 3, 4, 99)] == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1])
     assert rate_at(world.change(project, warmup_steps=0).train, 0) == pytest.approx(0.1)
+
+
+def test_processes_ask_each_other_at_every_slow_step_and_seldom_at_quick_ones():
+    """As on two GPUs, which read their numbers seldom; the other process has slow steps where `others` says so."""
+    asked = []
+
+    def ask(untold: list, seconds: float, others=(0.0, 0.0)) -> bool:
+        def reduce(mine, how):
+            asked.append(mine.tolist())
+            return mine + torch.tensor(others)
+
+        work.accelerator = SimpleNamespace(num_processes=2, device=torch.device("cpu"), reduce=reduce)
+        work.untold, work.seconds = untold, seconds
+        return _Work.told_to_stop(work)
+
+    work = SimpleNamespace(hooks=SimpleNamespace(stopping=lambda: False), slow=True)
+    assert not ask(["unread"], math.inf) and ask(["unread"], math.inf, others=(1.0, 1.0)), "unknown: asked"
+    assert not ask([], 0.2, others=(0.0, 1.0)) and ask(["unread"], 0.2, others=(1.0, 1.0)), "the other one is slow"
+    assert not ask([], 0.2) and not work.slow and len(asked) == 5
+    assert not ask(["unread"], 5.0, others=(1.0, 1.0)) and len(asked) == 5, "nobody asks before all know to answer"
+    assert not ask([], 5.0) and work.slow and ask(["unread"], 5.0, others=(1.0, 0.0))
+    assert asked[-1] == [0.0, 1.0]
 
 
 def test_slots_are_shared_without_gap_or_overlap():

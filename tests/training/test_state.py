@@ -1,5 +1,6 @@
 """What is saved, what is put back, and what a damaged disk may cost."""
 
+import os
 import resource
 import signal
 
@@ -8,6 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from pipeline.core.errors import InputError
+from pipeline.training import state as module
 from pipeline.training import streamed
 from pipeline.training.average import Average
 from pipeline.training.state import Progress, Saves
@@ -89,7 +92,8 @@ def test_the_state_before_a_damaged_one_is_continued_and_takes_its_place(saves, 
     assert saves.whole(()) == saves.load(fresh, (), said.append) == 2 and torch.equal(_step(fresh), _step(_trained(2)))
     assert said == [f"the state of step 4 in {saves.folder} is not whole (its bytes are not what was saved); "
                     "training goes on from step 2"]  # fmt: skip
-    saves.drop_beyond(2)
+    saves.drop_beyond(2, said.append)
+    assert len(said) == 1 and len(list(saves.folder.glob("*state-*"))) == 1
     saves.save(3, _trained(3), keep=2)
     assert [state.step for state in saves.states] == [3, 2], "the damaged one must not crowd out a whole one"
 
@@ -120,6 +124,54 @@ def test_a_state_whose_snapshot_is_harmed_is_not_continued(saves, said, harm):
     harm(saves.snapshot(3))
     assert saves.load(_trained(0), (3, 9), said.append) == 2
     assert "step 4" in said[0] and "(its snapshot of step 3 is gone or not what was written)" in said[0]
+
+
+def test_a_whole_state_that_is_not_continued_keeps_its_bytes(saves, said):
+    path = saves.states[0].path
+    content = path.read_bytes()
+    saves.drop_beyond(0, said.append)
+    kept = path.with_name(f"old-{path.name}")
+    assert saves.states == [] and saves.step is None and kept.read_bytes() == content
+    assert said == [f"{kept} is the state of step 2, set aside: nothing uses it until it has its name again"]
+    saves.save(1, _trained(1), keep=1)
+    assert kept.exists() and saves.step == 1
+    kept.rename(path)
+    assert saves.load(_trained(0), (), said.append) == 2
+
+
+def test_one_training_at_a_time_and_a_crash_frees_it(tmp_path):
+    saves, other = Saves(tmp_path / "abc", "abc"), Saves(tmp_path / "abc", "abc")
+    with saves.alone():
+        words = rf"^this training is already running \(process {os.getpid()} on .+\) in .*abc; let it end, or stop it$"
+        with pytest.raises(InputError, match=words), other.alone():
+            pass
+        saves.clear()
+    child = os.fork()
+    if not child:
+        with other.alone():
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    with saves.alone():
+        assert f"process {os.getpid()} on " in (saves.folder / "running").read_text()
+
+
+def test_who_waited_at_the_door_of_a_training_that_ended_begins_no_other_one(tmp_path, monkeypatch):
+    saves, lock = Saves(tmp_path / "abc", "abc"), module._locks
+    monkeypatch.setattr(module, "_locks", lambda stream: saves.clear() or lock(stream))
+    words = "this training has just ended in another process of .*abc; run it again"
+    with pytest.raises(InputError, match=words), saves.alone():
+        pass
+
+
+def test_a_folder_that_cannot_be_written_lets_the_other_processes_go_on(saves, monkeypatch):
+    """They have begun to give their pieces: the main process must take each, or they wait for ever."""
+    taken = []
+    monkeypatch.setattr(streamed, "whole", lambda tensor: taken.append(tensor) or tensor)
+    (saves.folder / ".state-000001").mkdir()  # which nobody can unlink
+    progress = _trained(4)
+    with pytest.raises(OSError, match="state-000001"):
+        saves.save(4, progress, keep=1)
+    assert len(taken) == len(progress.tensors()) and saves.step == 2
 
 
 def test_a_snapshot_is_whole_or_absent(saves):
@@ -163,6 +215,13 @@ def test_the_scale_of_fp16_is_put_back(saves, said):
     saves.save(5, before, keep=1)
     assert saves.load(after, (), said.append) == 5
     assert after.scaler.state_dict() == before.scaler.state_dict() and after.scaler.scale(torch.ones(1)) == 512
+
+
+def test_a_training_begun_without_fp16_goes_on_with_it(saves, said):
+    after = _trained(0)
+    after.scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
+    assert saves.load(after, (), said.append) == 2 and not said
+    assert after.scaler.scale(torch.ones(1)) == 512, "it looks for its scale anew"
 
 
 def test_what_cannot_be_kept_is_no_state_at_all(saves):
