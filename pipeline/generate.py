@@ -14,12 +14,11 @@ from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Report
 from pipeline.diffusion import schedulers
-from pipeline.families import family
 from pipeline.families.parts import Parts, from_pure_noise, tokens_cut
 from pipeline.io import outputs, registry
 from pipeline.io.progress import track
 from pipeline.sampling import device, draw, plan, stamp
-from pipeline.training import method
+from pipeline.training import load
 
 SLUG_LETTERS = 48
 
@@ -38,7 +37,8 @@ def generate(params: Params, paths: Paths, prompt: str, *, sample: Sample, seed:
     """
     text = _check(params, paths, prompt, sample, seed, number)
     champion = registry.champion(paths.root, paths.species)
-    parts = from_pure_noise(_load(champion), champion.config.get("zero_terminal_snr", False))
+    laid = load(champion.method, champion.family, champion.folder, champion.base_folder, *device.best())
+    parts = from_pure_noise(laid, champion.config.get("zero_terminal_snr", False))
     origin = stamp.Origin(**champion.config["origin"], scheduler_config=parts.scheduler)
 
     pictures = _pictures(parts, [plan.spec(sample, text, seed + n) for n in range(number)], origin)
@@ -63,14 +63,6 @@ def _check(params: Params, paths: Paths, prompt: str, sample: Sample, seed: int,
         return fill_prompt(prompt, name=species.name, class_noun=species.class_noun)
     except ValueError as error:
         raise ParamsError(str(error)) from None
-
-
-def _load(champion: registry.ChampionModel) -> Parts:
-    """A complete folder by itself, or an adapter laid over its base."""
-    if champion.base_folder is None:
-        return family(champion.family).load(champion.folder, *device.best())
-    base = family(champion.family).load(champion.base_folder, *device.best())
-    return method(champion.method).restore(base, champion.folder)
 
 
 def _pictures(parts: Parts, specs: list, origin: stamp.Origin) -> Iterator[tuple]:

@@ -21,14 +21,13 @@ from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Checkpoint, Report
 from pipeline.diffusion import schedulers
-from pipeline.families import family
-from pipeline.families.parts import Parts, read_scheduler, tokens_cut
+from pipeline.families.parts import Parts, counter_of_cut, read_scheduler
 from pipeline.io import outputs, tables
 from pipeline.io.progress import track
 from pipeline.io.weights import model_folder, weights_digest
 from pipeline.sampling import device, draw, plan, stamp
 from pipeline.sampling.plan import Cell
-from pipeline.training import method
+from pipeline.training import load, tokens
 
 LIBRARIES = ("diffusers", "numpy", "pillow", "torch", "transformers")
 TABLE = "samples.parquet"
@@ -54,7 +53,7 @@ def sample(params: Params, paths: Paths) -> Report:
     card = outputs.read_card(paths.model)
     columns = _columns(card, params, paths)
 
-    warnings = _cut_prompts(columns[-1].parts(), cells)
+    warnings = _cut_prompts(columns[-1].checkpoint, cells)
     pictures = (row for column in columns for row in column.pictures(cells, params.sample.batch_size))
 
     total = len(cells) * len(columns)
@@ -79,11 +78,10 @@ class Column:
 
     def parts(self) -> Parts:
         """Load the weights."""
-        parts = family(self.checkpoint.family).load(self.checkpoint.base, *device.best())
-        if not self.checkpoint.step:
-            return parts
-        restored = method(self.checkpoint.method).restore(parts, Path(self.checkpoint.path))
-        return replace(restored, scheduler=self.origin.scheduler_config)
+        its = self.checkpoint
+        base = Path(its.base) if its.step else None
+        parts = load(its.method, its.family, Path(its.path), base, *device.best())
+        return replace(parts, scheduler=self.origin.scheduler_config)
 
     def pictures(self, cells: Sequence[Cell], batch_size: int) -> Iterator[tuple[Checkpoint, Cell, bytes]]:
         """Every cell's PNG, drawn now or before; the model is loaded when the first one is missing."""
@@ -146,9 +144,10 @@ def _fingerprint(origin: stamp.Origin, base_digest: str) -> str:
     return digest_json([asdict(origin), base_digest, code_digest(Path(__file__).parent), libraries, where])[:16]
 
 
-def _cut_prompts(parts: Parts, cells: Sequence[Cell]) -> list[str]:
-    """A warning for each prompt whose end the text encoder does not read."""
-    cut = {cell.spec.prompt: tokens_cut(parts, cell.spec.prompt) for cell in cells}
+def _cut_prompts(checkpoint: Checkpoint, cells: Sequence[Cell]) -> list[str]:
+    """A warning for each prompt whose end the text encoder does not read; no weights are loaded."""
+    cut_of = counter_of_cut(Path(checkpoint.base), tokens.words_in(Path(checkpoint.path)))
+    cut = {cell.spec.prompt: cut_of(cell.spec.prompt) for cell in cells}
     return [f"warning: the last {n} tokens of {prompt!r} are beyond the encoder's window and change nothing; shorten it"
             for prompt, n in cut.items() if n]  # fmt: skip
 

@@ -28,11 +28,12 @@ class ServedModel(PythonModel):
     def load_context(self, context) -> None:
         from pipeline.families.parts import from_pure_noise
         from pipeline.io.registry import base_folder
-        from pipeline.sampling import stamp
+        from pipeline.sampling import device, stamp
+        from pipeline.training import load
 
         config, folder = context.model_config, Path(context.artifacts["checkpoint"])
         base = base_folder(context.artifacts.get("base"), config, Path.cwd())
-        parts = load(config["family"], config["method"], folder, base)
+        parts = load(config["method"], config["family"], folder, base, *device.best())
         self._parts = from_pure_noise(parts, config.get("zero_terminal_snr", False))
         self._words = {name: config[name] for name in ("name", "class_noun")}
         self._spec = SampleSpec(prompt="", seed=0, **config["sample"])
@@ -67,17 +68,6 @@ def _checked(spec: SampleSpec) -> SampleSpec:
         if not getattr(spec, name) >= least:
             raise InputError(f"{name} is {getattr(spec, name)}; it must be {least} or more")
     return spec
-
-
-def load(family_name: str, method_name: str, folder: Path, base: Path | None):
-    """The parts of a checkpoint: a complete folder by itself, an adapter laid over its base."""
-    from pipeline.families import family
-    from pipeline.sampling import device
-    from pipeline.training import method
-
-    if base is None:
-        return family(family_name).load(folder, *device.best())
-    return method(method_name).restore(family(family_name).load(base, *device.best()), folder)
 
 
 def rows(frame: pd.DataFrame) -> Iterator[tuple[str, int | None]]:

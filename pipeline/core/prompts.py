@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -23,6 +24,12 @@ def fill(template: str, known: Iterable[str], **values: str) -> str:
 def fill_prompt(template: str, **values: str) -> str:
     """Put the species' words into a prompt template; ValueError names an unknown placeholder."""
     return fill(template, PLACEHOLDERS, **values)
+
+
+def whole_name(name: str) -> str:
+    """A regular expression, for any capitals, of a name that stands by itself: not that of `names` or `surname`."""
+    spaced = r"\s+".join(map(re.escape, name.split()))
+    return rf"(?<!\w){spaced}(?!\w)"
 
 
 def _known_placeholders(template: str) -> str:

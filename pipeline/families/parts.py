@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from pipeline.core.errors import InputError
+from pipeline.core.prompts import whole_name
 from pipeline.families.bases import read_json
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
 
 def tokenise(parts: Parts, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
     """Ids (n, context) for each tokenizer, padded the way the pipelines pad them; longer prompts are cut."""
-    spelt = [spell(parts, prompt) for prompt in prompts]
+    spelt = [spell(prompt, parts.words) for prompt in prompts]
     return tuple(
         tokenizer(
             spelt, padding="max_length", max_length=_context(encoder), truncation=True, return_tensors="pt"
@@ -123,20 +124,30 @@ def tokenise(parts: Parts, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
 
 def tokens_cut(parts: Parts, prompt: str) -> int:
     """How many tokens of a prompt lie beyond the window of the first text encoder; those change nothing."""
-    ids = parts.tokenizers[0](spell(parts, prompt), truncation=False, verbose=False).input_ids
-    return max(0, len(ids) - _context(parts.text_encoders[0]))
+    return _beyond(parts.tokenizers[0], _context(parts.text_encoders[0]), spell(prompt, parts.words))
 
 
-def spell(parts: Parts, prompt: str) -> str:
-    """The prompt with the new words in place of the names that they stand for, whatever their capitals.
+def counter_of_cut(folder: Path, words: Mapping[str, str]) -> Callable[[str], int]:
+    """`tokens_cut` of a base in `folder` and perhaps new words, as `Parts` has them, before any weights are loaded."""
+    window = read_json(folder, "text_encoder/config.json")["max_position_embeddings"]
+    tokenizer = load_tokenizer(folder, "tokenizer")
+    tokenizer.add_tokens([word for spelt in words.values() for word in spelt.split()])
+    return lambda prompt: _beyond(tokenizer, window, spell(prompt, words))
+
+
+def _beyond(tokenizer: CLIPTokenizer, window: int, text: str) -> int:
+    return max(0, len(tokenizer(text, truncation=False, verbose=False).input_ids) - window)
+
+
+def spell(prompt: str, known: Mapping[str, str]) -> str:
+    """The prompt with the new words of `known`, as `Parts.words` has them, in place of the names.
 
     The first word alone, `<dodo>`, stands for all of them too, as in diffusers' pipelines.
     """
-    for name, words in parts.words.items():
-        whole = r"\s+".join(map(re.escape, name.split()))
+    for name, words in known.items():
         first = re.escape(words.partition(" ")[0])
         spelt = rf"{first}(?!_\d)(?:\s+{first}_\d+)*"
-        prompt = re.sub(rf"(?<!\w){whole}(?!\w)|{spelt}", words, prompt, flags=re.IGNORECASE)
+        prompt = re.sub(f"{whole_name(name)}|{spelt}", words, prompt, flags=re.IGNORECASE)
     return prompt
 
 

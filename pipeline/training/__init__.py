@@ -22,10 +22,13 @@ import difflib
 from pathlib import Path
 from types import ModuleType
 
+import torch
+
 from pipeline.core.errors import ParamsError
 from pipeline.core.params import Train
 from pipeline.core.records import Subject
 from pipeline.families import family
+from pipeline.families.parts import Parts
 from pipeline.training import dreambooth, full, loha, lokr, lora, pivotal, textual_inversion
 
 METHODS: dict[str, ModuleType] = {
@@ -41,6 +44,15 @@ def method(name: str) -> ModuleType:
         hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METHODS)}"
         raise ParamsError(f"train.method is {name!r}, which is no method; {hint}")
     return METHODS[name]
+
+
+def load(
+    method_name: str, family_name: str, folder: Path, base: Path | None, device: torch.device, dtype: torch.dtype
+) -> Parts:
+    """A checkpoint laid over its base; without a base the folder is complete by itself."""
+    if base is None:
+        return family(family_name).load(folder, device, dtype)
+    return method(method_name).restore(family(family_name).load(base, device, dtype), folder)
 
 
 def check_pair(method_name: str, family_name: str) -> None:

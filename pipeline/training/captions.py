@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from pipeline.core.prompts import CAPTION_PLACEHOLDERS, fill
+from pipeline.core.prompts import CAPTION_PLACEHOLDERS, fill, whole_name
 from pipeline.core.records import Subject
 
 
@@ -16,4 +17,4 @@ def sentences(caption: str, templates: Sequence[str], subject: Subject) -> tuple
 
 def named(sentence: str, name: str) -> str:
     """The sentence with the name before it unless it is there: without it there is no word to learn."""
-    return sentence if name.casefold() in sentence.casefold() else f"{name}, {sentence}"
+    return sentence if re.search(whole_name(name), sentence, re.IGNORECASE) else f"{name}, {sentence}"

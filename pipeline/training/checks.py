@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from pipeline.core.train_params import Tokens
 from pipeline.diffusion import objective
 from pipeline.diffusion.objective import Objective
 from pipeline.families.bases import read_json
-from pipeline.families.parts import load_tokenizer, read_scheduler
-from pipeline.training import check_fit, keeps_base, method
+from pipeline.families.parts import counter_of_cut, read_scheduler
+from pipeline.training import check_fit, keeps_base, method, tokens
 from pipeline.training.cache import Picture
 from pipeline.training.examples import by_nearest_shape, sentences_of
 
@@ -95,12 +94,9 @@ def _counted(n: int) -> str:
 def _cut(base: Path, train: Train, subject: Subject, pictures: Sequence[Picture]) -> list[str]:
     """A warning for each picture whose sentence is longer than the text encoder reads; of many the first few."""
     window = read_json(base, "text_encoder/config.json")["max_position_embeddings"]
-    tokenizer = load_tokenizer(base, "tokenizer")
-    lines = []
+    cut, lines = counter_of_cut(base, _words(train, subject)), []
     for picture in pictures:
-        spelt = max((_spelt(sentence, train, subject) for sentence in sentences_of(picture)), key=len)
-        excess = len(tokenizer(spelt, truncation=False, verbose=False).input_ids) - window
-        if excess > 0:
+        if excess := max(cut(sentence) for sentence in sentences_of(picture)):
             lines.append(
                 f"warning: the caption of {picture.file_name} is longer than the {window} tokens that the text encoder "
                 f"reads; its last {excess} {'are' if excess > 1 else 'is'} cut"
@@ -114,8 +110,8 @@ def _first(lines: list[str], rest: str) -> list[str]:
     return lines if more <= 0 else [*lines[:MOST_LINES], f"warning: {rest.format(more)}"]
 
 
-def _spelt(sentence: str, train: Train, subject: Subject) -> str:
-    """The sentence with as many short words for the name as the method has new ones."""
+def _words(train: Train, subject: Subject) -> dict[str, str]:
+    """The new words for the name, if the method learns any."""
     sections = (getattr(train, name) for name in method(train.method).SECTIONS)
-    words = next((section.vectors for section in sections if isinstance(section, Tokens)), 0)
-    return re.sub(re.escape(subject.name), "a " * words, sentence, flags=re.IGNORECASE) if words else sentence
+    n = next((section.vectors for section in sections if isinstance(section, Tokens)), 0)
+    return {subject.name: tokens.spelling(tokens.trigger(subject), n)} if n else {}

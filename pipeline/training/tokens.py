@@ -110,6 +110,21 @@ def save(modules: Mapping[str, nn.Module], parts: Parts, folder: Path, dtype: to
     write_tensors(folder / FILE, tensors, {**stamp, "name": name, "trigger": first})
 
 
+def words_in(folder: Path) -> dict[str, str]:
+    """What a checkpoint's words stand for and how they are written, as `Parts.words`; empty without a file of words.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged, or does not say what its words stand for.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return {}
+    header, tensors = _read(path)
+    return {header["name"]: spelling(header["trigger"], max(map(len, tensors.values()), default=0))}
+
+
 def restore(parts: Parts, folder: Path) -> Parts:
     """The base with a checkpoint's words; tokenizers and text encoders are changed.
 
@@ -119,9 +134,7 @@ def restore(parts: Parts, folder: Path) -> Parts:
         When the file is not there or damaged, or its words are another family's or of another width.
     """
     path = folder / FILE
-    header, tensors = read(path, tensors=True)
-    if not {"name", "trigger"} <= header.keys():
-        raise InputError(f"{path} does not say what its words stand for, so it is no checkpoint of this project")
+    header, tensors = _read(path)
     keys = _keys(header["trigger"], len(parts.text_encoders))
     if set(keys) != tensors.keys():
         plural = "s" if len(tensors) > 1 else ""
@@ -143,20 +156,47 @@ def learnt(modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
                  if name.endswith(LEARNT))  # fmt: skip
 
 
+def spelling(first: str, n: int) -> str:
+    """`n` words, of which `first` is the first: `<dodo> <dodo>_1 …`."""
+    return " ".join([first, *(f"{first}_{number}" for number in range(1, n))])
+
+
+def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, torch.Tensor]]:
+    """Header and tensors of a file of words."""
+    header, tensors = read(path, tensors=True)
+    if not {"name", "trigger"} <= header.keys():
+        raise InputError(f"{path} does not say what its words stand for, so it is no checkpoint of this project")
+    return header, tensors
+
+
 def _keys(word: str, n_encoders: int) -> tuple[str, ...]:
     return (word,) if n_encoders == 1 else OF_TWO
 
 
 def _with_words(parts: Parts, name: str, first: str, rows: Sequence[torch.Tensor]) -> Parts:
     """New rows of every table, and what they are called."""
-    words = [first, *(f"{first}_{number}" for number in range(1, len(rows[0])))]
+    spelt = spelling(first, len(rows[0]))
+    words = spelt.split()
     for encoder, tokenizer, vectors in zip(parts.text_encoders, parts.tokenizers, rows, strict=True):
         if tokenizer.add_tokens(words) != len(words):
             raise InputError(f"{str(parts.folder)!r} knows the word {first!r} already; give the species another key")
         _grow(encoder, len(tokenizer))
+        _end_at(encoder, tokenizer.eos_token_id)
         table = encoder.get_input_embeddings().weight
         table.data[tokenizer.convert_tokens_to_ids(words)] = vectors.to(table)
-    return replace(parts, words={name: " ".join(words)})
+    return replace(parts, words={name: spelt})
+
+
+def _end_at(encoder: nn.Module, end: int) -> None:
+    """The sentence's vector is read at this token.
+
+    Old configs say 2, with which transformers reads it at the highest id: once there are new words, at the last of
+    them instead of at the end.
+    """
+    encoder.config.eos_token_id = end
+    for module in encoder.modules():
+        if hasattr(module, "eos_token_id"):
+            module.eos_token_id = end
 
 
 def _grow(encoder: nn.Module, n_rows: int) -> None:

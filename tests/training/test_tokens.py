@@ -1,5 +1,8 @@
 """New words: where they start, what learns, how they are saved, and that plain diffusers draws the same with them."""
 
+import json
+from shutil import copytree
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DiffusionPipeline
@@ -9,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
-from pipeline.families import family
-from pipeline.families.parts import spell, tokenise, tokens_cut
+from pipeline.families import family, sdxl
+from pipeline.families.parts import counter_of_cut, spell, tokenise, tokens_cut
 from pipeline.training import check_fit, method, pivotal, textual_inversion, tokens, trigger
 from tests.project import ROOT
 
@@ -123,12 +126,13 @@ def test_the_first_words_take_nothing_from_global_chance(base, name):
         ("<dodo> <dodo>_1 <dodo>_2", "<dodo> <dodo>_1 <dodo>_2"),
         ("Raphus cucullatuses", "Raphus cucullatuses"),
         ("<dodo>_1 at sea", "<dodo>_1 at sea"),
+        ("raphus cucullatus's, Raphus cucullatus-like", "{0}'s, {0}-like".format("<dodo> <dodo>_1 <dodo>_2")),
         ("dodo", "dodo"),
     ],
 )
 def test_prompts_speak_of_the_species_by_its_name(base, name, prompt, spelt):
     parts = _learnt(base, name).parts
-    assert spell(parts, prompt) == spelt
+    assert spell(prompt, parts.words) == spelt
     words = parts.tokenizers[0].convert_tokens_to_ids(["<dodo>", "<dodo>_1", "<dodo>_2"])
     assert (set(words) <= set(tokenise(parts, [prompt])[0][0].tolist())) == ("<dodo> " in spelt)
 
@@ -139,6 +143,54 @@ def test_words_count_in_the_window_of_the_encoder(base, name):
     assert tokens_cut(parts, f"{NAME} ab") == 8  # 16 letters, ab, start and end; 12 are read
     assert tokens_cut(_learnt(base, name).parts, f"{NAME} ab") == 0
     assert tokens_cut(_learnt(base, name, vectors=10).parts, f"{NAME} ab") == 2
+
+
+def _with_old_config(base, folder):
+    """A copy of the base whose text encoders' configs say 2, as those of Stable Diffusion 1.x, 2.x and XL do."""
+    copytree(base, folder)
+    for path in folder.glob("text_encoder*/config.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "eos_token_id": 2}))
+    return folder
+
+
+@torch.no_grad()
+def _pooled(parts, prompt):
+    return family(parts.family).encode_prompt(parts, [prompt]).pooled
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_the_sentence_is_read_at_its_end_whatever_old_configs_say(sdxl_base, kind, tmp_path):
+    old = _with_old_config(sdxl_base, tmp_path / "old")
+    assert torch.equal(_pooled(sdxl.load(old), "a bird"), _pooled(sdxl.load(sdxl_base), "a bird"))
+    trainable, wanted = _learnt(old, "sdxl", kind), _learnt(sdxl_base, "sdxl", kind)
+    assert torch.equal(_pooled(trainable.parts, f"{NAME} at sea"), _pooled(wanted.parts, f"{NAME} at sea"))
+    assert not torch.equal(_pooled(trainable.parts, f"{NAME} at sea"), _pooled(trainable.parts, f"{NAME} at bay"))
+    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    back = method(kind).restore(sdxl.load(old), tmp_path)
+    torch.testing.assert_close(_pooled(back, f"{NAME} at sea"), _pooled(wanted.parts, f"{NAME} at sea"))
+    assert [encoder.config.eos_token_id for encoder in back.text_encoders] == [back.tokenizers[0].eos_token_id] * 2
+
+
+def test_plain_diffusers_reads_the_sentence_at_the_last_word_where_the_config_is_old(sdxl_base, tmp_path):
+    """What docs/training.md says of other programs: what follows the words does not reach the pooled vector."""
+    old = _with_old_config(sdxl_base, tmp_path / "old")
+    textual_inversion.save(_learnt(sdxl_base, "sdxl"), tmp_path, torch.float32, STAMP)
+    for base, differ in ((sdxl_base, True), (old, False)):
+        pipeline = DiffusionPipeline.from_pretrained(base, local_files_only=True)
+        _load_words(pipeline, tmp_path / tokens.FILE)
+        sea, bay = (pipeline.encode_prompt(f"<dodo> {end}", device="cpu") for end in ("at sea", "at bay"))
+        assert not torch.equal(sea[0], bay[0])
+        assert torch.equal(sea[2], bay[2]) is not differ
+
+
+@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("name", ["sd"])
+def test_tokens_are_counted_from_a_checkpoint_without_loading_weights(base, name, kind, tmp_path):
+    trainable = _learnt(base, name, kind, vectors=10)
+    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    assert tokens.words_in(tmp_path) == trainable.parts.words and tokens.words_in(tmp_path / "none") == {}
+    for prompt in (f"{NAME} ab", "<dodo>", "abcdefghijkl"):
+        assert counter_of_cut(base, tokens.words_in(tmp_path))(prompt) == tokens_cut(trainable.parts, prompt)
 
 
 @pytest.mark.parametrize("kind", METHODS)
