@@ -25,7 +25,7 @@ from flows.output import Log
 RETRIES = 2
 RETRY_DELAY_SECONDS = [3, 10]
 # dvc ends with 1 whatever the exit code of its command, and accelerate may hide it too: the trainer's sentence counts
-_INTERRUPTED = re.compile(r"interrupted at step|exited with 75\b|exit code:? 75\b|exitcode\s*: 75\b")
+_INTERRUPTED = re.compile(r"interrupted (at step|while preparing)|exited with 75\b|exit code:? 75\b|exitcode\s*: 75\b")
 _REFUSED = re.compile(r"^ERROR: failed to reproduce .*?: \[Errno \d+\] (.+)")  # by the operating system, to dvc
 _UNCHANGED = "didn't change, skipping"
 _RESTORED = "is cached - skipping run"

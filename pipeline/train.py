@@ -31,9 +31,9 @@ from pipeline.io.weights import model_folder, weights_digest
 from pipeline.training import captions, check_pair, hardware, identity, looks, masks, memory, other_sections, trigger
 from pipeline.training.cache import Picture
 from pipeline.training.identity import Identity
-from pipeline.training.loop import COLUMNS, Hooks, run, share
+from pipeline.training.loop import COLUMNS, Hooks, Job, run, share
 from pipeline.training.optimisers import check_optimiser
-from pipeline.training.prepare import Task, prepare
+from pipeline.training.prepare import Task, prepare, without_bytes
 from pipeline.training.spent import Spent
 from pipeline.training.state import Saves
 
@@ -59,7 +59,8 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
     GateError
         When the data set was not validated, or was refused.
     Interrupted
-        When told to stop (SIGTERM, Ctrl-C): the step was finished and the state is saved.
+        When told to stop (SIGTERM, Ctrl-C): the step was finished and the state is saved; during preparation, what
+        was encoded so far is kept.
     """
     task = _task(params, paths)
     saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
@@ -72,7 +73,14 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
                 for line in identity.begin(saves, task.identity, _means(accelerator)):
                     accelerator.print(line)
             spent = Spent(time.monotonic, marks=accelerator.device.type)
-            history = _trained(task, params, paths, saves, accelerator, stopping, spent)
+            with tracking.training_run(
+                params, paths, lineage_id=saves.lineage_id, resumed_from=saves.step,
+                main_process=accelerator.is_main_process,
+            ) as tracked:  # fmt: skip
+                job = _prepared(task, paths, saves, accelerator, stopping, spent)
+                task = without_bytes(task)  # nobody needs the files any more, so their memory is free
+                name = f"train {paths.species}"
+                history = _trained(job, params.train, name, saves, accelerator, stopping, spent, tracked)
             if not accelerator.is_main_process:
                 return None
         return _published(task, params, paths, saves, history, spent)
@@ -204,35 +212,37 @@ def _code() -> str:
     return digest_json([(path.relative_to(package).as_posix(), digest_file(path)) for path in files])
 
 
+def _prepared(
+    task: Task, paths: Paths, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool], spent: Spent
+) -> Job:
+    with (
+        memory.explained(task.train, accelerator, saves), spent.on("preparation"),
+        steps.preparing(f"train {paths.species}", main_process=accelerator.is_main_process) as tell,
+    ):  # fmt: skip
+        return prepare(
+            task, accelerator, paths.work / "cache", _looks(saves), say=accelerator.print,
+            told=spent.telling("preparation", tell), sharded=hardware.launched(os.environ).sharded,
+            mark=spent.mark, stopping=stopping,
+        )  # fmt: skip
+
+
 def _trained(
-    task: Task, params: Params, paths: Paths, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool],
-    spent: Spent,
+    job: Job, train: Train, name: str, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool],
+    spent: Spent, tracked: tracking.Run | tracking.Silence,
 ) -> list[list[float]]:  # fmt: skip
-    """Prepare and run; returns the numbers of every step."""
-    main, opened = accelerator.is_main_process, {"lineage_id": saves.lineage_id, "resumed_from": saves.step}
-    name = f"train {paths.species}"
-    with tracking.training_run(params, paths, **opened, main_process=main) as tracked:
-        with (
-            memory.explained(task.train, accelerator, saves), spent.on("preparation"),
-            steps.preparing(name, main_process=main) as tell,
-        ):  # fmt: skip
-            job = prepare(
-                task, accelerator, paths.work / "cache", _looks(saves), say=accelerator.print,
-                told=spent.telling("preparation", tell), sharded=hardware.launched(os.environ).sharded,
-                mark=spent.mark,
-            )  # fmt: skip
-        with (
-            memory.explained(task.train, accelerator, saves, job),
-            steps.shown(name, params.train.steps, main_process=main) as show,
-        ):
-            hooks = Hooks(
-                report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
-                clock=time.monotonic, looked=lambda look: (tracked.look(look), show(look)),
-                memory_mb=_memory_mb(accelerator),
-            )  # fmt: skip
-            progress = run(job, accelerator, saves, hooks, spent)
-        tracked.spent(spent.seconds, params.train.steps)
-        return progress.history
+    """Run it; returns the numbers of every step."""
+    with (
+        memory.explained(train, accelerator, saves, job),
+        steps.shown(name, train.steps, main_process=accelerator.is_main_process) as show,
+    ):
+        hooks = Hooks(
+            report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
+            clock=time.monotonic, looked=lambda look: (tracked.look(look), show(look)),
+            memory_mb=_memory_mb(accelerator),
+        )  # fmt: skip
+        progress = run(job, accelerator, saves, hooks, spent)
+    tracked.spent(spent.seconds, train.steps)
+    return progress.history
 
 
 def _means(accelerator: Accelerator) -> dict[str, str]:
@@ -265,7 +275,10 @@ def _memory_mb(accelerator: Accelerator) -> Callable[[], float]:
 
 @contextmanager
 def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and the first Ctrl-C are remembered for the end of the step; a second Ctrl-C stops at once."""
+    """SIGTERM and the first Ctrl-C are remembered for the end of the step, or of the picture that is being prepared.
+
+    A second Ctrl-C stops at once.
+    """
     told: list[int] = []
 
     def remember(number: int, _frame: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -201,6 +203,59 @@ def _interrupted_at_7(paths):
     assert stopped.value.exit_code == 75 and not paths.model.exists()
 
 
+def test_a_signal_during_preparation_ends_it_and_keeps_what_is_encoded(paths, untracked, monkeypatch):
+    told = []
+
+    def tell(what, done, total):
+        told.append((what, done))
+        if (what, done) == ("encoding pictures", 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    words = "^interrupted while preparing; what is encoded is kept; run again to continue$"
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match=words) as stopped:
+        patch.setattr(stage.steps, "preparing", lambda *_, **__: nullcontext(tell))
+        _train(paths)
+    assert told[-1] == ("encoding pictures", 2) and stopped.value.exit_code == 75
+    assert len(list((paths.work / "cache/latents").iterdir())) == 2
+    _train(paths)
+    assert paths.model.exists()
+
+
+def test_no_process_waits_for_one_that_was_told_to_stop_while_preparing(paths, tracked):
+    """Only the second one is told to stop, while the first one works and it waits."""
+    world.change(paths, steps=2, snapshots=[2])
+    children = _launched(paths, n_processes=2)
+    end = time.monotonic() + 120
+    while not list(paths.work.glob("cache/latents/*.safetensors")):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    children[1].send_signal(signal.SIGTERM)
+    said = [child.communicate(timeout=120)[0] for child in children]
+    assert [child.returncode for child in children] == [75, 75], said
+    assert all("interrupted while preparing" in words and "Traceback" not in words for words in said), said
+
+
+def test_while_it_learns_no_picture_is_kept_in_memory(paths, untracked, monkeypatch):
+    pictures, left, original = [], [], stage._task
+
+    def watched(*arguments):
+        task = original(*arguments)
+        pictures.extend(weakref.ref(picture) for picture in (*task.pictures, *task.holdout))
+        return task
+
+    def report(_):
+        gc.collect()
+        left.append([picture().file_name for picture in pictures if picture()])
+
+    world.change(paths, steps=1, snapshots=[1], look=GLANCE)
+    monkeypatch.setattr(stage, "_task", watched)
+    monkeypatch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(report))
+    _train(paths)
+    assert len(pictures) == 6 and len(left) == 3 and not any(left), (
+        "two looks and a step, and nothing left at any of them"
+    )
+
+
 def _signal_at(step: int):
     return lambda report: os.kill(os.getpid(), signal.SIGTERM) if report.step == step else None
 
@@ -268,16 +323,20 @@ def test_two_processes_share_a_batch_in_parts_and_get_the_same_losses(tracked, u
 
 def _launch(paths, n_processes: int, **extra: str) -> str:
     """What torchrun and accelerate tell their children, without the launchers."""
+    children = _launched(paths, n_processes, **extra)
+    said = "".join(child.communicate(timeout=180)[0] for child in children)
+    assert [child.returncode for child in children] == [0] * n_processes, said
+    return said
+
+
+def _launched(paths, n_processes: int, **extra: str) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     world_of = {"WORLD_SIZE": str(n_processes), "LOCAL_WORLD_SIZE": str(n_processes), "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}  # fmt: skip
     ranks = [str(rank) for rank in range(n_processes)]
-    children = [_start(paths, **world_of, **extra, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
-    said = "".join(child.communicate(timeout=180)[0] for child in children)
-    assert [child.returncode for child in children] == [0] * n_processes, said
-    return said
+    return [_start(paths, **world_of, **extra, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
 
 
 def test_every_snapshot_says_where_it_comes_from(paths, untracked):

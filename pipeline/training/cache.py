@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from pipeline.diffusion import noise, objective
 from pipeline.families import FAMILIES
 from pipeline.families.parts import Conditioning, Parts
 from pipeline.training.buckets import Shape, cut
+from pipeline.training.guidance import GUIDANCE, guided
 from pipeline.training.trainable import write_tensors
 
 FORMAT = 2  # of the entries; higher when the code below gives others
 RESIZE = "lanczos, covers the shape, centre crop; beside it the mirror image"
 LIBRARIES = (torch.__version__, diffusers.__version__, transformers.__version__, PIL.__version__)
-PRIOR_STEPS, PRIOR_GUIDANCE, PRIOR_BATCH = 20, 3.0, 4
+PRIOR_STEPS, PRIOR_BATCH = 20, 4
+ENCODING, DRAWING = "encoding pictures", "drawing prior pictures"  # what is told
 Tensors = dict[str, torch.Tensor]
 Told = Callable[[str, int, int], None]  # what is being made, how many of it are there, of how many
 
@@ -63,12 +66,14 @@ class Cache:
     """A folder of tensors by content.
 
     `model` is the digest of the base's weights, `vae` of its autoencoder's alone, `precision` of the computation.
+    `say` hears that nothing can be kept.
     """
 
     folder: Path
     model: str
     precision: str
     vae: str
+    say: Callable[[str], None] = lambda line: None
 
     def get(self, kind: str, decided_by: Any, parts: Parts, make: Callable[[], Tensors]) -> Tensors:
         """The tensors that `make` gives, in memory; what cannot be read, or is not what was written, is made again."""
@@ -79,7 +84,11 @@ class Cache:
         if (found := _read(path, key)) is not None:
             return found
         tensors = {name: tensor.cpu() for name, tensor in make().items()}
-        write_tensors(path, tensors, {"seal": _seal(key, tensors)})
+        try:
+            write_tensors(path, tensors, {"seal": _seal(key, tensors)})
+        except OSError as error:
+            self.say(f"nothing can be kept in {self.folder} ({error.strerror}); the training goes on, and what is "
+                     "encoded now will be encoded again in the next one")  # fmt: skip
         return tensors
 
 
@@ -117,25 +126,35 @@ def picture_latents(
         key = [digest_bytes(picture.content), RESIZE, list(shape), cache.vae]
         made = cache.get("latents", key, parts, lambda picture=picture: {"latents": encode(parts, fit(picture, shape))})
         rows.append(made["latents"])
-        told("encoding pictures", len(rows), len(pictures))
+        told(ENCODING, len(rows), len(pictures))
     return torch.stack(rows)
 
 
 def prior_latents(
     cache: Cache, parts: Parts, prompt: str, n: int, shape: Shape, seed: int, told: Told = lambda *_: None
 ) -> torch.Tensor:
-    """(n, 2, c, h, w) in memory: what the base itself draws of the class; their mirror images are themselves."""
-    key = [cache.model, parts.family, prompt, n, list(shape), seed, PRIOR_STEPS, PRIOR_GUIDANCE, PRIOR_BATCH]
-    drawn = cache.get("prior", key, parts, lambda: {"latents": draw(parts, prompt, n, shape, seed, told)})["latents"]
-    return torch.stack([drawn, drawn], dim=1)
+    """(n, 2, c, h, w) in memory: what the base itself draws of the class; their mirror images are themselves.
+
+    They are kept as they are drawn, a few at a time, so that who was killed does not begin again.
+    """
+    drawn: list[torch.Tensor] = []
+    for first in range(0, n, PRIOR_BATCH):
+        numbers = range(first, min(first + PRIOR_BATCH, n))
+        key = [cache.model, parts.family, prompt, list(numbers), list(shape), seed, PRIOR_STEPS, GUIDANCE]
+        make = partial(draw, parts, prompt, numbers, shape, seed)
+        drawn += cache.get("prior", key, parts, lambda make=make: {"latents": make()})["latents"]
+        told(DRAWING, len(drawn), n)
+    latents = torch.stack(drawn)
+    return torch.stack([latents, latents], dim=1)
 
 
-def conditioning(cache: Cache, parts: Parts, sentences: Sequence[str]) -> Conditioning:
+def conditioning(cache: Cache, parts: Parts, sentences: Sequence[str], told: Told = lambda *_: None) -> Conditioning:
     """The sentences as a frozen text encoder reads them."""
-    rows = [
-        cache.get("prompts", [cache.model, parts.family, text], parts, lambda text=text: _encoded(parts, text))
-        for text in sentences
-    ]
+    rows: list[Tensors] = []
+    for text in sentences:
+        key = [cache.model, parts.family, text]
+        rows.append(cache.get("prompts", key, parts, lambda text=text: _encoded(parts, text)))
+        told("reading sentences", len(rows), len(sentences))
     pooled = torch.cat([row["pooled"] for row in rows]) if "pooled" in rows[0] else None
     return Conditioning(torch.cat([row["states"] for row in rows]), pooled).to(parts.device)
 
@@ -177,30 +196,18 @@ def encode(parts: Parts, pixels: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def draw(parts: Parts, prompt: str, n: int, shape: Shape, seed: int, told: Told = lambda *_: None) -> torch.Tensor:
-    """n latents (n, c, h, w) of pictures of a prompt: DDIM with guidance, the noise by counter."""
-    family, process = FAMILIES[parts.family], objective.from_config(parts.scheduler)
-    both = family.encode_prompt(parts, ["", prompt])
-
-    def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        rows = torch.tensor([0] * len(t) + [1] * len(t), device=parts.device)
-        blind, led = family.predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both[rows]).chunk(2)
-        return blind + PRIOR_GUIDANCE * (led - blind)
-
+def draw(parts: Parts, prompt: str, numbers: Sequence[int], shape: Shape, seed: int) -> torch.Tensor:
+    """Latents (n, c, h, w) of pictures of a prompt: DDIM with guidance; a picture's number decides its noise."""
+    both = FAMILIES[parts.family].encode_prompt(parts, ["", prompt])
     latent = (parts.latent_channels, *(side // parts.pixels_per_latent for side in shape))
-    start = [torch.randn(latent, generator=noise.generator(seed, "prior", number)) for number in range(n)]
-    drawn: list[torch.Tensor] = []
-    for group in _groups(start, PRIOR_BATCH):
-        drawn += objective.ddim(process, torch.stack(group).to(parts.device, parts.dtype), PRIOR_STEPS, predict)
-        told("drawing prior pictures", len(drawn), n)
-    return torch.stack(drawn)
+    start = [torch.randn(latent, generator=noise.generator(seed, "prior", number)) for number in numbers]
+    return objective.ddim(
+        objective.from_config(parts.scheduler), torch.stack(start).to(parts.device, parts.dtype), PRIOR_STEPS,
+        guided(parts, both, [1] * len(numbers)),
+    )  # fmt: skip
 
 
 @torch.no_grad()
 def _encoded(parts: Parts, text: str) -> Tensors:
     made = FAMILIES[parts.family].encode_prompt(parts, [text])
     return {"states": made.states} if made.pooled is None else {"states": made.states, "pooled": made.pooled}
-
-
-def _groups(items: list, size: int) -> Iterator[list]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from math import ceil
@@ -14,7 +15,7 @@ from pipeline.families.parts import Parts
 from pipeline.training import cache, masks
 from pipeline.training.batches import Bucket, Examples
 from pipeline.training.buckets import Cut, Shape, cut, nearest, shapes
-from pipeline.training.cache import Cache, Picture, Told
+from pipeline.training.cache import DRAWING, ENCODING, Cache, Picture, Told
 
 MOST_BYTES_ON_DEVICE = 2 << 30  # of latents; more stay in the computer's own memory
 
@@ -43,21 +44,38 @@ def gather(train: Train, pictures: Sequence[Picture], prior: Prior | None, tools
     sentences = _sentences(pictures, prior)
     row_of = {sentence: row for row, sentence in enumerate(sentences)}
     by_shape = by_nearest_shape(train, pictures)
+    shares = {shape: ceil(prior.images * len(its) / len(pictures)) if prior else 0 for shape, its in by_shape.items()}
+    tools = replace(tools, told=over_all(tools.told, {ENCODING: len(pictures), DRAWING: sum(shares.values())}))
     buckets = []
     for shape, its in by_shape.items():
         bucket = _bucket(train, shape, its, row_of, tools)
         if prior:
-            share = ceil(prior.images * len(its) / len(pictures))
-            bucket = _with_prior(bucket, shape, replace(prior, images=share), row_of, tools)
+            bucket = _with_prior(bucket, shape, replace(prior, images=shares[shape]), row_of, tools)
         buckets.append(bucket)
     device = tools.parts.device
     return Examples(tuple(_placed(buckets, device)), sentences, device)
 
 
-def held_out(train: Train, pictures: Sequence[Picture], store: Cache, parts: Parts) -> list[torch.Tensor]:
+def over_all(told: Told, totals: Mapping[str, int]) -> Told:
+    """What is told shape by shape, as one count over all shapes; `totals` by what is told."""
+    before: Counter[str] = Counter()
+
+    def onward(what: str, done: int, of_shape: int) -> None:
+        told(what, before[what] + done, totals[what])
+        if done == of_shape:
+            before[what] += of_shape
+
+    return onward
+
+
+def held_out(train: Train, pictures: Sequence[Picture], tools: Tools) -> list[torch.Tensor]:
     """Latents (c, h, w) of pictures that are not learnt from, in memory, each in its own shape."""
     shape_of = {id(picture): shape for shape, its in by_nearest_shape(train, pictures).items() for picture in its}
-    return [cache.picture_latents(store, parts, [picture], shape_of[id(picture)])[0, 0] for picture in pictures]
+    found: list[torch.Tensor] = []
+    for picture in pictures:
+        found.append(cache.picture_latents(tools.store, tools.parts, [picture], shape_of[id(picture)])[0, 0])
+        tools.told("encoding held-out pictures", len(found), len(pictures))
+    return found
 
 
 def by_nearest_shape(train: Train, pictures: Sequence[Picture]) -> dict[Shape, list[Picture]]:

@@ -32,7 +32,8 @@ from pipeline.diffusion import noise, objective
 from pipeline.diffusion.objective import Objective
 from pipeline.families import FAMILIES
 from pipeline.families.parts import Conditioning, Parts
-from pipeline.training.cache import PRIOR_GUIDANCE, Picture
+from pipeline.training.cache import Picture
+from pipeline.training.guidance import guided
 from pipeline.training.lesson import Prompts
 
 RECORD = "look.json"
@@ -78,6 +79,7 @@ class View:
     seed: int
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
     keeps: bool = True  # does this process write what all have seen?
+    say: Callable[[str], None] = lambda line: None  # hears that a look could not be written
     compiled: bool = False  # then looks, whose batches have sizes of their own, go without: compiling takes minutes
 
     @property
@@ -138,7 +140,7 @@ def look(view: View, step: int) -> LookReport:
     if seen is None:
         seen = _seen(view, step)
         if view.keeps:
-            _write(view, seen)
+            _keep(view, seen)
     start = seen if step == 0 else read(view.folder, 0, view.settings)
     return replace(seen, before=start.losses if start else {})
 
@@ -223,21 +225,9 @@ def _draw(view: View, told: Conditioning) -> list[torch.Tensor]:
         start = torch.stack([torch.randn(view.shape, generator=generator) for generator in generators])
         texts = [one.text for one in group]
         drawn += objective.ddim(
-            view.objective, start.to(view.parts.device), view.draw_steps, _guided(view.parts, told, texts)
+            view.objective, start.to(view.parts.device), view.draw_steps, guided(view.parts, told, texts)
         )
     return drawn
-
-
-def _guided(parts: Parts, told: Conditioning, texts: Sequence[int]) -> Callable[..., torch.Tensor]:
-    """Classifier-free guidance (Ho and Salimans 2022), as prior pictures are drawn."""
-    both = told[torch.tensor([0] * len(texts) + list(texts), device=parts.device)]
-
-    def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        answer = FAMILIES[parts.family].predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
-        blind, heard = answer.float().chunk(2)
-        return blind + PRIOR_GUIDANCE * (heard - blind)
-
-    return predict
 
 
 def _previews(view: View, latents: Sequence[torch.Tensor], step: int) -> tuple[Preview, ...]:
@@ -279,10 +269,20 @@ def _png(image: Image.Image, wanted: Wanted, step: int) -> bytes:
     return sink.getvalue()
 
 
-def _write(view: View, seen: LookReport) -> None:
-    """A folder, complete or absent."""
+def _keep(view: View, seen: LookReport) -> None:
+    """When it cannot be written, the training goes on."""
     final = view.folder / f"step-{seen.step:06d}"
     building = final.with_name(f".{final.name}")
+    try:
+        _write(view, seen, building, final)
+    except OSError as error:
+        shutil.rmtree(building, ignore_errors=True)
+        view.say(f"the look at step {seen.step} could not be written ({error.strerror}); the training goes on, "
+                 "and its tables and previews will lack it")  # fmt: skip
+
+
+def _write(view: View, seen: LookReport, building: Path, final: Path) -> None:
+    """A folder, complete or absent."""
     for folder in (building, final):
         shutil.rmtree(folder, ignore_errors=True)
     building.mkdir(parents=True)

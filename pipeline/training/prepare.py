@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache as once
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
 
-from pipeline.core.errors import ParamsError
+from pipeline.core.errors import Interrupted, ParamsError
 from pipeline.core.params import Train
 from pipeline.core.records import LookReport, Subject
 from pipeline.families import family
-from pipeline.families.parts import Conditioning, Parts, tokenise
+from pipeline.families.parts import Conditioning, tokenise
 from pipeline.training import cache, checks, economy, keeps_base, looks, method
 from pipeline.training.batches import Draw, Examples
 from pipeline.training.cache import Cache, Picture, Told, vae_digest
@@ -27,6 +29,8 @@ from pipeline.training.optimisers import optimiser
 from pipeline.training.rates import rate_at
 from pipeline.training.trainable import Trainable
 
+LEAVING = "interrupted while preparing; what is encoded is kept; run again to continue"
+Made = TypeVar("Made")
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -49,19 +53,29 @@ class Task:
     identity: Identity
 
 
+def without_bytes(task: Task) -> Task:
+    """The same, with nothing left of its pictures but names and sentences: all that is wanted once they are encoded."""
+    pictures, holdout = (
+        tuple(replace(picture, content=b"", mask=None) for picture in some) for some in (task.pictures, task.holdout)
+    )
+    return replace(task, pictures=pictures, holdout=holdout)
+
+
 def prepare(
     task: Task, accelerator: Accelerator, folder: Path, looks_folder: Path | None = None,
     say: Callable[[str], None] = lambda line: None, told: Told = lambda *_: None, sharded: bool = False,
-    mark: Callable[[str], None] = lambda part: None,
+    mark: Callable[[str], None] = lambda part: None, stopping: Callable[[], bool] = lambda: False,
 ) -> Job:  # fmt: skip
     """Load the base, look at every picture and sentence once (`folder` is the cache), attach the method.
 
     Without a `looks_folder` nothing is measured or drawn on the way. `say` hears warnings, `told` how far the cache is,
-    `mark` when a part of a step is done.
-    `sharded`: each process will keep a piece of the weights that learn (FSDP).
+    `mark` when a part of a step is done; `stopping` is asked whether to leave, after each thing that was cached.
+    `sharded`: each process will keep a piece of the weights that learn (FSDP). The job holds no picture's bytes.
 
     Raises
     ------
+    Interrupted
+        In all processes, when one of them was told to stop.
     InputError, ParamsError
         When the base cannot be loaded or params do not fit it.
     """
@@ -70,13 +84,11 @@ def prepare(
     parts = family(task.family).load(task.base, accelerator.device)
     told("loading the base", 1, 1)
     learns = method(task.train.method)
-    # The other processes wait, and then find in the cache what the first has computed.
-    store = Cache(folder, task.stamp["base_digest"], accelerator.mixed_precision, vae_digest(task.base))
-    with accelerator.main_process_first():
-        tools = Tools(parts, store, task.seed, accelerator.autocast, told)
-        examples = gather(task.train, task.pictures, _prior(task), tools)
-        frozen = None if learns.learns_text(task.train) else cache.conditioning(store, parts, examples.sentences)
-        looks_at = _looks(task, parts, store, accelerator, looks_folder)
+    vae = vae_digest(task.base)
+    # The same words are said once, however many pictures cannot be kept.
+    store = Cache(folder, task.stamp["base_digest"], accelerator.mixed_precision, vae, once(say))
+    tools = Tools(parts, store, task.seed, accelerator.autocast, _heeding(told, stopping))
+    examples, frozen, looks_at = _in_turn(accelerator, partial(_encoded, task, tools, accelerator, looks_folder, say))
     parts.vae.to("cpu")  # everything is encoded
     dtype = DTYPES.get(accelerator.mixed_precision, torch.float32)
     trainable = learns.attach(parts, task.train, task.subject, task.seed, dtype)
@@ -85,9 +97,49 @@ def prepare(
     economy.apply(trainable, task.train, sharded=sharded)
     return Job(
         trainable, lesson, optimiser=_optimiser(task.train), plan=plan_of(task.train),
-        write_snapshot=_snapshots(task, trainable), seen=lesson.seen,
+        write_snapshot=_snapshots(task.train, task.stamp, trainable), seen=lesson.seen,
         look=looks_at(trainable), sharded=sharded,
     )  # fmt: skip
+
+
+def _heeding(told: Told, stopping: Callable[[], bool]) -> Told:
+    """`told`, which ends the preparation when it is to stop: what it is told of has just been cached."""
+
+    def tell(what: str, done: int, total: int) -> None:
+        told(what, done, total)
+        if stopping():
+            raise Interrupted(LEAVING)
+
+    return tell
+
+
+def _in_turn(accelerator: Accelerator, make: Callable[[], Made]) -> Made:
+    """What `make` gives, first in the main process, then in the others, which find in the cache what it computed.
+
+    When it is interrupted in one process, all raise: the others would wait for it for ever.
+    """
+    made, interrupted = None, None
+    for turn in (True, False):
+        if accelerator.is_main_process is turn:
+            try:
+                made = make()
+            except Interrupted as error:
+                interrupted = error
+        # Here the others wait.
+        left = accelerator.reduce(torch.tensor(float(interrupted is not None), device=accelerator.device), "sum")
+        if left:
+            raise interrupted or Interrupted(LEAVING)
+    return made
+
+
+def _encoded(
+    task: Task, tools: Tools, accelerator: Accelerator, looks_folder: Path | None, say: Callable[[str], None]
+) -> tuple[Examples, Conditioning | None, Callable[[Trainable], Callable[[int], LookReport | None]]]:
+    """All that goes through a frozen network, once: examples, their sentences if those are not learnt, looks."""
+    examples = gather(task.train, task.pictures, _prior(task), tools)
+    learns_text = method(task.train.method).learns_text(task.train)
+    frozen = None if learns_text else cache.conditioning(tools.store, tools.parts, examples.sentences, tools.told)
+    return examples, frozen, _looks(task, tools, accelerator, looks_folder, say)
 
 
 def plan_of(train: Train) -> Plan:
@@ -133,27 +185,28 @@ def _lesson(
 
 
 def _looks(
-    task: Task, parts: Parts, store: Cache, accelerator: Accelerator, folder: Path | None
+    task: Task, tools: Tools, accelerator: Accelerator, folder: Path | None, say: Callable[[str], None]
 ) -> Callable[[Trainable], Callable[[int], LookReport | None]]:
     """Encode what looks are to see; what comes back gives the looks of a model that the method has been put into."""
-    settings, side_px = task.train.look, task.train.resolution_px
+    train, subject, seed, parts = task.train, task.subject, task.seed, tools.parts
+    settings = train.look
     pictures = looks.chosen(settings, task.holdout)
-    sentences = looks.sentences_of(settings, task.subject, task.holdout)
+    sentences = looks.sentences_of(settings, subject, task.holdout)
     if folder is None or not looks.wanted_at_all(settings, task.holdout):
         return lambda trainable: lambda step: None
-    process, edge = checks.process_of(task.train, parts.scheduler), side_px // parts.pixels_per_latent
-    latents = [one.to(parts.device) for one in held_out(task.train, pictures, store, parts)]
-    learns_text = method(task.train.method).learns_text(task.train)
-    frozen = None if learns_text else cache.conditioning(store, parts, sentences)
+    process, edge = checks.process_of(train, parts.scheduler), train.resolution_px // parts.pixels_per_latent
+    latents = [one.to(parts.device) for one in held_out(train, pictures, tools)]
+    learns_text = method(train.method).learns_text(train)
+    frozen = None if learns_text else cache.conditioning(tools.store, parts, sentences, tools.told)
+    shown = looks.held_out_of(pictures, latents, sentences)
 
     def of(trainable: Trainable) -> Callable[[int], LookReport]:
         view = View(
             folder, trainable.parts, process, prompts=_prompts(trainable, sentences, frozen),
-            held_out=looks.held_out_of(pictures, latents, sentences),
-            timesteps=looks.centres(settings.timesteps, process.n_timesteps) if pictures else (),
-            wanted=looks.wanted_of(settings, task.subject, sentences), draw_steps=settings.steps,
-            shape=(parts.latent_channels, edge, edge), seed=task.seed, autocast=accelerator.autocast,
-            keeps=accelerator.is_main_process, compiled=task.train.compile,
+            held_out=shown, timesteps=looks.centres(settings.timesteps, process.n_timesteps) if shown else (),
+            wanted=looks.wanted_of(settings, subject, sentences), draw_steps=settings.steps,
+            shape=(parts.latent_channels, edge, edge), seed=seed, autocast=accelerator.autocast,
+            keeps=accelerator.is_main_process, say=say, compiled=train.compile,
         )  # fmt: skip
         return partial(looks.look, view)
 
@@ -178,10 +231,10 @@ def _frozen(encoded: Conditioning, trainable: Trainable) -> Prompts:
     return lambda _, rows: encoded[rows]
 
 
-def _snapshots(task: Task, trainable: Trainable) -> Callable[[Path, int], None]:
-    dtype = getattr(torch, task.train.save_dtype)
+def _snapshots(train: Train, stamp: Mapping[str, str], trainable: Trainable) -> Callable[[Path, int], None]:
+    dtype = getattr(torch, train.save_dtype)
 
     def write(folder: Path, step: int) -> None:
-        method(task.train.method).save(trainable, folder, dtype, {**task.stamp, "step": str(step)})
+        method(train.method).save(trainable, folder, dtype, {**stamp, "step": str(step)})
 
     return write

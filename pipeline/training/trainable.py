@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
 from pipeline.families.parts import Parts
 
+OS_ERROR = re.compile(r": ([^:]+) \(os error (\d+)\)")
 Teacher = Callable[[], AbstractContextManager[Parts]]  # while it is open: the base as it was, to be asked
 
 
@@ -70,18 +73,34 @@ def cast(modules: Iterable[nn.Module], dtype: torch.dtype) -> None:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
-    """A safetensors file, complete or absent: written to the side, then renamed."""
+    """A safetensors file, complete or absent: written to the side, then renamed.
+
+    Raises
+    ------
+    OSError
+        When the disk is full, or the folder must not be written to.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The process id keeps processes apart that fill the same cache.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # safetensors refuses strided (channels-last) and shared memory.
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(plain, partial, {"format": "pt", **metadata})
+        _save(plain, partial, {"format": "pt", **metadata})
         _sort_metadata(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _save(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """safetensors' error is no OSError, and has the operating system's number in its words only."""
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        if not (refused := OS_ERROR.search(str(error))):
+            raise
+        raise OSError(int(refused[2]), f"safetensors: {refused[1]}", str(path)) from error
 
 
 def _sort_metadata(path: Path) -> None:

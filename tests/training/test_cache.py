@@ -1,4 +1,8 @@
+import errno
+import functools
 import io
+import resource
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +16,8 @@ from pipeline.core.errors import InputError
 from pipeline.families import sd
 from pipeline.training import cache
 from pipeline.training.cache import Cache, Picture
+from pipeline.training.guidance import guided
+from pipeline.training.trainable import write_tensors
 
 
 def _picture(number: int = 0, size: tuple[int, int] = (24, 20)) -> Picture:
@@ -141,6 +147,62 @@ def test_prior_pictures_are_drawn_once_and_depend_on_the_seed_alone(parts, store
     assert not torch.equal(first, cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=2))
     monkeypatch.setattr(cache, "draw", lambda *_: pytest.fail("drawn again"))
     assert torch.equal(cache.prior_latents(store, parts, "a bird", 3, (16, 16), seed=1), first)
+
+
+def test_prior_pictures_that_were_drawn_before_a_kill_are_kept(parts, store, monkeypatch, tmp_path):
+    monkeypatch.setattr(cache, "PRIOR_STEPS", 2)
+    straight = cache.prior_latents(replace(store, folder=tmp_path / "other"), parts, "a bird", 6, (16, 16), seed=1)
+
+    def killed(*progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cache.prior_latents(store, parts, "a bird", 6, (16, 16), 1, killed)
+    original, drawn = cache.draw, []
+    monkeypatch.setattr(cache, "draw", lambda *asked: (drawn.append(list(asked[2])), original(*asked))[1])
+    assert torch.equal(cache.prior_latents(store, parts, "a bird", 6, (16, 16), seed=1), straight)
+    assert drawn == [[4, 5]], "the first group was kept"
+    cache.prior_latents(store, parts, "a bird", 8, (16, 16), seed=1)
+    assert drawn == [[4, 5], [4, 5, 6, 7]], "more pictures begin with the same ones"
+
+
+def test_guidance_is_computed_in_full_precision(parts):
+    told = sd.encode_prompt(parts, ["", "a bird"])
+    x_t, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([500, 500])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        both = told[torch.tensor([0, 0, 1, 1])]
+        answer = sd.predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
+        found = guided(parts, told, [1, 1])(x_t, t)
+    blind, led = answer.double().chunk(2)
+    assert answer.dtype == torch.bfloat16 and found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), blind + 3 * (led - blind), atol=1e-6, rtol=1e-6)
+
+
+@contextmanager
+def _no_file_above(n_bytes: int):
+    """As on a full disk: the operating system refuses to write more."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_cannot_be_kept_is_given_all_the_same_and_told(parts, store):
+    said = []
+    told = replace(store, say=functools.cache(said.append))
+    with _no_file_above(1000):
+        found = cache.picture_latents(told, parts, [_picture(0), _picture(1)], (16, 16))
+    assert torch.equal(found, cache.picture_latents(store, parts, [_picture(0), _picture(1)], (16, 16)))
+    assert said == [f"nothing can be kept in {store.folder} (safetensors: File too large); the training goes on, and "
+                    "what is encoded now will be encoded again in the next one"]  # fmt: skip
+
+
+def test_a_full_disk_is_an_error_of_the_operating_system_and_leaves_no_rest(tmp_path):
+    with _no_file_above(1000), pytest.raises(OSError, match="File too large") as refused:
+        write_tensors(tmp_path / "a/x.safetensors", {"x": torch.zeros(10_000)}, {})
+    assert refused.value.errno == errno.EFBIG and not list((tmp_path / "a").iterdir())
 
 
 @pytest.mark.parametrize(("size", "left", "top"), [((40, 16), 12, 0), ((16, 40), 0, 12)])

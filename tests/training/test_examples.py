@@ -110,6 +110,14 @@ def test_pictures_are_put_together_by_shape_and_prior_pictures_are_drawn_in_each
     assert torch.equal(found[4, 16].latents[:1], alone)
 
 
+def test_progress_is_told_over_all_shapes(tools):
+    told = []
+    pictures = [_picture(0, 20, 20), _picture(1, 20, 20), _picture(2, 10, 40)]
+    gather(_bucketed(), pictures, Prior("a bird", 3), replace(tools, told=lambda *progress: told.append(progress)))
+    assert [one[1:] for one in told if one[0] == "encoding pictures"] == [(1, 3), (2, 3), (3, 3)]
+    assert [one[1:] for one in told if one[0] == "drawing prior pictures"] == [(2, 3), (3, 3)]
+
+
 def test_squares_are_all_that_there_is_unless_another_aspect_is_allowed(tools):
     made = gather(_train(), [_picture(1, 20, 20), _picture(2, 30, 15)], None, tools)
     assert [bucket.latents.shape for bucket in made.buckets] == [(2, 1, 4, 8, 8)]
