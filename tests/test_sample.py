@@ -189,6 +189,15 @@ def test_a_prompt_beyond_the_window_is_drawn_with_a_warning(project):
     assert line.startswith("warning: the last ") and "'Sinomacrops bondei flying in the forest'" in line
 
 
+def test_what_is_drawn_already_is_drawn_without_loading_a_model(project, monkeypatch):
+    params, paths = project
+    sample(params, paths)
+    before = digest_tree(paths.samples)
+    monkeypatch.setattr("pipeline.sample.load", lambda *_: pytest.fail("loaded"))
+    sample(params, paths)
+    assert digest_tree(paths.samples) == before
+
+
 def test_learnt_words_count_in_the_window_and_not_the_letters_of_the_name(tmp_path):
     """A name of 17 letters, each of them a token of the tiny base, is four words."""
     params = changed(make(tmp_path, "textual_inversion"), **{"sample.seeds": (1,)})
