@@ -28,7 +28,18 @@ from pipeline.core.records import LookReport, Report, Subject
 from pipeline.families import check_base
 from pipeline.io import held_out, outputs, steps, tables, tracking
 from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import captions, check_pair, hardware, identity, looks, masks, memory, other_sections, trigger
+from pipeline.training import (
+    captions,
+    check_pair,
+    checks,
+    hardware,
+    identity,
+    looks,
+    masks,
+    memory,
+    other_sections,
+    trigger,
+)
 from pipeline.training.cache import Picture
 from pipeline.training.identity import Identity
 from pipeline.training.loop import COLUMNS, Hooks, Job, run, share
@@ -63,6 +74,7 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
         was encoded so far is kept.
     """
     task = _task(params, paths)
+    checks.check(task.family, task.base, task.train, task.subject, task.pictures, say=lambda line: None)
     saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
     if resume:
         identity.refuse_to_start(saves, task.identity, params.train.snapshots)
@@ -370,7 +382,7 @@ def _report(
     last = history[-max(1, len(history) // 10) :]
     loss = sum(row[0] for row in last) / len(last)
     snapshots = ", ".join(map(str, params.train.snapshots))
-    told = ", ".join(filter(None, [f"loss {loss:.4f}", held_out.words(seen)]))
+    told = ", ".join(filter(None, [f"loss {loss:.4f} over the last {len(last)}", held_out.words(seen)]))
     line = (
         f"train {paths.species}: {params.train.steps} steps ({params.train.method}) on {len(task.pictures)} pictures, "
         f"{told}; snapshots {snapshots} in {paths.model.relative_to(paths.root)}"

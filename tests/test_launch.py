@@ -113,16 +113,23 @@ def test_several_processes_have_time_to_save_wherever_they_are_launched(monkeypa
 
     _, job = YAML(typ="safe").load_all(INFRA / "kubernetes/train-job.yaml")
     pod, script = job["spec"]["template"]["spec"], (INFRA / "slurm/train.sbatch").read_text()
-    stage = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]["train"]["do"]["cmd"]
+    _, said = launching.command({launching.VARIABLE: str(INFRA / "accelerate/cpu_2.yaml")}, ROOT, ["train", "dodo"])
     seconds = next(entry["value"] for entry in pod["containers"][0]["env"] if entry["name"] == launching.PATIENCE)
     monkeypatch.setenv(launching.PATIENCE, seconds)
     assert LaunchConfig(1, 1, 1).shutdown_timeout == int(seconds) < pod["terminationGracePeriodSeconds"]
     assert f"export {launching.PATIENCE}={seconds} " in script and int(seconds) < GRACE_SECONDS
     assert int(seconds) < int(re.search(r"--signal=B:TERM@(\d+)", script)[1])
-    assert stage.startswith(rf'{launching.PATIENCE}="\${{{launching.PATIENCE}:-{seconds}}}" accelerate launch ')
+    assert said[launching.PATIENCE] == seconds
 
 
 # --- what is refused ---
+
+
+def test_gpus_that_are_not_there_are_told_once_before_anything_is_launched(monkeypatch):
+    monkeypatch.setattr(launching, "_n_gpus", lambda: 1)
+    named = {launching.VARIABLE: str(INFRA / "accelerate/multi_gpu.yaml")}
+    with pytest.raises(InputError, match="multi_gpu.yaml asks for 2 GPUs on this machine, which has 1; mend"):
+        launching.command(named, ROOT, ["train", "dodo"])
 
 
 def test_a_config_that_is_not_there_or_no_yaml_is_one_sentence(paths, capsys, monkeypatch):
@@ -139,7 +146,7 @@ def test_who_was_launched_does_not_launch_again(tmp_path):
     said = {"PALEO_ACCELERATE_CONFIG": "one.yaml"}
     for name in ("cpu.yaml", "cpu_2.yaml"):
         by_hand = {"PALEO_ACCELERATE_CONFIG": str(INFRA / "accelerate" / name), "ACCELERATE_MIXED_PRECISION": "bf16"}
-        _, environment = launching.command(by_hand, tmp_path, [])
+        _, said = launching.command(by_hand, tmp_path, [])
         assert not launching.command({**by_hand, **environment}, tmp_path, [])
     for mark in ("ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID"):  # by dvc or Slurm
         assert not launching.command({**said, mark: ""}, tmp_path, [])

@@ -92,7 +92,8 @@ def load_model(kind: type[Model], folder: Path, name: str, device: torch.device,
             folder / name, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{str(folder / name)!r} cannot be loaded ({_line(error)}); download it again") from error
+        why = "its weights are of another shape than config.json says" if "shape" in str(error) else _line(error)
+        raise InputError(f"{str(folder / name)!r} cannot be loaded ({why}); download it again") from error
     if lacking := sorted(found["missing_keys"]):  # both libraries would draw these by chance, or leave them empty
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise InputError(f"{str(folder / name)!r} lacks the weights {lacking[0]}{more}; download it again")

@@ -33,6 +33,7 @@ def command(
     if file is None:
         raise InputError(f"{VARIABLE} is {name!r}, which is no file; infra/accelerate/ has some, or unset it")
     _check(file)
+    _check_gpus(file)
     options = ["--config_file", str(file), "-m", "pipeline", *arguments]
     launcher = [sys.executable, "-m", "accelerate.commands.launch", *options]
     started, said = _one_process(file, options) or (launcher, environment)
@@ -63,3 +64,25 @@ def _check(file: Path) -> None:
         raise InputError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(config, dict):
         raise InputError(f"{file} is no accelerate config: it has no settings; see infra/accelerate/")
+
+
+def _check_gpus(file: Path) -> None:
+    """Before several processes are started, each of which would say so, or wait for other machines."""
+    from ruamel.yaml import YAML
+
+    config = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    asked = [config.get(key) or 1 for key in ("num_processes", "num_machines")]
+    if config.get("use_cpu") or not all(isinstance(number, int) for number in asked):
+        return
+    wanted = asked[0] // asked[1]
+    if wanted > 1 and wanted > (found := _n_gpus()):
+        raise InputError(
+            f"{file} asks for {wanted} GPUs on this machine, which has {found or 'none'}; mend its num_processes, or "
+            f"unset {VARIABLE} to train on what there is"
+        )
+
+
+def _n_gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()

@@ -88,6 +88,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Map
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         _save(plain, partial, {"format": "pt", **metadata})
         _sort_metadata(partial)
+        partial.chmod(0o644)  # safetensors writes for the owner alone, and other users and servers read models too
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
