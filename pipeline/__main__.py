@@ -30,7 +30,7 @@ EPILOG = """examples:
 TRAIN_EXAMPLES = """examples:
   paleo train sinomacrops            start, or go on where the same training was interrupted
   paleo train sinomacrops --resume   go on; when data, params, base or code have changed, say which, and start nothing
-  accelerate launch --config_file infra/accelerate/gpu.yaml -m pipeline train sinomacrops --resume
+  PALEO_ACCELERATE_CONFIG=infra/accelerate/multi_gpu.yaml paleo train sinomacrops     every GPU of this machine
 """
 DATA_EXAMPLES = """examples:
   paleo data log sinomacrops            every version with its counts
