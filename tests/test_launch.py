@@ -146,8 +146,8 @@ def test_who_was_launched_does_not_launch_again(tmp_path):
     said = {"PALEO_ACCELERATE_CONFIG": "one.yaml"}
     for name in ("cpu.yaml", "cpu_2.yaml"):
         by_hand = {"PALEO_ACCELERATE_CONFIG": str(INFRA / "accelerate" / name), "ACCELERATE_MIXED_PRECISION": "bf16"}
-        _, said = launching.command(by_hand, tmp_path, [])
-        assert not launching.command({**by_hand, **environment}, tmp_path, [])
+        _, given = launching.command(by_hand, tmp_path, [])
+        assert not launching.command({**by_hand, **given}, tmp_path, [])
     for mark in ("ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID"):  # by dvc or Slurm
         assert not launching.command({**said, mark: ""}, tmp_path, [])
     assert not launching.command({}, tmp_path, [])
