@@ -166,7 +166,7 @@ class _Work:
         for group in self.progress.optimiser.param_groups:
             group["lr"] = rate * group["rate_factor"]
         losses = [self._backward(slots, last=slots is self.slots[-1], step=step) for slots in self.slots]
-        norm = whole(self.accelerator.clip_grad_norm_(self.weights, self.job.plan.max_gradient_norm))
+        norm = self._clip()
         self.untold.append(torch.stack([torch.stack(losses).mean(), norm]))
         if self.accelerator.device.type == "cpu" and not norm.isfinite():
             self.tell()  # it ends here, while the weights are still good enough to find the picture by
@@ -177,6 +177,19 @@ class _Work:
         self.spent.mark("steps/optimiser")
         if self.accelerator.device.type == "cpu" or len(self.untold) >= GPU_LOOKS_EVERY:
             self.tell()
+
+    def _clip(self) -> torch.Tensor:
+        """Shrink the gradients to the largest norm allowed; returns the norm that they had.
+
+        On a CPU, where asking is free, they are left alone when torch would multiply them by one.
+        """
+        most = self.job.plan.max_gradient_norm
+        if self.accelerator.device.type != "cpu" or self.wrapped.cut:
+            return whole(self.accelerator.clip_grad_norm_(self.weights, most))
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
+        if most / (norm + 1e-6) < 1:
+            torch.nn.utils.clip_grads_with_norm_(self.weights, most, norm)
+        return norm
 
     def _backward(self, slots: range, last: bool, step: int) -> torch.Tensor:
         """Gradients of some slots; with several processes they are exchanged after the last part only."""
