@@ -382,7 +382,7 @@ def _report(
     last = history[-max(1, len(history) // 10) :]
     loss = sum(row[0] for row in last) / len(last)
     snapshots = ", ".join(map(str, params.train.snapshots))
-    told = ", ".join(filter(None, [f"loss {loss:.4f} over the last {len(last)}", held_out.words(seen)]))
+    told = ", ".join(filter(None, [f"loss {loss:.4f} over the last tenth", held_out.words(seen)]))
     line = (
         f"train {paths.species}: {params.train.steps} steps ({params.train.method}) on {len(task.pictures)} pictures, "
         f"{told}; snapshots {snapshots} in {paths.model.relative_to(paths.root)}"
