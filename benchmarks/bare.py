@@ -44,9 +44,7 @@ class Beside:
     speed: float  # of the loop, where the bare model's is 1
 
 
-def measure(
-    setting: Setting, name: str, folder: Path, device: str, precision: str, effort: Effort
-) -> list[Claim]:  # fmt: skip
+def measure(setting: Setting, name: str, folder: Path, device: str, precision: str, effort: Effort) -> list[Claim]:
     """On a CPU also where the time of a step goes."""
     found = child.ask("bare", setting, folder, device, precision, rounds=effort.rounds, size=effort.size)
     what = f"{name}: speed of the loop, of the bare model's"
@@ -71,7 +69,7 @@ def answer(setting: Setting, accelerator: Accelerator, folder: Path, rounds: int
 
 def beside(
     job: Job, step: Callable[[], None], accelerator: Accelerator, folder: Path, rounds: int, size: int
-) -> Beside:  # fmt: skip
+) -> Beside:
     """`rounds` of `size` steps each, after one round that does not count; `step` is the bare model's."""
     loop, bare = [], []
     resumed = time.perf_counter()

@@ -20,8 +20,14 @@ from benchmarks.project import ROOT, environment
 def words(work: str, setting: Setting, folder: Path, device: str, precision: str, **numbers: int) -> list[str]:
     """The command for `benchmarks.<work>.answer(setting, accelerator, folder, **numbers)`."""
     folder.mkdir(parents=True, exist_ok=True)
-    request = {"work": work, "setting": asdict(setting) | {"base": str(setting.base)}, "folder": str(folder),
-               "device": device, "precision": precision, "numbers": numbers}  # fmt: skip
+    request = {
+        "work": work,
+        "setting": asdict(setting) | {"base": str(setting.base)},
+        "folder": str(folder),
+        "device": device,
+        "precision": precision,
+        "numbers": numbers,
+    }
     path = folder / f"{work}.json"
     path.write_text(json.dumps(request))
     return [sys.executable, "-m", "benchmarks.child", str(path)]

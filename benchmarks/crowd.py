@@ -80,13 +80,26 @@ def _collected(paths: Paths, stored: list[tuple[str, int]], suffix: str) -> None
     number = rows.index.astype(str)
     author = "Author " + (rows.index % 900).astype(str)
     manifest = rows.assign(
-        source="folder:pictures", source_id=number.str.zfill(6), path="images/" + rows["sha256"] + f".{suffix}",
-        image_url=f"{WEB}/Special:FilePath/Picture_" + number, page_url=f"{WEB}/File:Picture_" + number,
-        title="File:A bird number " + number, caption="A bird by the sea, seen from the shore, plate " + number,
-        author=author, author_url=f"{WEB}/User:" + author, licence="CC-BY-4.0", licence_text="CC BY 4.0",
-        licence_url="https://creativecommons.org/licenses/by/4.0/", shows="", taxon="Raphus", evidence="e" * 64,
-        final_url=f"{WEB}/Special:FilePath/Picture_" + number, content_type="image/png", kept=True, reason_code="",
+        source="folder:pictures",
+        source_id=number.str.zfill(6),
+        path="images/" + rows["sha256"] + f".{suffix}",
+        image_url=f"{WEB}/Special:FilePath/Picture_" + number,
+        page_url=f"{WEB}/File:Picture_" + number,
+        title="File:A bird number " + number,
+        caption="A bird by the sea, seen from the shore, plate " + number,
+        author=author,
+        author_url=f"{WEB}/User:" + author,
+        licence="CC-BY-4.0",
+        licence_text="CC BY 4.0",
+        licence_url="https://creativecommons.org/licenses/by/4.0/",
+        shows="",
+        taxon="Raphus",
+        evidence="e" * 64,
+        final_url=f"{WEB}/Special:FilePath/Picture_" + number,
+        content_type="image/png",
+        kept=True,
+        reason_code="",
         reason="",
-    )  # fmt: skip
+    )
     tables.write(paths.raw / "manifest.parquet", manifest[list(COLUMNS)].astype(COLUMNS))
     outputs.write_card(paths.raw, stage="collect", species=KEY)

@@ -44,12 +44,17 @@ class Setting:
 def task(setting: Setting) -> Task:
     train = setting.train
     return Task(
-        family=setting.family, base=setting.base, subject=Subject("dodo", "dodo", "bird"),
+        family=setting.family,
+        base=setting.base,
+        subject=Subject("dodo", "dodo", "bird"),
         pictures=tuple(Picture(f"{number}.png", content, SENTENCE) for number, content in enumerate(pictures(setting))),
-        holdout=(), prior_prompt="a painting of a bird", train=train, seed=0,
+        holdout=(),
+        prior_prompt="a painting of a bird",
+        train=train,
+        seed=0,
         stamp={"lineage_id": "benchmark", "base_digest": str(setting.base), "dataset_digest": "benchmark"},
         identity=Identity("dodo", "benchmark", str(setting.base), {}, "benchmark"),
-    )  # fmt: skip
+    )
 
 
 def job(setting: Setting, accelerator: Accelerator, cache: Path) -> Job:

@@ -21,8 +21,10 @@ STEPS = 4
 
 def measure(setting: Setting, name: str, folder: Path, device: str, precision: str) -> Claim:
     """Each in a process of its own; the first one only fills the cache, so that neither has to encode."""
-    peaks = [child.ask("memory", setting, folder, device, precision, steps=steps, loop=loop)
-             for steps, loop in ((0, 0), (STEPS, 1), (STEPS, 0))]  # fmt: skip
+    peaks = [
+        child.ask("memory", setting, folder, device, precision, steps=steps, loop=loop)
+        for steps, loop in ((0, 0), (STEPS, 1), (STEPS, 0))
+    ]
     more = (peaks[1] - peaks[2]) / 1e6
     return Claim(f"{name}: memory of the loop beyond weights, optimiser, activations", more, "MB", at_most=200)
 

@@ -103,8 +103,11 @@ def _text_encoders(shape: Shape) -> dict[str, nn.Module]:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     tokenizer, kinds = _tokenizer(), (CLIPTextModel, CLIPTextModelWithProjection)
-    special = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
-               "pad_token_id": tokenizer.pad_token_id}  # fmt: skip
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     names = ("text_encoder", "text_encoder_2")
     return {name: kind(CLIPTextConfig(**config, **special)) for name, kind, config in zip(names, kinds, shape.texts)}
 
@@ -128,7 +131,12 @@ def _index(shape: Shape) -> dict:
     found |= {name: ["transformers", "CLIPTokenizer"] for name in _tokenizers(shape)}
     found["text_encoder"] = ["transformers", "CLIPTextModel"]
     if shape.family == "sd":
-        return {"_class_name": "StableDiffusionPipeline", **found, "safety_checker": [None, None],
-                "feature_extractor": [None, None], "requires_safety_checker": False}  # fmt: skip
+        return {
+            "_class_name": "StableDiffusionPipeline",
+            **found,
+            "safety_checker": [None, None],
+            "feature_extractor": [None, None],
+            "requires_safety_checker": False,
+        }
     found["text_encoder_2"] = ["transformers", "CLIPTextModelWithProjection"]
     return {"_class_name": "StableDiffusionXLPipeline", **found, "force_zeros_for_empty_prompt": True}

@@ -35,9 +35,7 @@ CASES = (Case("SD 1.5, 512 px", shapes.SD15, 16, 1.5), Case("SDXL, 1024 px", sha
 EFFORT = Effort(rounds=4, size=10, warm_up=10)  # the loop tells of ten steps at once
 
 
-def measure(
-    folder: Path, cases: Sequence[Case] = CASES, device: str = "cuda", effort: Effort = EFFORT
-) -> list[Claim]:  # fmt: skip
+def measure(folder: Path, cases: Sequence[Case] = CASES, device: str = "cuda", effort: Effort = EFFORT) -> list[Claim]:
     """`device` "cpu" is for trying this out with small shapes."""
     return [claim for number, case in enumerate(cases) for claim in _case(case, folder / str(number), device, effort)]
 

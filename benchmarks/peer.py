@@ -34,7 +34,7 @@ def script(family: str) -> Path | None:
 
 def measure(
     setting: Setting, name: str, folder: Path, device: str, precision: str, effort: Effort, at_least: float
-) -> list[Claim]:  # fmt: skip
+) -> list[Claim]:
     """The ratio of speeds and our seconds a step; without the example only the latter."""
     commands = {"ours": child.words("endless", setting, folder, device, precision)}
     if example := script(setting.family):
@@ -66,9 +66,19 @@ def _options(setting: Setting, folder: Path, precision: str) -> list[str]:
     for number, content in enumerate(jobs.pictures(setting)):
         (shown / f"{number}.png").write_bytes(content)
     options = {
-        "pretrained_model_name_or_path": setting.base, "instance_data_dir": shown, "output_dir": folder / "peer",
-        "instance_prompt": jobs.SENTENCE, "resolution": setting.side_px, "train_batch_size": train.batch_size,
-        "rank": train.lora.rank, "learning_rate": train.learning_rate, "lr_scheduler": "constant", "seed": 0,
-        "lr_warmup_steps": 0, "max_train_steps": ENDLESS, "checkpointing_steps": ENDLESS, "mixed_precision": precision,
-    }  # fmt: skip
+        "pretrained_model_name_or_path": setting.base,
+        "instance_data_dir": shown,
+        "output_dir": folder / "peer",
+        "instance_prompt": jobs.SENTENCE,
+        "resolution": setting.side_px,
+        "train_batch_size": train.batch_size,
+        "rank": train.lora.rank,
+        "learning_rate": train.learning_rate,
+        "lr_scheduler": "constant",
+        "seed": 0,
+        "lr_warmup_steps": 0,
+        "max_train_steps": ENDLESS,
+        "checkpointing_steps": ENDLESS,
+        "mixed_precision": precision,
+    }
     return [f"--{name}={value}" for name, value in options.items()] + ["--center_crop"]

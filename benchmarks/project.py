@@ -33,8 +33,14 @@ def clone(folder: Path) -> Path:
 def paleo(project: Path, *arguments: str) -> Run:
     """Run `paleo` in a clone; RuntimeError with its last lines when it fails."""
     started = time.perf_counter()
-    process = subprocess.Popen(command(*arguments), cwd=project, env=environment(project), text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=project,
+        env=environment(project),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     peak = _PeakMemory(process.pid)
     output, _ = process.communicate()
     if process.returncode:

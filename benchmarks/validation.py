@@ -79,15 +79,21 @@ def _rows(stored: list[tuple[str, str, int]]) -> pd.DataFrame:
     table = pd.DataFrame(stored, columns=["sha256", "file_name", "bytes"])
     number = table.index.astype(str)
     return table.assign(
-        source="commons:Pterosauria", source_id=number, page_url="https://example.org/" + number,
-        licence=np.where(rng.random(ROWS) < 0.5, "CC-BY-4.0", "CC-BY-SA-3.0-DE"), author="author " + number.str[:3],
+        source="commons:Pterosauria",
+        source_id=number,
+        page_url="https://example.org/" + number,
+        licence=np.where(rng.random(ROWS) < 0.5, "CC-BY-4.0", "CC-BY-SA-3.0-DE"),
+        author="author " + number.str[:3],
         caption="a painting of Sinomacrops bondei flying, plate " + number,
-        split=table["file_name"].str.split("/").str[0], pixel_sha256=table["sha256"],
+        split=table["file_name"].str.split("/").str[0],
+        pixel_sha256=table["sha256"],
         phash=[f"{bits:016x}" for bits in rng.integers(0, 2**63, ROWS)],
         dhash=[f"{bits:016x}" for bits in rng.integers(0, 2**63, ROWS)],
-        group=table["sha256"].str[:16], series=table["sha256"].str[:16],
-        sharpness=rng.gamma(4, 30, ROWS), clip_margin=rng.uniform(0, 0.2, ROWS),
-    )  # fmt: skip
+        group=table["sha256"].str[:16],
+        series=table["sha256"].str[:16],
+        sharpness=rng.gamma(4, 30, ROWS),
+        clip_margin=rng.uniform(0, 0.2, ROWS),
+    )
 
 
 def _spoil(paths: Paths, kept: pd.DataFrame) -> None:

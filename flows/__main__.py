@@ -71,11 +71,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _command(commands, name: str, text: str, handler) -> argparse.ArgumentParser:
     command = commands.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=EXAMPLES[name],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        name, help=text, description=text, epilog=EXAMPLES[name], formatter_class=argparse.RawDescriptionHelpFormatter
     )
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     command.set_defaults(handler=handler)

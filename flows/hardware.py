@@ -123,8 +123,10 @@ def _check_cpu(file: str, config: dict[str, Any], here: int, ids: tuple[str, ...
     """accelerate would start one process only, or train on GPUs that nobody leased."""
     hidden = bool(ids) and all(name.startswith("-") for name in ids)
     if here > 1 and not (hidden and config.get("distributed_type") in ("MULTI_GPU", "FSDP")):
-        raise FlowError(f"{file}: accelerate starts {here} processes on the CPU only when told as in "
-                        "infra/accelerate/cpu_2.yaml; take over its distributed_type and gpu_ids")  # fmt: skip
+        raise FlowError(
+            f"{file}: accelerate starts {here} processes on the CPU only when told as in "
+            "infra/accelerate/cpu_2.yaml; take over its distributed_type and gpu_ids"
+        )
 
 
 def _limited() -> str:

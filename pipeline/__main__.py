@@ -83,8 +83,11 @@ def main(argv: list[str] | None = None) -> int:
         if args.debug or not error.strerror:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        print(f"paleo {args.command}: {error.strerror}{where}; earlier results are as they were, "
-              "mend it and run this again", file=sys.stderr)  # fmt: skip
+        print(
+            f"paleo {args.command}: {error.strerror}{where}; earlier results are as they were, "
+            "mend it and run this again",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print(f"paleo {args.command}: stopped", file=sys.stderr, flush=True)
@@ -161,8 +164,9 @@ def _export(commands: argparse._SubParsersAction) -> None:
     export = _command(commands, "export", text, _run_export)
     export.epilog, export.formatter_class = EXPORT_EXAMPLES, argparse.RawDescriptionHelpFormatter
     export.add_argument("species")
-    export.add_argument("--format", required=True, help="kohya (adapters, words), diffusers, or single-file (a whole "
-                        "checkpoint)")  # fmt: skip
+    export.add_argument(
+        "--format", required=True, help="kohya (adapters, words), diffusers, or single-file (a whole checkpoint)"
+    )
     export.add_argument("--step", type=int, help="default: the one that the evaluation chose, else the last")
     export.add_argument("--out", type=Path, help="file or folder (default: in exports/FORMAT/)")
     export.add_argument("--dtype", help="float16, float32 or bfloat16 (default: as it was trained: train.save_dtype)")
@@ -170,14 +174,19 @@ def _export(commands: argparse._SubParsersAction) -> None:
 
 def _data(commands: argparse._SubParsersAction) -> None:
     text = "the versions of a species' pictures: what is in them, what came and went"
-    kinds = commands.add_parser("data", help=text, description=text, epilog=DATA_EXAMPLES,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    kinds = commands.add_parser(
+        "data", help=text, description=text, epilog=DATA_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     kinds = kinds.add_subparsers(dest="kind", required=True, metavar="log|diff")
     _command(kinds, "log", "every version, one line each", _run_data).add_argument("species")
     diff = _command(kinds, "diff", "what was added, removed, newly rejected", _run_data)
     diff.add_argument("species")
-    diff.add_argument("revisions", nargs="*", metavar="REV", help="v3, a commit or tag, `now`; none: the last two; "
-                      "one: from there to now")  # fmt: skip
+    diff.add_argument(
+        "revisions",
+        nargs="*",
+        metavar="REV",
+        help="v3, a commit or tag, `now`; none: the last two; one: from there to now",
+    )
 
 
 def _species(commands: argparse._SubParsersAction) -> None:

@@ -34,14 +34,38 @@ from pipeline.sources import SOURCES, Offer, decide
 
 Row = decide.Row
 COLUMNS = {
-    "source": "str", "source_id": "str", "image_url": "str", "page_url": "str", "title": "str", "caption": "str",
-    "author": "str", "licence": "str", "licence_url": "str", "author_url": "str", "licence_text": "str", "shows": "str",
-    "taxon": "str", "evidence": "str", "final_url": "str", "content_type": "str", "sha256": "str", "path": "str",
-    "bytes": "int64", "kept": "bool", "reason_code": "str", "reason": "str",
-}  # fmt: skip
+    "source": "str",
+    "source_id": "str",
+    "image_url": "str",
+    "page_url": "str",
+    "title": "str",
+    "caption": "str",
+    "author": "str",
+    "licence": "str",
+    "licence_url": "str",
+    "author_url": "str",
+    "licence_text": "str",
+    "shows": "str",
+    "taxon": "str",
+    "evidence": "str",
+    "final_url": "str",
+    "content_type": "str",
+    "sha256": "str",
+    "path": "str",
+    "bytes": "int64",
+    "kept": "bool",
+    "reason_code": "str",
+    "reason": "str",
+}
 UNJUDGED: Row = {
-    "final_url": "", "content_type": "", "sha256": "", "path": "", "bytes": 0, "reason_code": "", "reason": "",
-}  # fmt: skip
+    "final_url": "",
+    "content_type": "",
+    "sha256": "",
+    "path": "",
+    "bytes": 0,
+    "reason_code": "",
+    "reason": "",
+}
 WAITING = "budget_used_up"  # not for good: the next run goes on with it
 REJUDGED = ("same_bytes", "sources_disagree", "licence_refused", "vanished")  # reasons that a new look may take back
 HEAD_BYTES = 2048  # enough to see what kind of file it is
@@ -199,8 +223,13 @@ def _with_bytes(run: Collecting, row: Row) -> Row:
     found = run.downloads.known(row["image_url"]) or run.waiting[row["image_url"]]
     if isinstance(found, Rejection):
         return _refused(row, found)
-    row = {**row, "sha256": found.sha256, "bytes": found.size_bytes, "final_url": found.final_url,
-           "content_type": found.content_type}  # fmt: skip
+    row = {
+        **row,
+        "sha256": found.sha256,
+        "bytes": found.size_bytes,
+        "final_url": found.final_url,
+        "content_type": found.content_type,
+    }
     with run.downloads.path(found.sha256).open("rb") as stream:
         refused = images.refuse(stream.read(HEAD_BYTES))
     return _refused(row, refused) if refused else row

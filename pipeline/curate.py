@@ -37,10 +37,35 @@ from pipeline.pages.curation_report import curation_report
 ONLY_COLLECTED = ["kept", "reason_code", "reason"]
 LATER_COLUMNS = ["author_url", "licence_text", "shows", "taxon", "evidence", "final_url", "content_type"]
 ADDED = [
-    "verdict", "code", "score", "sentence", "width_px", "height_px", "format", "frames", "sharpness", "entropy_bits",
-    "medium", "phash", "dhash", "pixel_sha256", "group", "series", "clip_class", "clip_margin", "uncertain", "label",
-    "decided_by", "hue_deg", "saturation", "lightness", "map_x", "map_y", "split", "file_name",
-]  # fmt: skip
+    "verdict",
+    "code",
+    "score",
+    "sentence",
+    "width_px",
+    "height_px",
+    "format",
+    "frames",
+    "sharpness",
+    "entropy_bits",
+    "medium",
+    "phash",
+    "dhash",
+    "pixel_sha256",
+    "group",
+    "series",
+    "clip_class",
+    "clip_margin",
+    "uncertain",
+    "label",
+    "decided_by",
+    "hue_deg",
+    "saturation",
+    "lightness",
+    "map_x",
+    "map_y",
+    "split",
+    "file_name",
+]
 MEASURING = ("borders.py", "detail.py", "hashes.py", "measuring.py", "images.py", "pictures.py", "wholeness.py")
 EMBEDDED_AT_ONCE = 256  # pictures between two saves
 NAMED = 3  # hashes that a line names

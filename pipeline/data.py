@@ -29,8 +29,14 @@ def log(params: Params, paths: Paths) -> Report:
     for version in found:
         rows = versions.manifest(paths.root, paths.species, version)
         kept = rows[rows["kept"]]
-        table.add_row(version.name, version.day, f"{len(kept)} of {len(rows)}", _tally(kept["source"]),
-                      _tally(kept["licence"]), _summary(before, rows))  # fmt: skip
+        table.add_row(
+            version.name,
+            version.day,
+            f"{len(kept)} of {len(rows)}",
+            _tally(kept["source"]),
+            _tally(kept["licence"]),
+            _summary(before, rows),
+        )
         before = rows
     if not found:
         raise InputError(f"there are no pictures of {paths.species} yet; `paleo collect {paths.species}` fetches them")

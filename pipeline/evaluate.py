@@ -46,8 +46,15 @@ def evaluate(params: Params, paths: Paths) -> Report:
         tables.write(folder / "per_image.parquet", per_image)
         lineage = {"lineage_id": card["lineage_id"]}
         outputs.write_json(folder / "verdict.json", findings.verdict(found, per_image) | lineage)
-        outputs.write_card(folder, stage="evaluate", species=paths.species, n_images=len(table),
-                           chosen_step=found.choice.step, primary=found.choice.primary, **lineage)  # fmt: skip
+        outputs.write_card(
+            folder,
+            stage="evaluate",
+            species=paths.species,
+            n_images=len(table),
+            chosen_step=found.choice.step,
+            primary=found.choice.primary,
+            **lineage,
+        )
     outputs.write_json(paths.evaluation / "metrics.json", metrics)
     return Report("evaluate", tuple(findings.lines(found)), metrics["chosen"])
 

@@ -46,9 +46,15 @@ class Export:
 
 
 def export(
-    params: Params, paths: Paths, *, format: str, step: int | None = None, out: Path | None = None,
-    dtype: str | None = None, dry_run: bool = False,
-) -> Report:  # fmt: skip
+    params: Params,
+    paths: Paths,
+    *,
+    format: str,
+    step: int | None = None,
+    out: Path | None = None,
+    dtype: str | None = None,
+    dry_run: bool = False,
+) -> Report:
     """Write one step of models/<species> in a format of `pipeline.exporting`; the report says how to load it.
 
     Raises
@@ -201,8 +207,10 @@ def _words_file(made: Export, building: Path, folder: Path, names: tuple[str, ..
 def _both_files(made: Export, building: Path, folder: Path, names: tuple[str, ...]) -> list[str]:
     inner = building / names[0]
     inner.mkdir()
-    return [*_words_file(made, inner, folder / names[0], (tokens.FILE,)),
-            *_adapters_file(made, inner, folder / names[0], (lora.FILE,))]  # fmt: skip
+    return [
+        *_words_file(made, inner, folder / names[0], (tokens.FILE,)),
+        *_adapters_file(made, inner, folder / names[0], (lora.FILE,)),
+    ]
 
 
 def _folder(made: Export, building: Path, folder: Path, names: tuple[str, ...]) -> list[str]:

@@ -42,8 +42,10 @@ def generate(params: Params, paths: Paths, prompt: str, *, sample: Sample, seed:
     origin = stamp.Origin(**champion.config["origin"], scheduler_config=parts.scheduler)
 
     pictures = _pictures(parts, [plan.spec(sample, text, seed + n) for n in range(number)], origin)
-    lines = [_keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
-             for spec, content in track(pictures, f"drawing {paths.species}", number)]  # fmt: skip
+    lines = [
+        _keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
+        for spec, content in track(pictures, f"drawing {paths.species}", number)
+    ]
     return Report("generate", (*_warning(tokens_cut(parts, text)), *lines), {"n_images": number})
 
 

@@ -132,18 +132,14 @@ def hooks(phase: str, steps: int, report: progress.Report) -> Hooks:
     """How the training loop tells about itself here."""
     return Hooks(
         report=lambda step: report(phase, step.step, steps, {"loss": step.loss}),
-        say=print, stopping=lambda: False, clock=time.monotonic,
-    )  # fmt: skip
+        say=print,
+        stopping=lambda: False,
+        clock=time.monotonic,
+    )
 
 
 def publish(
-    out: Path,
-    page: Path,
-    trained: Trained,
-    model: Denoiser,
-    held_out: DrawingSet,
-    settings: Settings,
-    told: Told,
+    out: Path, page: Path, trained: Trained, model: Denoiser, held_out: DrawingSet, settings: Settings, told: Told
 ) -> dict[str, float]:
     """Export, measure what was exported, and say so: model card, card, page, MLflow."""
     told.clock.note()

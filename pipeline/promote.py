@@ -56,8 +56,10 @@ def _report(verdict: promotion.Verdict, force: str | None, species: str, champio
     if force is not None and not force.strip():
         raise InputError("--force wants a reason, because it is kept with the version")
     if not verdict.beats and force is None:
-        raise PaleoError(f"{species} stays with version {champion.number}: {verdict.sentence}; "
-                         "`--force REASON` promotes it nevertheless")  # fmt: skip
+        raise PaleoError(
+            f"{species} stays with version {champion.number}: {verdict.sentence}; "
+            "`--force REASON` promotes it nevertheless"
+        )
     return verdict.sentence if force is None else f"forced: {force.strip()} ({verdict.sentence})"
 
 

@@ -72,8 +72,15 @@ def _name(client: MlflowClient, params: Params, finding: Finding) -> tuple[Versi
 
 def _note(finding: Finding, version: Version) -> None:
     """For the table at the end of `paleo run`."""
-    noted = {"species": version.species, "name": version.species, "version": version.number, "alias": version.alias,
-             "aliases": version.aliases, **finding.identity, "step": finding.step}  # fmt: skip
+    noted = {
+        "species": version.species,
+        "name": version.species,
+        "version": version.number,
+        "alias": version.alias,
+        "aliases": version.aliases,
+        **finding.identity,
+        "step": finding.step,
+    }
     outputs.write_json(finding.paths.work / "release" / f"{version.species}.json", noted)
 
 

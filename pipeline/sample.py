@@ -31,9 +31,7 @@ from pipeline.training import load, tokens
 
 LIBRARIES = ("diffusers", "numpy", "pillow", "torch", "transformers")
 TABLE = "samples.parquet"
-SPEC_COLUMNS = (
-    "template", "prompt", "seed", "sampler", "steps", "guidance", "negative", "width_px", "height_px",
-)  # fmt: skip
+SPEC_COLUMNS = ("template", "prompt", "seed", "sampler", "steps", "guidance", "negative", "width_px", "height_px")
 
 
 def sample(params: Params, paths: Paths) -> Report:
@@ -61,11 +59,20 @@ def sample(params: Params, paths: Paths) -> Report:
         rows = [_store(folder, *row) for row in track(pictures, f"sampling {paths.species}", total)]
         tables.write(folder / TABLE, pd.DataFrame(rows))
         labels = [column.checkpoint.label for column in columns]
-        outputs.write_card(folder, stage="sample", species=paths.species, lineage_id=card["lineage_id"],
-                           n_images=total, checkpoints=labels)  # fmt: skip
+        outputs.write_card(
+            folder,
+            stage="sample",
+            species=paths.species,
+            lineage_id=card["lineage_id"],
+            n_images=total,
+            checkpoints=labels,
+        )
     _forget(columns)
-    return Report("sample", (*warnings, f"{paths.species}: {total} pictures, {len(cells)} each by {', '.join(labels)}"),
-                  {"n_images": total})  # fmt: skip
+    return Report(
+        "sample",
+        (*warnings, f"{paths.species}: {total} pictures, {len(cells)} each by {', '.join(labels)}"),
+        {"n_images": total},
+    )
 
 
 @dataclass(frozen=True)
@@ -148,8 +155,11 @@ def _cut_prompts(checkpoint: Checkpoint, cells: Sequence[Cell]) -> list[str]:
     """A warning for each prompt whose end the text encoder does not read; no weights are loaded."""
     cut_of = counter_of_cut(Path(checkpoint.base), tokens.words_in(Path(checkpoint.path)))
     cut = {cell.spec.prompt: cut_of(cell.spec.prompt) for cell in cells}
-    return [f"warning: the last {n} tokens of {prompt!r} are beyond the encoder's window and change nothing; shorten it"
-            for prompt, n in cut.items() if n]  # fmt: skip
+    return [
+        f"warning: the last {n} tokens of {prompt!r} are beyond the encoder's window and change nothing; shorten it"
+        for prompt, n in cut.items()
+        if n
+    ]
 
 
 def _store(folder: Path, checkpoint: Checkpoint, cell: Cell, content: bytes) -> dict[str, Any]:
@@ -157,9 +167,14 @@ def _store(folder: Path, checkpoint: Checkpoint, cell: Cell, content: bytes) -> 
     name = f"{checkpoint.label}/{cell.file_name}"
     outputs.write_bytes(folder / name, content)
     described = {"template": cell.template, **asdict(cell.spec)}
-    return {"file_name": name, "checkpoint": checkpoint.label, "step": checkpoint.step,
-            "prompt_index": cell.prompt_index, **{key: described[key] for key in SPEC_COLUMNS},
-            "sha256": digest_bytes(content)}  # fmt: skip
+    return {
+        "file_name": name,
+        "checkpoint": checkpoint.label,
+        "step": checkpoint.step,
+        "prompt_index": cell.prompt_index,
+        **{key: described[key] for key in SPEC_COLUMNS},
+        "sha256": digest_bytes(content),
+    }
 
 
 def _forget(columns: Sequence[Column]) -> None:

@@ -71,8 +71,13 @@ def show(params: Params, paths: Paths) -> Report:
     """All that is known of one species: who it is, where its pictures come from, and what the last look found."""
     species = params.species[paths.species]
     days = species.refresh_days or params.collect.refresh_days
-    facts = (("name", species.name), ("class noun", species.class_noun), *_facts(species),
-             ("refresh", f"every {days} days"), *_collection(paths))  # fmt: skip
+    facts = (
+        ("name", species.name),
+        ("class noun", species.class_noun),
+        *_facts(species),
+        ("refresh", f"every {days} days"),
+        *_collection(paths),
+    )
     lines = (f"{label + ':':<14}{value}" for label, value in facts)
     sources = (f"  {_source(source)}" for source in species.sources)
     return Report("species", (paths.species, *lines, "sources:", *sources, _policy(params)))
@@ -92,8 +97,10 @@ def _shown(ask: Ask, name: str, board: Board) -> Ask:
 def _demand_contact(params: Params) -> None:
     """Said here, since every authority would say it once more."""
     if not params.collect.contact.strip():
-        raise ParamsError("collect.contact in params.yaml is empty; the authorities want to know who asks: write an "
-                          "e-mail or web address there")  # fmt: skip
+        raise ParamsError(
+            "collect.contact in params.yaml is empty; the authorities want to know who asks: write an "
+            "e-mail or web address there"
+        )
 
 
 def _refuse(sentence: str) -> None:

@@ -86,9 +86,12 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
                     accelerator.print(line)
             spent = Spent(time.monotonic, marks=accelerator.device.type)
             with tracking.training_run(
-                params, paths, lineage_id=saves.lineage_id, resumed_from=saves.step,
+                params,
+                paths,
+                lineage_id=saves.lineage_id,
+                resumed_from=saves.step,
                 main_process=accelerator.is_main_process,
-            ) as tracked:  # fmt: skip
+            ) as tracked:
                 job = _prepared(task, paths, saves, accelerator, stopping, spent)
                 task = without_bytes(task)  # nobody needs the files any more, so their memory is free
                 name = f"train {paths.species}"
@@ -144,10 +147,14 @@ def _stamp(params: Params, paths: Paths, **digests: str) -> dict[str, str]:
     base, species = Path(params.base.path), params.species[paths.species]
     subject = Subject(paths.species, species.name, species.class_noun)
     return {
-        **digests, "licences_digest": _licences(paths), "species": paths.species,
-        "trigger": trigger(params.train.method, subject), "method": params.train.method, "family": params.base.family,
+        **digests,
+        "licences_digest": _licences(paths),
+        "species": paths.species,
+        "trigger": trigger(params.train.method, subject),
+        "method": params.train.method,
+        "family": params.base.family,
         "base": base.name if base.is_absolute() else base.as_posix(),
-    }  # fmt: skip
+    }
 
 
 def _licences(paths: Paths) -> str:
@@ -199,9 +206,12 @@ def _masked(pictures: tuple[Picture, ...], params: Params, paths: Paths) -> tupl
     files = sorted(path for path in paths.masks.glob("*") if not path.name.startswith("."))
     known = {path.name for split in ("train", "holdout") for path in (paths.curated / split).glob("*")}
     return masks.assigned(
-        pictures, {path.name: _content(path) for path in files}, paths.masks.relative_to(paths.root),
-        params.train.masks.outside, known,
-    )  # fmt: skip
+        pictures,
+        {path.name: _content(path) for path in files},
+        paths.masks.relative_to(paths.root),
+        params.train.masks.outside,
+        known,
+    )
 
 
 def _content(path: Path) -> bytes:
@@ -228,30 +238,46 @@ def _prepared(
     task: Task, paths: Paths, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool], spent: Spent
 ) -> Job:
     with (
-        memory.explained(task.train, accelerator, saves), spent.on("preparation"),
+        memory.explained(task.train, accelerator, saves),
+        spent.on("preparation"),
         steps.preparing(f"train {paths.species}", main_process=accelerator.is_main_process) as tell,
-    ):  # fmt: skip
+    ):
         return prepare(
-            task, accelerator, paths.work / "cache", _looks(saves), say=accelerator.print,
-            told=spent.telling("preparation", tell), sharded=hardware.launched(os.environ).sharded,
-            mark=spent.mark, stopping=stopping,
-        )  # fmt: skip
+            task,
+            accelerator,
+            paths.work / "cache",
+            _looks(saves),
+            say=accelerator.print,
+            told=spent.telling("preparation", tell),
+            sharded=hardware.launched(os.environ).sharded,
+            mark=spent.mark,
+            stopping=stopping,
+        )
 
 
 def _trained(
-    job: Job, train: Train, name: str, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool],
-    spent: Spent, tracked: tracking.Run | tracking.Silence,
-) -> list[list[float]]:  # fmt: skip
+    job: Job,
+    train: Train,
+    name: str,
+    saves: Saves,
+    accelerator: Accelerator,
+    stopping: Callable[[], bool],
+    spent: Spent,
+    tracked: tracking.Run | tracking.Silence,
+) -> list[list[float]]:
     """Run it; returns the numbers of every step."""
     with (
         memory.explained(train, accelerator, saves, job),
         steps.shown(name, train.steps, main_process=accelerator.is_main_process) as show,
     ):
         hooks = Hooks(
-            report=lambda step: (tracked.step(step), show(step)), say=accelerator.print, stopping=stopping,
-            clock=time.monotonic, looked=lambda look: (tracked.look(look), show(look)),
+            report=lambda step: (tracked.step(step), show(step)),
+            say=accelerator.print,
+            stopping=stopping,
+            clock=time.monotonic,
+            looked=lambda look: (tracked.look(look), show(look)),
             memory_mb=_memory_mb(accelerator),
-        )  # fmt: skip
+        )
         progress = run(job, accelerator, saves, hooks, spent)
     tracked.spent(spent.seconds, train.steps)
     return progress.history
@@ -370,10 +396,14 @@ def _csv(history: list[list[float]]) -> str:
 def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
     name = params.species[paths.species].name
     return {
-        "stage": "train", **task.stamp, "name": name, "base": params.base.path,
-        "steps": params.train.steps, "params": {"seed": params.seed, **params.train.model_dump(mode="json")},
+        "stage": "train",
+        **task.stamp,
+        "name": name,
+        "base": params.base.path,
+        "steps": params.train.steps,
+        "params": {"seed": params.seed, **params.train.model_dump(mode="json")},
         "snapshots": [{"step": step, "path": f"step-{step:06d}"} for step in params.train.snapshots],
-    }  # fmt: skip
+    }
 
 
 def _report(

@@ -126,13 +126,25 @@ def _tested(
     first = dict(zip(authors["author"], authors["file_name"]))
     about_pictures = curated.suite(params, params.species[paths.species].name)
     return (
-        Checked("manifest", "candidates", "candidate", candidates, collected.suite(params),
-                lambda name: paths.curation / "thumbs" / f"{sha256[name]}.webp"),
+        Checked(
+            "manifest",
+            "candidates",
+            "candidate",
+            candidates,
+            collected.suite(params),
+            lambda name: paths.curation / "thumbs" / f"{sha256[name]}.webp",
+        ),
         Checked("curated", "pictures", "file_name", pictures, about_pictures, lambda name: paths.curated / name),
-        Checked("curated", "authors", "author", authors, curated.author_suite(params),
-                lambda name: paths.curated / first[name]),
+        Checked(
+            "curated",
+            "authors",
+            "author",
+            authors,
+            curated.author_suite(params),
+            lambda name: paths.curated / first[name],
+        ),
         Checked("curated", "quantities", "quantity", moved, curated.drift_suite(params), lambda name: None),
-    )  # fmt: skip
+    )
 
 
 def _judged(checked: Checked, severity: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -20,12 +20,22 @@ def server(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    flags = {"--backend-store-uri": f"sqlite:///{folder}/mlflow.db", "--artifacts-destination": f"{folder}/mlartifacts",
-             "--workers": "1", "--port": str(port)}  # fmt: skip
+    flags = {
+        "--backend-store-uri": f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination": f"{folder}/mlartifacts",
+        "--workers": "1",
+        "--port": str(port),
+    }
     command = [sys.executable, "-m", "mlflow", "server", *(word for flag in flags.items() for word in flag)]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-    process = subprocess.Popen(command, cwd=folder, env=os.environ | quiet, process_group=0,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | quiet,
+        process_group=0,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield _when_ready(f"http://127.0.0.1:{port}", process)
     finally:

@@ -22,8 +22,13 @@ QUICK = {
 
 def clone(target: Path) -> Path:
     """Copy what git knows, or would be told to know, and make it a repository of its own."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
-                            capture_output=True, text=True, check=True).stdout.split("\0")  # fmt: skip
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\0")
     for name in filter(None, listed):
         source = ROOT / name
         if source.is_file():
@@ -61,14 +66,26 @@ def environment(folder: Path) -> dict[str, str]:
     """The clone's code and programs, none of the caller's servers."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-    return {**kept, "PATH": path, "PYTHONPATH": str(folder), "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true",
-            "DVC_NO_ANALYTICS": "1"}  # fmt: skip
+    return {
+        **kept,
+        "PATH": path,
+        "PYTHONPATH": str(folder),
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "true",
+        "DVC_NO_ANALYTICS": "1",
+    }
 
 
 def paleo(folder: Path, *arguments: str, timeout_seconds: float = 280, **extra: str) -> subprocess.CompletedProcess:
     """Run `paleo` in a clone; the caller looks at its exit code."""
-    return subprocess.run([sys.executable, "-m", "pipeline", *arguments], cwd=folder, capture_output=True, text=True,
-                          env={**environment(folder), **extra}, timeout=timeout_seconds)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**environment(folder), **extra},
+        timeout=timeout_seconds,
+    )
 
 
 def hear_interrupts() -> None:

@@ -62,10 +62,19 @@ def finish(
 def _curated(params: Params, paths: Paths) -> None:
     licences = ("CC0-1.0", "CC-BY-4.0")
     rows = [
-        {"file_name": f"train/{n}.png", "title": f"Plate {n}", "author": "Ada", "licence": licences[n % 2],
-         "source": "folder", "licence_url": "", "page_url": "", "caption": "a bird", "split": "train"}
+        {
+            "file_name": f"train/{n}.png",
+            "title": f"Plate {n}",
+            "author": "Ada",
+            "licence": licences[n % 2],
+            "source": "folder",
+            "licence_url": "",
+            "page_url": "",
+            "caption": "a bird",
+            "split": "train",
+        }
         for n in range(4)
-    ]  # fmt: skip
+    ]
     tables.write(paths.curated / "metadata.parquet", pd.DataFrame(rows))
     outputs.write_card(paths.curated, stage="curate", species=paths.species, digest="d" * 64)
 
@@ -78,10 +87,18 @@ def _model(params: Params, paths: Paths, lineage_id: str) -> None:
     outputs.write_text(paths.model / "train.csv", "\n".join(["step,loss,learning_rate,gradient_norm", *lines, ""]))
     snapshots = [{"step": step, "path": f"step-{step:06d}"} for step in params.train.snapshots]
     outputs.write_card(
-        paths.model, stage="train", species=paths.species, family="sd", method=params.train.method, base="base",
-        base_digest=weights_digest(paths.root / "base"), dataset_digest="d" * 64, lineage_id=lineage_id,
-        snapshots=snapshots, name=params.species[paths.species].name,
-    )  # fmt: skip
+        paths.model,
+        stage="train",
+        species=paths.species,
+        family="sd",
+        method=params.train.method,
+        base="base",
+        base_digest=weights_digest(paths.root / "base"),
+        dataset_digest="d" * 64,
+        lineage_id=lineage_id,
+        snapshots=snapshots,
+        name=params.species[paths.species].name,
+    )
 
 
 def _snapshot(params: Params, paths: Paths, folder: Path, step: int, lineage_id: str) -> None:
@@ -100,14 +117,24 @@ def _snapshot(params: Params, paths: Paths, folder: Path, step: int, lineage_id:
 def _samples(params: Params, paths: Paths, lineage_id: str) -> None:
     words, sample = params.species[paths.species], params.sample
     rows = [
-        {"file_name": f"{step}-{index}-{seed}.png", "step": step, "prompt_index": index, "seed": seed,
-         "prompt": fill_prompt(template, name=words.name, class_noun=words.class_noun), "template": template,
-         "sampler": sample.sampler, "steps": sample.steps, "guidance": sample.guidance, "negative": sample.negative,
-         "width_px": sample.width_px, "height_px": sample.height_px}
+        {
+            "file_name": f"{step}-{index}-{seed}.png",
+            "step": step,
+            "prompt_index": index,
+            "seed": seed,
+            "prompt": fill_prompt(template, name=words.name, class_noun=words.class_noun),
+            "template": template,
+            "sampler": sample.sampler,
+            "steps": sample.steps,
+            "guidance": sample.guidance,
+            "negative": sample.negative,
+            "width_px": sample.width_px,
+            "height_px": sample.height_px,
+        }
         for step in (0, *params.train.snapshots)
         for index, template in enumerate(sample.prompts)
         for seed in sample.seeds
-    ]  # fmt: skip
+    ]
     tables.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
     outputs.write_card(paths.samples, stage="sample", species=paths.species, lineage_id=lineage_id)
 
@@ -116,13 +143,22 @@ def _evaluation(params: Params, paths: Paths, lineage_id: str, accuracy: float) 
     values = {0: {"species_accuracy": 0.31, "clip_i": 0.5}}
     values |= {step: {"species_accuracy": accuracy, "clip_i": 0.5 + accuracy / 3} for step in params.train.snapshots}
     last = params.train.snapshots[-1]
-    steps = {str(step): {name: {"value": value, "low": 0, "high": 1, "n": 4} for name, value in by.items()}
-             for step, by in values.items()}  # fmt: skip
-    outputs.write_json(paths.evaluation / "metrics.json", {
-        "chosen_step": last, "base": values[0] | {"memorised": None}, "chosen": values[last] | {"memorised": None},
-    })  # fmt: skip
-    outputs.write_json(paths.evaluation / "details/verdict.json", {
-        "species": paths.species, "primary": "species_accuracy", "reason": f"step {last}: better", "steps": steps,
-        "compared_with": list(SPECIES[1:]),
-    })  # fmt: skip
+    steps = {
+        str(step): {name: {"value": value, "low": 0, "high": 1, "n": 4} for name, value in by.items()}
+        for step, by in values.items()
+    }
+    outputs.write_json(
+        paths.evaluation / "metrics.json",
+        {"chosen_step": last, "base": values[0] | {"memorised": None}, "chosen": values[last] | {"memorised": None}},
+    )
+    outputs.write_json(
+        paths.evaluation / "details/verdict.json",
+        {
+            "species": paths.species,
+            "primary": "species_accuracy",
+            "reason": f"step {last}: better",
+            "steps": steps,
+            "compared_with": list(SPECIES[1:]),
+        },
+    )
     outputs.write_card(paths.evaluation / "details", stage="evaluate", lineage_id=lineage_id, chosen_step=last)

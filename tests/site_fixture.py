@@ -216,12 +216,7 @@ def write_evaluation(params: Params, paths: Paths, samples: pd.DataFrame, metada
     steps = {str(step): _metrics(step) for _, step in CHECKPOINTS}
     plain = {step: {metric: entry["value"] for metric, entry in values.items()} for step, values in steps.items()}
     outputs.write_json(
-        paths.evaluation / "metrics.json",
-        {
-            "chosen_step": 250,
-            "base": plain["0"],
-            "chosen": plain["250"],
-        },
+        paths.evaluation / "metrics.json", {"chosen_step": 250, "base": plain["0"], "chosen": plain["250"]}
     )
     outputs.write_json(
         paths.evaluation / "details/verdict.json",

@@ -64,9 +64,16 @@ def test_every_candidate_is_a_row_and_original_bytes_are_kept(project, offers):
     assert list(manifest.columns) == COLUMNS
     assert list(manifest["source_id"]) == list("abcdefghi")
     assert list(manifest["reason_code"]) == [
-        "", "same_bytes", "", "not_an_image", "empty_file", "licence_missing", "licence_refused", "unreadable_file",
+        "",
+        "same_bytes",
+        "",
+        "not_an_image",
+        "empty_file",
+        "licence_missing",
+        "licence_refused",
+        "unreadable_file",
         "unsupported_format",
-    ]  # fmt: skip
+    ]
     assert manifest["kept"].equals(manifest["reason_code"] == "") and manifest["path"].ne("").equals(manifest["kept"])
     assert (manifest["reason"] != "").equals(~manifest["kept"])
     row = manifest.iloc[2]

@@ -62,12 +62,22 @@ def _list(project: Path, *numbers: int, name: str = "list.csv", licence: str = "
 def _found(*numbers: int, licence: str = "by", **more) -> dict:
     """An answer of Openverse in the recorded shape."""
     results = [
-        {"id": f"ov-{number}", "title": f"Picture {number}", "creator": "Ada", "url": f"https://{HOST}/{number}.jpg",
-         "creator_url": "https://example.org/ada", "foreign_landing_url": f"https://example.org/{number}",
-         "license": licence, "license_version": "4.0", "license_url": f"https://creativecommons.org/licenses/{licence}/4.0/",
-         "source": "flickr", "category": None, "tags": []}
+        {
+            "id": f"ov-{number}",
+            "title": f"Picture {number}",
+            "creator": "Ada",
+            "url": f"https://{HOST}/{number}.jpg",
+            "creator_url": "https://example.org/ada",
+            "foreign_landing_url": f"https://example.org/{number}",
+            "license": licence,
+            "license_version": "4.0",
+            "license_url": f"https://creativecommons.org/licenses/{licence}/4.0/",
+            "source": "flickr",
+            "category": None,
+            "tags": [],
+        }
         for number in numbers
-    ]  # fmt: skip
+    ]
     return {"result_count": len(results), "page_count": 1, "page_size": 20, "page": 1, "results": results, **more}
 
 
@@ -178,8 +188,11 @@ def test_the_same_bytes_under_two_licences_at_two_places_are_taken_from_neither(
 
 
 def test_a_picture_that_cannot_be_had_is_a_row_with_the_reason(project, server):
-    server.routes |= {f"{HOST}/20.jpg": status(404), f"{HOST}/21.jpg": "<html>no</html>",
-                      f"{HOST}/22.jpg": Reply(encoded(scene(1)), headers=(("X-Robots-Tag", "noai"),))}  # fmt: skip
+    server.routes |= {
+        f"{HOST}/20.jpg": status(404),
+        f"{HOST}/21.jpg": "<html>no</html>",
+        f"{HOST}/22.jpg": Reply(encoded(scene(1)), headers=(("X-Robots-Tag", "noai"),)),
+    }
     _, rows = _collect(_set(project, server, _list(project, 1, 20, 21, 22)))
     assert list(rows["reason_code"]) == ["", "gone", "not_an_image", "noai"]
     assert (rows["reason"].str.len() > 10).tolist() == [False, True, True, True]
@@ -211,8 +224,12 @@ def test_a_run_that_is_killed_goes_on_and_downloads_nothing_twice(project, serve
     hosts = {HOST: {"connections": 2, "requests_per_second": 12}}
     server.routes[OPENVERSE] = _found(*range(12))
     paths = _set(project, server, QUERY, hosts=hosts)
-    process = subprocess.Popen([sys.executable, "-m", "pipeline", "collect", "dodo"], cwd=project,
-                               env=environment(ROOT), stderr=subprocess.DEVNULL)  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "collect", "dodo"],
+        cwd=project,
+        env=environment(ROOT),
+        stderr=subprocess.DEVNULL,
+    )
     while sum(seen.host == HOST for seen in server.seen) < 4:
         assert process.poll() is None
         time.sleep(0.01)
@@ -230,9 +247,13 @@ def test_ctrl_c_waits_for_no_slow_server(project, server):
     server.routes |= {f"{HOST}/{number}.jpg": drip(b"x" * 100_000, 0.05) for number in range(3)}
     paths = _set(project, server, _list(project, 1, 2), download={"attempts": 1, "min_bytes_per_second": 1})
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "collect", "dodo"], cwd=project, env=environment(ROOT), text=True,
-        stderr=subprocess.PIPE, preexec_fn=hear_interrupts,
-    )  # fmt: skip
+        [sys.executable, "-m", "pipeline", "collect", "dodo"],
+        cwd=project,
+        env=environment(ROOT),
+        text=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
+    )
     while not server.count(f"{HOST}/1.jpg"):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -80,9 +80,13 @@ def test_every_stored_picture_gets_a_verdict(mixed):
     assert verdicts.loc[[f"good{seed}" for seed in range(6)], "verdict"].eq("keep").all()
     dropped = verdicts[verdicts["verdict"] == "drop"]
     assert dropped["code"].to_dict() == {
-        "bomb": "too_many_pixels", "cut": "truncated", "mirrored": "duplicate", "soft": "blurred",
-        "strip": "bad_aspect", "tiny": "too_small",
-    }  # fmt: skip
+        "bomb": "too_many_pixels",
+        "cut": "truncated",
+        "mirrored": "duplicate",
+        "soft": "blurred",
+        "strip": "bad_aspect",
+        "tiny": "too_small",
+    }
     assert verdicts["sentence"].ne("").all() and verdicts.loc["tiny", "score"] == 90
     assert "A mirrored copy of 'good2', which is larger" in verdicts.loc["mirrored", "sentence"]
     assert verdicts.loc["mirrored", "group"] == verdicts.loc["good2", "group"] == verdicts.loc["good2", "sha256"][:16]
@@ -347,8 +351,10 @@ def test_labels_teach_what_prompts_do_not_say(asked):
     """Pictures of one colour to keep, of another to drop: a CLIP that sees colours learns it from a few."""
     tint = {"red": (255, 60, 60), "blue": (60, 60, 255)}
     for name, colour in tint.items():
-        tinted = {f"{name}{seed}": ImageChops.multiply(scene(seed), Image.new("RGB", (256, 192), colour))
-                  for seed in range(20, 28)}  # fmt: skip
+        tinted = {
+            f"{name}{seed}": ImageChops.multiply(scene(seed), Image.new("RGB", (256, 192), colour))
+            for seed in range(20, 28)
+        }
         _put(asked, **{key: encoded(image) for key, image in tinted.items()})
     _, paths = _curate(asked, trusted=False)
     labels = {f"red{n}": "keep" for n in range(20, 24)} | {f"blue{n}": "drop" for n in range(20, 24)}

@@ -56,8 +56,17 @@ def _sample(paths: Paths, name: str) -> None:
                 file_name = f"{label}/p{index:02d}-s{seed:05d}.png"
                 content = images.png(_picture(_colour(step, index, seed), 1000 + 100 * step + 10 * index + seed))
                 outputs.write_bytes(paths.samples / file_name, content)
-                rows.append({"file_name": file_name, "checkpoint": label, "step": step, "prompt_index": index,
-                             "template": template, "prompt": template.format(name=name), "seed": seed})  # fmt: skip
+                rows.append(
+                    {
+                        "file_name": file_name,
+                        "checkpoint": label,
+                        "step": step,
+                        "prompt_index": index,
+                        "template": template,
+                        "prompt": template.format(name=name),
+                        "seed": seed,
+                    }
+                )
     tables.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
     outputs.write_card(paths.samples, stage="sample", lineage_id="a" * 16)
 

@@ -59,9 +59,10 @@ def _picture(pipeline, prompt: str = "a bird"):
     pipeline.set_progress_bar_config(disable=True)
     noise = torch.Generator().manual_seed(3)
     return torch.from_numpy(
-        pipeline(prompt, height=16, width=16, num_inference_steps=2, guidance_scale=2.0, generator=noise,
-                 output_type="np").images
-    )  # fmt: skip
+        pipeline(
+            prompt, height=16, width=16, num_inference_steps=2, guidance_scale=2.0, generator=noise, output_type="np"
+        ).images
+    )
 
 
 def _expected(params, paths, prompt: str = "a bird"):
@@ -73,10 +74,7 @@ def _expected(params, paths, prompt: str = "a bird"):
     return picture
 
 
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [("sd", {}), ("sd", {**WITH_TEXT, "rslora": True}), ("sdxl", WITH_TEXT)],
-)
+@pytest.mark.parametrize(("name", "settings"), [("sd", {}), ("sd", {**WITH_TEXT, "rslora": True}), ("sdxl", WITH_TEXT)])
 def test_kohyas_lora_draws_the_same_in_plain_diffusers(trained, name, settings):
     params, paths = trained(name, "lora", lora=settings)
     export(params, paths, format="kohya")
@@ -85,8 +83,9 @@ def test_kohyas_lora_draws_the_same_in_plain_diffusers(trained, name, settings):
     assert torch.equal(_picture(pipeline), _expected(params, paths))
 
 
-@pytest.mark.parametrize(("name", "prefixes"), [("sd", {"lora_unet", "lora_te"}),
-                                                ("sdxl", {"lora_unet", "lora_te1", "lora_te2"})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "prefixes"), [("sd", {"lora_unet", "lora_te"}), ("sdxl", {"lora_unet", "lora_te1", "lora_te2"})]
+)
 def test_the_names_and_alphas_are_those_that_other_programs_look_for(trained, name, prefixes):
     params, paths = trained(name, "lora", lora={**WITH_TEXT, "alpha": 8})
     export(params, paths, format="kohya", dtype="float16")
@@ -143,11 +142,16 @@ def test_lokr_of_small_rank_has_two_kinds_of_layers(trained):
 @pytest.mark.parametrize(
     ("name", "kind", "settings"),
     [
-        ("sd", "dreambooth", {}), ("sd 2", "dreambooth", {}), ("sdxl", "dreambooth", {}), ("sd", "full", {}),
-        ("sd", "lora", {**WITH_TEXT, "dora": True}), ("sdxl", "lora", WITH_TEXT), ("sd", "lokr", WITH_TEXT),
+        ("sd", "dreambooth", {}),
+        ("sd 2", "dreambooth", {}),
+        ("sdxl", "dreambooth", {}),
+        ("sd", "full", {}),
+        ("sd", "lora", {**WITH_TEXT, "dora": True}),
+        ("sdxl", "lora", WITH_TEXT),
+        ("sd", "lokr", WITH_TEXT),
         ("sd", "loha", {}),
     ],
-)  # fmt: skip
+)
 def test_one_checkpoint_draws_the_same_in_plain_diffusers(trained, name, kind, settings):
     params, paths = trained(name, kind, **({kind: settings} if settings else {}))
     export(params, paths, format="single-file")
@@ -234,8 +238,11 @@ def test_pivotal_is_a_word_and_an_adapter(trained, format):
     params, paths = trained("sd", "pivotal")
     report = export(params, paths, format=format)
     names = {path.name for path in _out(paths).iterdir()}
-    adapter, word = ("dodo-pivotal-step-000006.safetensors", "dodo.safetensors") if format == "kohya" else (
-        "pytorch_lora_weights.safetensors", "learned_embeds.safetensors")  # fmt: skip
+    adapter, word = (
+        ("dodo-pivotal-step-000006.safetensors", "dodo.safetensors")
+        if format == "kohya"
+        else ("pytorch_lora_weights.safetensors", "learned_embeds.safetensors")
+    )
     assert names == {adapter, word}
     assert any("into models/loras" in line or "load_lora_weights" in line for line in report.lines)
     assert any("into embeddings" in line or "load_textual_inversion" in line for line in report.lines)
@@ -278,7 +285,8 @@ def test_the_same_model_gives_the_same_bytes_and_replaces_nothing(trained, kind,
     assert _content(paths.root / "exports") == before
     fresh = paths.root / f"other{_out(paths).suffix}"
     assert (_content(fresh) if fresh.is_dir() else fresh.read_bytes()) == (
-        _content(_out(paths)) if fresh.is_dir() else _out(paths).read_bytes())  # fmt: skip
+        _content(_out(paths)) if fresh.is_dir() else _out(paths).read_bytes()
+    )
     with pytest.raises(InputError, match="is there already and is something else; delete it or choose another --out"):
         export(params, paths, format=format, dtype="bfloat16")
     assert _content(paths.root / "exports") == before

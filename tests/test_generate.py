@@ -27,8 +27,13 @@ def trained(request, tmp_path_factory):
 
 def _as_champion(params, paths, monkeypatch) -> registry.ChampionModel:
     folder, method = paths.model / "step-000004", params.train.method
-    origin = {"species": paths.species, "checkpoint": folder.name, "step": 4, "weights_digest": weights_digest(folder),
-              "lineage_id": "a" * 16}  # fmt: skip
+    origin = {
+        "species": paths.species,
+        "checkpoint": folder.name,
+        "step": 4,
+        "weights_digest": weights_digest(folder),
+        "lineage_id": "a" * 16,
+    }
     base = None if method == "dreambooth" else paths.root / "base"
     found = registry.ChampionModel(paths.species, 1, folder, method, "sd", base, {"origin": origin}, {})
     monkeypatch.setattr(registry, "champion", lambda root, species: found)

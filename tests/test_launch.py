@@ -102,8 +102,11 @@ def test_the_kubernetes_job_fits_its_service_and_its_numbers():
     assert (ROOT / environ["PALEO_ACCELERATE_CONFIG"]).is_file()
     words = subprocess.run(
         ["bash", "-c", container["args"][0].replace("exec accelerate", "echo")],
-        env={**environ, "JOB_COMPLETION_INDEX": "1", "PATH": os.defpath}, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        env={**environ, "JOB_COMPLETION_INDEX": "1", "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     assert "--num_machines 2 --num_processes 4 --machine_rank 1 --main_process_ip paleo-train-0.paleo-train" in words
 
 
@@ -174,8 +177,14 @@ def test_one_process_needs_no_launcher_and_several_do():
 
 
 def test_a_config_for_a_gpu_that_is_not_there_is_one_sentence(paths):
-    ran = paleo(paths.root, "train", "dodo", PALEO_ACCELERATE_CONFIG=str(INFRA / "accelerate/gpu.yaml"),
-                PYTHONPATH=str(ROOT), CUDA_VISIBLE_DEVICES="")  # fmt: skip
+    ran = paleo(
+        paths.root,
+        "train",
+        "dodo",
+        PALEO_ACCELERATE_CONFIG=str(INFRA / "accelerate/gpu.yaml"),
+        PYTHONPATH=str(ROOT),
+        CUDA_VISIBLE_DEVICES="",
+    )
     assert ran.returncode == 1
     assert "gpu.yaml asks for 1 GPU on this machine, which has 0; mend its num_processes" in ran.stderr
     assert "Traceback" not in ran.stderr
@@ -196,8 +205,13 @@ def test_two_processes_and_pieces_of_weights_give_the_losses_of_one(paths, alone
     shared = _losses(paths)
     fsdp = _config(paths.root, "fsdp.yaml", gpu_ids="-1,-1")
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(fsdp)]
-    ran = subprocess.run([*command, str(ROOT / "tests/training/sharded.py"), str(paths.root)],
-                         env=environment(ROOT), capture_output=True, text=True, timeout=280)  # fmt: skip
+    ran = subprocess.run(
+        [*command, str(ROOT / "tests/training/sharded.py"), str(paths.root)],
+        env=environment(ROOT),
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     cut = [row[0] for row in json.loads((paths.root / "history.json").read_text())]
     assert shared == pytest.approx(expected := alone(), abs=1e-5) and cut == pytest.approx(expected, abs=1e-5)
@@ -230,14 +244,27 @@ def cluster(tmp_path):
         (programs / name).chmod(stat.S_IRWXU)
     config = _config(tmp_path, "multi_node.yaml", gpu_ids="-1")
     said = environment(ROOT)
-    return {**said, "PATH": f"{programs}{os.pathsep}{said['PATH']}", "REQUEUED": str(tmp_path / "requeued"),
-            "PALEO_ACCELERATE_CONFIG": str(config), "SLURM_JOB_ID": str(os.getpid()), "SLURM_NNODES": "2",
-            "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_GPUS_ON_NODE": "1"}  # fmt: skip
+    return {
+        **said,
+        "PATH": f"{programs}{os.pathsep}{said['PATH']}",
+        "REQUEUED": str(tmp_path / "requeued"),
+        "PALEO_ACCELERATE_CONFIG": str(config),
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_NNODES": "2",
+        "SLURM_JOB_NODELIST": "node[1-2]",
+        "SLURM_GPUS_ON_NODE": "1",
+    }
 
 
 def _submit(paths, cluster) -> subprocess.Popen:
-    return subprocess.Popen(["bash", str(INFRA / "slurm/train.sbatch"), "dodo"], cwd=paths.root, env=cluster,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    return subprocess.Popen(
+        ["bash", str(INFRA / "slurm/train.sbatch"), "dodo"],
+        cwd=paths.root,
+        env=cluster,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 @needs_two_cores

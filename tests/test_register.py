@@ -60,8 +60,15 @@ def test_every_species_is_registered_once(project, params):
         f"{species}: already registered as version 1 (champion)" for species in SPECIES
     ]
     noted = json.loads((project / f".work/release/{ONE}.json").read_text())
-    assert noted == {"species": ONE, "name": ONE, "version": 1, "alias": "champion", "lineage_id": "a" * 16, "step": 4,
-                     "aliases": ["challenger", "champion"]}  # fmt: skip
+    assert noted == {
+        "species": ONE,
+        "name": ONE,
+        "version": 1,
+        "alias": "champion",
+        "lineage_id": "a" * 16,
+        "step": 4,
+        "aliases": ["challenger", "champion"],
+    }
 
 
 def test_a_better_training_becomes_champion_and_a_worse_one_does_not(project, params):
@@ -92,8 +99,13 @@ def test_a_version_knows_where_it_comes_from(project, params):
     lines(params, project)
     tags = known(project)[0].tags
     told = {key: tags[key] for key in ("lineage_id", "step", "method", "metric.species_accuracy", "base.clip_i")}
-    assert told == {"lineage_id": "a" * 16, "step": "4", "method": "dreambooth", "metric.species_accuracy": "0.9",
-                    "base.clip_i": "0.5"}  # fmt: skip
+    assert told == {
+        "lineage_id": "a" * 16,
+        "step": "4",
+        "method": "dreambooth",
+        "metric.species_accuracy": "0.9",
+        "base.clip_i": "0.5",
+    }
     assert tags["licences"] == "CC-BY-4.0, CC0-1.0"
     assert tags["base_digest"] == json.loads((project / "models" / ONE / "card.json").read_text())["base_digest"]
     assert "metric.memorised" not in tags, "it could not be measured"
@@ -130,11 +142,21 @@ def test_a_training_made_elsewhere_is_retold_from_its_table(project, params):
 
 
 CRASHES = [
-    ("create_run", 1), ("log_inputs", 1), ("log_artifact", 1), ("create_logged_model", 1), ("log_model_artifacts", 1),
-    ("finalize_logged_model", 1), ("log_outputs", 1), ("create_registered_model", 1), ("create_model_version", 1),
-    ("set_registered_model_alias", 1), ("set_model_version_tag", 2), ("set_registered_model_tag", 1),
-    ("set_registered_model_alias", 2), ("set_model_version_tag", 6),
-]  # fmt: skip
+    ("create_run", 1),
+    ("log_inputs", 1),
+    ("log_artifact", 1),
+    ("create_logged_model", 1),
+    ("log_model_artifacts", 1),
+    ("finalize_logged_model", 1),
+    ("log_outputs", 1),
+    ("create_registered_model", 1),
+    ("create_model_version", 1),
+    ("set_registered_model_alias", 1),
+    ("set_model_version_tag", 2),
+    ("set_registered_model_tag", 1),
+    ("set_registered_model_alias", 2),
+    ("set_model_version_tag", 6),
+]
 
 
 @pytest.mark.parametrize(("step", "time"), CRASHES)
@@ -270,6 +292,7 @@ def test_a_dry_run_leaves_everything_alone(trained, tmp_path, monkeypatch):
     folder, params = trained
     report = register(params, [Paths(folder, ONE)], dry_run=True)
     assert report.lines == (
-        f"{ONE}: step 4 of aaaaaaaaaaaaaaaa, species accuracy 31 % -> 90 %", "dry run: register did nothing",
-    )  # fmt: skip
+        f"{ONE}: step 4 of aaaaaaaaaaaaaaaa, species accuracy 31 % -> 90 %",
+        "dry run: register did nothing",
+    )
     assert not (folder / "mlflow.db").exists()

@@ -21,9 +21,11 @@ needs_chromium = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MIS
 ROWS = (
     row("a", clip_margin=0.01, decided_by="review"),
     row("b", "wrong_class", clip_margin=-0.02, title='b "quoted", <b>bold</b>'),
-    row("c", clip_margin=0.03, series="s"), row("d", "duplicate", clip_margin=0.5, series="s"),
-    row("e", clip_margin=0.2), row("f", "truncated", width_px=None, height_px=None),
-)  # fmt: skip
+    row("c", clip_margin=0.03, series="s"),
+    row("d", "duplicate", clip_margin=0.5, series="s"),
+    row("e", clip_margin=0.2),
+    row("f", "truncated", width_px=None, height_px=None),
+)
 SHOWN = [sha(name) for name in "abcde"]  # in the order of the page
 
 

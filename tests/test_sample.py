@@ -69,8 +69,11 @@ def test_every_prompt_and_seed_of_every_checkpoint_is_one_file_and_one_row(proje
     for row in table.itertuples():
         assert digest_file(paths.samples / row.file_name) == row.sha256
     assert table.loc[0, ["file_name", "template", "prompt", "seed"]].tolist() == [
-        "base/p00-s00001.png", "{name}", "Sinomacrops bondei", 1,
-    ]  # fmt: skip
+        "base/p00-s00001.png",
+        "{name}",
+        "Sinomacrops bondei",
+        1,
+    ]
     card = outputs.read_card(paths.samples)
     assert card["n_images"] == 12 and card["lineage_id"] == "a" * 16
     assert "12 pictures" in report.lines[-1]

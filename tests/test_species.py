@@ -19,8 +19,15 @@ from tests.taxonomy.recorded import LADDER, SINOMACROPS, chain, gbif_match, pbdb
 TAXA = "paleobiodb.org/data1.2/taxa"
 SPECIES = "api.gbif.org/v1/species"
 EMPTY = {"elapsed_time": 0.001, "records": []}
-PTERANODON = pbdb_record(52932, "Pteranodon longiceps", "species", firstapp_max_ma=86.3, lastapp_min_ma=83.5,
-                         family="NO_FAMILY_SPECIFIED", genus="Pteranodon")  # fmt: skip
+PTERANODON = pbdb_record(
+    52932,
+    "Pteranodon longiceps",
+    "species",
+    firstapp_max_ma=86.3,
+    lastapp_min_ma=83.5,
+    family="NO_FAMILY_SPECIFIED",
+    genus="Pteranodon",
+)
 KNOWN = {
     f"{TAXA}/list.json": EMPTY,
     f"{TAXA}/list.json?match_name=Pteranodon longiceps": {"records": [PTERANODON]},
@@ -89,10 +96,18 @@ def test_the_same_taxon_twice_is_there_already(project, capsys):
 
 
 def test_the_same_taxon_under_another_name_is_there_already(project, capsys):
-    junior = pbdb_record(7, "Ornithostoma ingens", "species", difference="subjective synonym of", accepted_no="52932",
-                         accepted_name="Pteranodon longiceps")  # fmt: skip
-    routes = {f"{TAXA}/list.json?match_name=Ornithostoma ingens": {"records": [junior]},
-              f"{TAXA}/single.json?id=txn:52932": {"records": [PTERANODON]}}  # fmt: skip
+    junior = pbdb_record(
+        7,
+        "Ornithostoma ingens",
+        "species",
+        difference="subjective synonym of",
+        accepted_no="52932",
+        accepted_name="Pteranodon longiceps",
+    )
+    routes = {
+        f"{TAXA}/list.json?match_name=Ornithostoma ingens": {"records": [junior]},
+        f"{TAXA}/single.json?id=txn:52932": {"records": [PTERANODON]},
+    }
     with authorities(project, routes):
         run(capsys, "add", "Pteranodon longiceps")
         code, _, error = run(capsys, "add", "Ornithostoma ingens")
@@ -140,20 +155,36 @@ def test_a_dry_run_tells_of_what_is_there_too(project, capsys):
     ("name", "routes", "told"),
     [
         ("Nonsensia absurda", {}, "no authority knows 'Nonsensia absurda'"),
-        ("Sinomacrops imaginarius",
-         {f"{SPECIES}/match": gbif_match(5, "Anurognathidae", "FAMILY", matchType="HIGHERRANK")},
-         "the nearest it has is Anurognathidae, family (HIGHERRANK)"),
-        ("Pteranodon longicepts", {f"{SPECIES}/match": gbif_match(5, "Pteranodon longiceps", matchType="FUZZY")},
-         "did you mean 'Pteranodon longiceps'"),
-        ("Ficus", {f"{TAXA}/list.json": {"records": [pbdb_record(1, "Ficus", "genus"),
-                                                     pbdb_record(2, "Ficus", "genus", phylum="Mollusca")]}},
-         "'Ficus' is the name of several taxa; say which:"),
+        (
+            "Sinomacrops imaginarius",
+            {f"{SPECIES}/match": gbif_match(5, "Anurognathidae", "FAMILY", matchType="HIGHERRANK")},
+            "the nearest it has is Anurognathidae, family (HIGHERRANK)",
+        ),
+        (
+            "Pteranodon longicepts",
+            {f"{SPECIES}/match": gbif_match(5, "Pteranodon longiceps", matchType="FUZZY")},
+            "did you mean 'Pteranodon longiceps'",
+        ),
+        (
+            "Ficus",
+            {
+                f"{TAXA}/list.json": {
+                    "records": [pbdb_record(1, "Ficus", "genus"), pbdb_record(2, "Ficus", "genus", phylum="Mollusca")]
+                }
+            },
+            "'Ficus' is the name of several taxa; say which:",
+        ),
         ("T. rex", {}, "'T. rex' is no name of a taxon"),
-        ("Pteranodon", {f"{TAXA}/list.json": status(400, b'{"status_code":400,"errors":["bad name"]}'),
-                        f"{SPECIES}/match": "<html>Service unavailable</html>"},
-         "no authority could be asked for 'Pteranodon'"),
+        (
+            "Pteranodon",
+            {
+                f"{TAXA}/list.json": status(400, b'{"status_code":400,"errors":["bad name"]}'),
+                f"{SPECIES}/match": "<html>Service unavailable</html>",
+            },
+            "no authority could be asked for 'Pteranodon'",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_added_is_said_and_nothing_is_written(project, capsys, name, routes, told):
     with authorities(project, routes):
         text = (project / "params.yaml").read_bytes()
@@ -190,8 +221,14 @@ def test_a_key_that_cannot_be_one_is_refused(project, capsys):
 def test_list_and_show_what_is_there(project, capsys):
     with authorities(project):
         run(capsys, "add", "Pteranodon longiceps")
-    card = {"stage": "collect", "species": "pteranodon", "digest": "d", "n_candidates": 12, "n_kept": 9,
-            "by_reason": {"licence_unknown": 2, "licence_refused": 1}}  # fmt: skip
+    card = {
+        "stage": "collect",
+        "species": "pteranodon",
+        "digest": "d",
+        "n_candidates": 12,
+        "n_kept": 9,
+        "by_reason": {"licence_unknown": 2, "licence_refused": 1},
+    }
     (project / "data/raw/pteranodon").mkdir(parents=True)
     (project / "data/raw/pteranodon/card.json").write_text(json.dumps(card))
     code, told, _ = run(capsys, "list")

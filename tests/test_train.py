@@ -272,8 +272,14 @@ def tracked(paths, empty_store):
 
 def _start(paths, **extra: str) -> subprocess.Popen:
     command = (sys.executable, "-m", "pipeline", "train", "dodo")
-    return subprocess.Popen(command, cwd=paths.root, env={**environment(ROOT), **extra}, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
+    return subprocess.Popen(
+        command,
+        cwd=paths.root,
+        env={**environment(ROOT), **extra},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def _wait_for_state(paths, child: subprocess.Popen) -> None:
@@ -333,8 +339,13 @@ def _launched(paths, n_processes: int, **extra: str) -> list[subprocess.Popen]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    world_of = {"WORLD_SIZE": str(n_processes), "LOCAL_WORLD_SIZE": str(n_processes), "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}  # fmt: skip
+    world_of = {
+        "WORLD_SIZE": str(n_processes),
+        "LOCAL_WORLD_SIZE": str(n_processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "ACCELERATE_USE_CPU": "true",
+    }
     ranks = [str(rank) for rank in range(n_processes)]
     return [_start(paths, **world_of, **extra, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
 

@@ -268,8 +268,9 @@ def test_a_leak_shows_both_pictures_and_what_they_are_like(paths):
         validate(PARAMS, paths)
     entry = _entry(paths, "series_leak")
     assert dict(zip(entry["offending"], entry["values"])) == {
-        held: f"a series with {trained}", trained: f"a series with {held}",
-    }  # fmt: skip
+        held: f"a series with {trained}",
+        trained: f"a series with {held}",
+    }
 
 
 def test_many_offenders_are_counted_in_full_and_shown_in_part(paths):

@@ -45,8 +45,9 @@ def _of_lists(stage: dict) -> dict:
 
 def _dvc(folder: Path, *arguments: str) -> str:
     environment = project.environment(project.ROOT)
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -18,13 +18,23 @@ def write_clip(folder: Path) -> Path:
     tokenizer = _tokenizer(folder)
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = CLIPTextConfig(
-        vocab_size=len(tokenizer), max_position_embeddings=CONTEXT, hidden_size=WIDTH, intermediate_size=2 * WIDTH,
-        num_hidden_layers=2, num_attention_heads=2, pad_token_id=tokenizer.pad_token_id, **ends,
-    )  # fmt: skip
-    vision = CLIPVisionConfig(
-        image_size=SIDE_PX, patch_size=8, hidden_size=WIDTH, intermediate_size=2 * WIDTH, num_hidden_layers=2,
+        vocab_size=len(tokenizer),
+        max_position_embeddings=CONTEXT,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=2,
         num_attention_heads=2,
-    )  # fmt: skip
+        pad_token_id=tokenizer.pad_token_id,
+        **ends,
+    )
+    vision = CLIPVisionConfig(
+        image_size=SIDE_PX,
+        patch_size=8,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+    )
     config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=WIDTH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

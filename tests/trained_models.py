@@ -32,15 +32,27 @@ def make(root: Path, base: Path, name: str, kind: str, **train: Any) -> tuple[Pa
     species = {SPECIES: {"name": NAME, "class_noun": "bird", "sources": [source]}}
     edit_params(root, {"base": {"path": "base", "family": name}, "train": changes, "species": species})
     params, paths = params_module.load(root / "params.yaml"), Paths(root, SPECIES)
-    stamp = {"lineage_id": "a" * 16, "base_digest": weights_digest(base), "dataset_digest": "d" * 64,
-             "licences_digest": "c" * 64, "species": SPECIES, "method": kind, "family": name,
-             "trigger": trigger(kind, _subject()), "base": "base"}  # fmt: skip
+    stamp = {
+        "lineage_id": "a" * 16,
+        "base_digest": weights_digest(base),
+        "dataset_digest": "d" * 64,
+        "licences_digest": "c" * 64,
+        "species": SPECIES,
+        "method": kind,
+        "family": name,
+        "trigger": trigger(kind, _subject()),
+        "base": "base",
+    }
     _snapshots(params, paths, stamp)
     outputs.write_card(
-        paths.model, stage="train", **stamp, name=NAME, steps=STEPS[-1],
+        paths.model,
+        stage="train",
+        **stamp,
+        name=NAME,
+        steps=STEPS[-1],
         params={"seed": params.seed, **params.train.model_dump(mode="json")},
         snapshots=[{"step": step, "path": f"step-{step:06d}"} for step in STEPS],
-    )  # fmt: skip
+    )
     return params, paths
 
 

@@ -12,8 +12,24 @@ from pipeline.core.paths import Paths
 from pipeline.io import outputs, tables
 from tests import site_fixture as site
 
-ONLY_CURATED = ["file_name", "verdict", "code", "score", "sentence", "width_px", "height_px", "sharpness", "phash",
-                "dhash", "pixel_sha256", "group", "series", "clip_class", "clip_margin", "split"]  # fmt: skip
+ONLY_CURATED = [
+    "file_name",
+    "verdict",
+    "code",
+    "score",
+    "sentence",
+    "width_px",
+    "height_px",
+    "sharpness",
+    "phash",
+    "dhash",
+    "pixel_sha256",
+    "group",
+    "series",
+    "clip_class",
+    "clip_margin",
+    "split",
+]
 
 
 def write(params: Params, paths: Paths, **numbers: int) -> None:
@@ -82,11 +98,23 @@ def _manifest(paths: Paths, kept: pd.DataFrame) -> pd.DataFrame:
         outputs.write_bytes(paths.curation / "thumbs" / f"{row['sha256']}.webp", thumb)
     empty = {"kept": False, "sha256": "", "path": "", "bytes": 0}
     refused = [
-        {**stored.iloc[0], **empty, "source_id": "9001", "licence": "CC-BY-NC-4.0", "reason_code": "licence_refused",
-         "reason": "Its licence is 'CC-BY-NC-4.0'; accepted are others."},
-        {**stored.iloc[0], **empty, "source_id": "9002", "author": "", "reason_code": "not_an_image",
-         "reason": "It is a web page."},
-    ]  # fmt: skip
+        {
+            **stored.iloc[0],
+            **empty,
+            "source_id": "9001",
+            "licence": "CC-BY-NC-4.0",
+            "reason_code": "licence_refused",
+            "reason": "Its licence is 'CC-BY-NC-4.0'; accepted are others.",
+        },
+        {
+            **stored.iloc[0],
+            **empty,
+            "source_id": "9002",
+            "author": "",
+            "reason_code": "not_an_image",
+            "reason": "It is a web page.",
+        },
+    ]
     return pd.concat([stored, pd.DataFrame(refused)], ignore_index=True)
 
 

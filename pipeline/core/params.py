@@ -11,14 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    create_model,
-    field_validator,
-)
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, create_model, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 

@@ -114,18 +114,33 @@ class PhyloPicSource(Section):
 
 
 KINDS: tuple[type[Section], ...] = (
-    SyntheticSource, FolderSource, AddressesSource, CommonsSource, OpenverseSource, GbifSource, INaturalistSource,
+    SyntheticSource,
+    FolderSource,
+    AddressesSource,
+    CommonsSource,
+    OpenverseSource,
+    GbifSource,
+    INaturalistSource,
     PhyloPicSource,
-)  # fmt: skip
+)
 API_HOSTS = {  # public APIs by kind, which want to know who asks
-    "commons": "commons.wikimedia.org", "openverse": "api.openverse.org", "gbif": "api.gbif.org",
-    "inaturalist": "api.inaturalist.org", "phylopic": "api.phylopic.org",
-}  # fmt: skip
+    "commons": "commons.wikimedia.org",
+    "openverse": "api.openverse.org",
+    "gbif": "api.gbif.org",
+    "inaturalist": "api.inaturalist.org",
+    "phylopic": "api.phylopic.org",
+}
 Source = Annotated[
-    SyntheticSource | FolderSource | AddressesSource | CommonsSource | OpenverseSource | GbifSource
-    | INaturalistSource | PhyloPicSource,
+    SyntheticSource
+    | FolderSource
+    | AddressesSource
+    | CommonsSource
+    | OpenverseSource
+    | GbifSource
+    | INaturalistSource
+    | PhyloPicSource,
     Field(discriminator="kind"),
-]  # fmt: skip
+]
 
 
 def kind_names() -> tuple[str, ...]:

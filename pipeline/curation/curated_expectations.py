@@ -25,9 +25,22 @@ from pipeline.curation.leaks import near_twins, twins
 
 SPLITS = ("train", "holdout")
 NEEDED = (
-    "source", "file_name", "split", "page_url", "licence", "author", "caption", "sha256", "pixel_sha256", "phash",
-    "dhash", "group", "series", "sharpness", "clip_margin",
-)  # fmt: skip
+    "source",
+    "file_name",
+    "split",
+    "page_url",
+    "licence",
+    "author",
+    "caption",
+    "sha256",
+    "pixel_sha256",
+    "phash",
+    "dhash",
+    "group",
+    "series",
+    "sharpness",
+    "clip_margin",
+)
 
 
 def suite(params: Params, name: str) -> tuple[Expectation, ...]:
@@ -40,10 +53,15 @@ def suite(params: Params, name: str) -> tuple[Expectation, ...]:
         _count("train_count", "enough training pictures", "train", validate.min_train),
         _count("holdout_count", "enough held-out pictures", "holdout", validate.min_holdout),
         *_leaks(params.curate.duplicate_phash_bits, params.curate.duplicate_dhash_bits),
-        at_least("class_margin", "clearly the animal",
-                 f"CLIP prefers a kept class to every other one by a cosine of at least {validate.min_class_margin:g}",
-                 "clip_margin", validate.min_class_margin, "margin {:.3f}"),
-    )  # fmt: skip
+        at_least(
+            "class_margin",
+            "clearly the animal",
+            f"CLIP prefers a kept class to every other one by a cosine of at least {validate.min_class_margin:g}",
+            "clip_margin",
+            validate.min_class_margin,
+            "margin {:.3f}",
+        ),
+    )
 
 
 def author_suite(params: Params) -> tuple[Expectation, ...]:
@@ -85,7 +103,7 @@ def facts(table: pd.DataFrame, measured: pd.DataFrame, params: Params) -> pd.Dat
         caption_words=caption.str.split().str.len(),
         sharpness=table["sharpness"].astype(float),
         clip_margin=table["clip_margin"].astype(float),
-    )  # fmt: skip
+    )
 
 
 def authors(table: pd.DataFrame) -> pd.DataFrame:
@@ -95,9 +113,9 @@ def authors(table: pd.DataFrame) -> pd.DataFrame:
     """
     train = table[table["split"] == "train"].assign(author=author_of(table))
     known = train[train["author"] != ""].groupby("author")["file_name"].agg(["size", "min"]).reset_index()
-    return pd.DataFrame({
-        "author": known["author"], "share": known["size"] / max(1, len(train)), "file_name": known["min"]
-    })  # fmt: skip
+    return pd.DataFrame(
+        {"author": known["author"], "share": known["size"] / max(1, len(train)), "file_name": known["min"]}
+    )
 
 
 def _across(table: pd.DataFrame, pixels: pd.Series, params: Params) -> pd.DataFrame:
@@ -105,9 +123,9 @@ def _across(table: pd.DataFrame, pixels: pd.Series, params: Params) -> pd.DataFr
     same = [twins(table, table[key]) for key in ("sha256", "pixel_sha256")] + [twins(table, pixels)]
     bits = params.curate.duplicate_phash_bits, params.curate.duplicate_dhash_bits
     near = twins(table, table["group"]), near_twins(table, *bits)
-    return pd.DataFrame({
-        "same": _first(*same), "near": _first(*near), "series": twins(table, table["series"])
-    }, index=table.index)  # fmt: skip
+    return pd.DataFrame(
+        {"same": _first(*same), "near": _first(*near), "series": twins(table, table["series"])}, index=table.index
+    )
 
 
 def _first(*columns: pd.Series) -> pd.Series:
@@ -127,12 +145,24 @@ def _pictures(min_side_px: int, max_aspect: float) -> tuple[Expectation, ...]:
     return (
         in_set("decodable", "readable", "every picture is there and can be opened", "problem", [""], "{}"),
         unique("unique", "no picture twice", "no two pictures show the same pixels", "pixels"),
-        at_least("size", "large enough", f"the shorter side has at least {min_side_px} px", "side_px", min_side_px,
-                 "{:.0f} px"),
-        at_most("aspect", "not too long", f"the longer side is at most {max_aspect:g} times the shorter one", "aspect",
-                max_aspect, "{:.1f} times as long"),
+        at_least(
+            "size",
+            "large enough",
+            f"the shorter side has at least {min_side_px} px",
+            "side_px",
+            min_side_px,
+            "{:.0f} px",
+        ),
+        at_most(
+            "aspect",
+            "not too long",
+            f"the longer side is at most {max_aspect:g} times the shorter one",
+            "aspect",
+            max_aspect,
+            "{:.1f} times as long",
+        ),
         in_set("mode", "plain RGB", "every picture is RGB, without alpha or palette", "mode", ["RGB"], "{}"),
-    )  # fmt: skip
+    )
 
 
 def _captions(most: int, forbidden: tuple[str, ...], name: str) -> tuple[Expectation, ...]:
@@ -141,24 +171,46 @@ def _captions(most: int, forbidden: tuple[str, ...], name: str) -> tuple[Expecta
     lacks = f"a caption has none of the words {', '.join(forbidden)}" if forbidden else "no word is forbidden"
     return (
         at_least("caption", "caption there", "every picture has a caption", "caption_characters", 1),
-        at_most("caption_length", "caption short enough", f"a caption has at most {most} words", "caption_words", most,
-                "{:.0f} words"),
+        at_most(
+            "caption_length",
+            "caption short enough",
+            f"a caption has at most {most} words",
+            "caption_words",
+            most,
+            "{:.0f} words",
+        ),
         matches_not("caption_vocabulary", "caption of a living animal", lacks, "caption", any_word(forbidden)),
-        matches("caption_name", "caption names the animal",
-                f"the caption says {word!r}, the name that the model is to learn", "caption",
-                f"(?i){re.escape(word)}"),
-    )  # fmt: skip
+        matches(
+            "caption_name",
+            "caption names the animal",
+            f"the caption says {word!r}, the name that the model is to learn",
+            "caption",
+            f"(?i){re.escape(word)}",
+        ),
+    )
 
 
 def _leaks(phash_bits: int, dhash_bits: int) -> tuple[Expectation, ...]:
     near = f"of no held-out picture a near duplicate is trained on (pHash ≤ {phash_bits}, dHash ≤ {dhash_bits} bits)"
     return (
-        in_set("no_leak", "no leak", "no held-out picture is trained on, by its bytes or its pixels", "same", [""],
-               "the same as {}"),
+        in_set(
+            "no_leak",
+            "no leak",
+            "no held-out picture is trained on, by its bytes or its pixels",
+            "same",
+            [""],
+            "the same as {}",
+        ),
         in_set("near_leak", "no near leak", near, "near", [""], "like {}"),
-        in_set("series_leak", "no series on both sides", "no series of pictures is partly held out, partly trained on",
-               "series", [""], "a series with {}"),
-    )  # fmt: skip
+        in_set(
+            "series_leak",
+            "no series on both sides",
+            "no series of pictures is partly held out, partly trained on",
+            "series",
+            [""],
+            "a series with {}",
+        ),
+    )
 
 
 def _count(name: str, title: str, split: str, least: int) -> Expectation:

@@ -84,11 +84,14 @@ def rights_of(table: pd.DataFrame, policy: tuple[str, ...]) -> pd.DataFrame:
     licence = table["licence"].fillna("").str.strip()
     spelt = {name: _as_allowed(name, policy) for name in licence.unique()}
     webless = table["source"].fillna("").str.split(":").str[0].isin(PAGELESS)
-    return pd.DataFrame({
-        "licence": licence.map(spelt).astype("str"),
-        "credited": (author_of(table) != "") | licence.isin(PUBLIC_DOMAIN),
-        "page": table["page_url"].fillna("").mask(webless),
-    }, index=table.index)  # fmt: skip
+    return pd.DataFrame(
+        {
+            "licence": licence.map(spelt).astype("str"),
+            "credited": (author_of(table) != "") | licence.isin(PUBLIC_DOMAIN),
+            "page": table["page_url"].fillna("").mask(webless),
+        },
+        index=table.index,
+    )
 
 
 def author_of(table: pd.DataFrame) -> pd.Series:
@@ -99,8 +102,10 @@ def author_of(table: pd.DataFrame) -> pd.Series:
 
 def any_word(words: tuple[str, ...]) -> str:
     """A pattern that finds one of the words, or its plural, as a whole word in any case; nothing without words."""
-    forms = "|".join(rf"{re.escape(word[:-1])}(?:y|ies)" if re.search("[^aeiou]y$", word) else
-                     rf"{re.escape(word)}(?:s|es)?" for word in words)  # fmt: skip
+    forms = "|".join(
+        rf"{re.escape(word[:-1])}(?:y|ies)" if re.search("[^aeiou]y$", word) else rf"{re.escape(word)}(?:s|es)?"
+        for word in words
+    )
     return rf"(?i)\b(?:{forms})\b" if words else r"(?!)"
 
 

@@ -24,8 +24,12 @@ def of(grey: Image.Image) -> Hashes:
     """Of a grey picture (mode L); the hashes reduce it to 32 x 32 and 9 x 8 px, so a small one tells as much."""
     # At those sizes imagehash reduces no more: what is reduced once serves for the mirror image too.
     p, d = (grey.resize(size, Image.Resampling.LANCZOS) for size in (PHASH_PX, DHASH_PX))
-    return Hashes(_bits(imagehash.phash(p)), _bits(imagehash.dhash(d)),
-                  _bits(imagehash.phash(ImageOps.mirror(p))), _bits(imagehash.dhash(ImageOps.mirror(d))))  # fmt: skip
+    return Hashes(
+        _bits(imagehash.phash(p)),
+        _bits(imagehash.dhash(d)),
+        _bits(imagehash.phash(ImageOps.mirror(p))),
+        _bits(imagehash.dhash(ImageOps.mirror(d))),
+    )
 
 
 def text(bits: int) -> str:

@@ -19,10 +19,21 @@ KEPT = "kept"
 REVIEWED = "reviewed"
 NO_COMPLAINT = "No check found anything against it."
 COLUMNS = {
-    "verdict": "str", "code": "str", "score": "float64", "sentence": "str", "medium": "str", "group": "str",
-    "series": "str", "clip_class": "str", "clip_margin": "float64", "uncertain": "str", "label": "str",
-    "decided_by": "str", "split": "str", "file_name": "str",
-}  # fmt: skip
+    "verdict": "str",
+    "code": "str",
+    "score": "float64",
+    "sentence": "str",
+    "medium": "str",
+    "group": "str",
+    "series": "str",
+    "clip_class": "str",
+    "clip_margin": "float64",
+    "uncertain": "str",
+    "label": "str",
+    "decided_by": "str",
+    "split": "str",
+    "file_name": "str",
+}
 
 
 def recompute(
@@ -52,9 +63,14 @@ def _blank(scores: pd.DataFrame) -> pd.DataFrame:
     """What can be said of pictures that could not be decoded."""
     blank = pd.DataFrame("", index=scores.index, columns=list(COLUMNS), dtype=object)
     return blank.assign(
-        verdict="drop", code=scores["refused_code"], score=scores["refused_score"], label=scores["label"],
-        sentence=scores["refused_sentence"], clip_margin=np.nan, decided_by="score",
-    ).astype(object)  # fmt: skip
+        verdict="drop",
+        code=scores["refused_code"],
+        score=scores["refused_score"],
+        label=scores["label"],
+        sentence=scores["refused_sentence"],
+        clip_margin=np.nan,
+        decided_by="score",
+    ).astype(object)
 
 
 def _judged(scores: pd.DataFrame, reviews: pd.DataFrame, params: Curate, checks: Mapping[str, Check]) -> pd.DataFrame:
@@ -90,13 +106,14 @@ def _rows(scores: pd.DataFrame, found: Findings) -> pd.DataFrame:
     frame = pd.DataFrame(columns, index=scores.index).assign(
         verdict=np.where(kept, "keep", "drop"),
         code=[found.drops.get(row, none).code for row in numbers],
-        sentence=[found.drops[row].sentence if row in found.drops else found.praise.get(row, NO_COMPLAINT)
-                  for row in numbers],
+        sentence=[
+            found.drops[row].sentence if row in found.drops else found.praise.get(row, NO_COMPLAINT) for row in numbers
+        ],
         clip_margin=scores.get("clip_margin", np.nan),
         uncertain=[found.doubts.get(row, "") for row in numbers],
         label=scores["label"],
         decided_by=np.select([reviewed, learnt & (kept | _by_class(found, numbers))], ["review", "few-shot"], "score"),
-    )  # fmt: skip
+    )
     frame["uncertain"] = frame["uncertain"].where(~reviewed, "")
     given = pd.Series([found.drops[row].score if row in found.drops else None for row in numbers], dtype="float64")
     praise = scores["few_shot"].where(learnt, frame["clip_margin"])

@@ -19,11 +19,15 @@ from pipeline.core.errors import InputError
 FORMATS = ("kohya", "diffusers", "single-file")
 ADAPTERS, WHOLE, WORDS = ("lora", "lokr", "loha"), ("dreambooth", "full"), ("textual_inversion", "pivotal")
 REFUSED = {
-    **{(method, "kohya"): "learns every weight, and files in kohya's format hold adapters; take --format single-file"
-       for method in WHOLE},
-    **{(method, "single-file"): "learns new words, which a checkpoint has no place for; take --format kohya"
-       for method in WORDS},
-}  # fmt: skip
+    **{
+        (method, "kohya"): "learns every weight, and files in kohya's format hold adapters; take --format single-file"
+        for method in WHOLE
+    },
+    **{
+        (method, "single-file"): "learns new words, which a checkpoint has no place for; take --format kohya"
+        for method in WORDS
+    },
+}
 
 
 def check(method: str, format: str) -> None:

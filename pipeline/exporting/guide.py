@@ -50,8 +50,10 @@ def _a1111_sampling(zero_terminal_snr: bool) -> str:
 
 def adapters_in_diffusers(folder: Path, name: str, model: Model) -> list[str]:
     """For a file of adapters that diffusers loads over its base."""
-    return [f"  base model: {model.stamp['base']}", f"  diffusers: pipeline.load_lora_weights({str(folder)!r}, "
-            f"weight_name={name!r})"]  # fmt: skip
+    return [
+        f"  base model: {model.stamp['base']}",
+        f"  diffusers: pipeline.load_lora_weights({str(folder)!r}, weight_name={name!r})",
+    ]
 
 
 def words_in_diffusers(path: Path, model: Model) -> list[str]:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 ARCHITECTURES = {
-    ("sd_v1", "epsilon"): "stable-diffusion-v1", ("sd_v1", "v_prediction"): "stable-diffusion-v1",
-    ("sd_v2", "epsilon"): "stable-diffusion-v2-512", ("sd_v2", "v_prediction"): "stable-diffusion-v2-768-v",
+    ("sd_v1", "epsilon"): "stable-diffusion-v1",
+    ("sd_v1", "v_prediction"): "stable-diffusion-v1",
+    ("sd_v2", "epsilon"): "stable-diffusion-v2-512",
+    ("sd_v2", "v_prediction"): "stable-diffusion-v2-768-v",
     ("sdxl_base_v1-0", "epsilon"): "stable-diffusion-xl-v1-base",
     ("sdxl_base_v1-0", "v_prediction"): "stable-diffusion-xl-v1-base",
-}  # fmt: skip
+}
 SUFFIXES = {"adapters": "/lora", "words": "/textual-inversion", "checkpoint": ""}
 ORIGINAL = "https://github.com/Stability-AI/generative-models"
 NETWORKS = {"lora": "networks.lora", "pivotal": "networks.lora", "lokr": "lycoris.kohya", "loha": "lycoris.kohya"}
@@ -53,11 +55,13 @@ def header(model: Model, kind: str) -> dict[str, str]:
     """For a file of `adapters`, `words` or a whole `checkpoint`."""
     side_px = model.params.get("resolution_px")
     spec = {
-        "sai_model_spec": "1.0.1", "title": model.title, "trigger_phrase": model.trigger,
+        "sai_model_spec": "1.0.1",
+        "title": model.title,
+        "trigger_phrase": model.trigger,
         "implementation": "diffusers" if kind == "adapters" else ORIGINAL,
         "prediction_type": "v" if model.prediction == "v_prediction" else model.prediction,
         "resolution": f"{side_px}x{side_px}" if side_px else "",
-    }  # fmt: skip
+    }
     if model.version:
         spec["architecture"] = ARCHITECTURES[model.version, model.prediction] + SUFFIXES[kind]
     return {**model.stamp, **{f"modelspec.{key}": value for key, value in spec.items() if value}, HASH: NO_HASH}
@@ -67,14 +71,22 @@ def kohya(model: Model, rank: int, alpha: float) -> dict[str, str]:
     """The further header of a file of adapters; alpha as it stands in the file."""
     method, params = model.stamp["method"], model.params
     known = {
-        "ss_output_name": model.title, "ss_sd_model_name": model.stamp["base"], "ss_base_model_version": _full(model),
+        "ss_output_name": model.title,
+        "ss_sd_model_name": model.stamp["base"],
+        "ss_base_model_version": _full(model),
         "ss_v2": str(model.version == "sd_v2") if model.version else "",
-        "ss_network_module": NETWORKS[method], "ss_network_dim": rank, "ss_network_alpha": f"{alpha:g}",
+        "ss_network_module": NETWORKS[method],
+        "ss_network_dim": rank,
+        "ss_network_alpha": f"{alpha:g}",
         "ss_network_args": json.dumps({"algo": method}) if method in ("lokr", "loha") else "",
-        "ss_steps": model.stamp["step"], "ss_max_train_steps": params.get("steps"), "ss_seed": params.get("seed"),
-        "ss_learning_rate": params.get("learning_rate"), "ss_lr_scheduler": params.get("schedule"),
-        "ss_optimizer": params.get("optimiser"), "ss_total_batch_size": params.get("batch_size"),
-    }  # fmt: skip
+        "ss_steps": model.stamp["step"],
+        "ss_max_train_steps": params.get("steps"),
+        "ss_seed": params.get("seed"),
+        "ss_learning_rate": params.get("learning_rate"),
+        "ss_lr_scheduler": params.get("schedule"),
+        "ss_optimizer": params.get("optimiser"),
+        "ss_total_batch_size": params.get("batch_size"),
+    }
     return {key: str(value) for key, value in known.items() if value not in (None, "")}
 
 

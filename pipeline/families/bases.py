@@ -97,8 +97,10 @@ def _instead(folder: Path, stem: str) -> str:
     if variants := sorted(path.name for path in folder.glob(f"{stem}.*.safetensors")):
         return f"has its weights as the variant {variants[0]} only; rename it to {stem}.safetensors"
     if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES):
-        return (f"has its weights as {pickles[0]} only, a pickle that could run any program; download the model's "
-                "safetensors, or load it with diffusers where you trust it and save it anew")  # fmt: skip
+        return (
+            f"has its weights as {pickles[0]} only, a pickle that could run any program; download the model's "
+            "safetensors, or load it with diffusers where you trust it and save it anew"
+        )
     return f"has no {stem}.safetensors, so its weights are missing; download the model again"
 
 

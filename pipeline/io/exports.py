@@ -48,8 +48,9 @@ def settle(made: Path, folder: Path, shown_at: Path) -> list[str]:
         if not known[path]:
             path.chmod(0o755 if path.is_dir() else 0o644)
             os.replace(path, folder / path.name)
-    return [f"{shown_at / path.name} ({_size(folder / path.name)}{', is there already' * known[path]})"
-            for path in built]  # fmt: skip
+    return [
+        f"{shown_at / path.name} ({_size(folder / path.name)}{', is there already' * known[path]})" for path in built
+    ]
 
 
 def fill_hash(path: Path, placeholder: str) -> None:

@@ -43,9 +43,21 @@ STILL = ("JPEG", "BMP")
 READABLE = "JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
 # What Pillow's decoders raise on broken files (its bomb error is no OSError).
 BROKEN = (
-    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError, AttributeError, RuntimeError,
-    AssertionError, struct.error, zlib.error, MemoryError, Image.DecompressionBombError,
-)  # fmt: skip
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    RuntimeError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+    MemoryError,
+    Image.DecompressionBombError,
+)
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 MAX_PROFILE_BYTES = 4 * 2**20  # the largest honest ICC profiles have about two million bytes
 PROFILES_KEPT = 8  # colour transforms; most pictures of a collection share one

@@ -291,9 +291,14 @@ def _make_version(client: MlflowClient, run: Run, model: LoggedModel, release: R
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     client.create_model_version(
-        release.species, model.artifact_location, run.info.run_id, _tags(run, release), None, release.description,
+        release.species,
+        model.artifact_location,
+        run.info.run_id,
+        _tags(run, release),
+        None,
+        release.description,
         model_id=model.model_id,
-    )  # fmt: skip
+    )
 
 
 def _tags(run: Run, release: Release) -> dict[str, str]:
@@ -332,6 +337,12 @@ def _open(version: Version, folder: Path, root: Path) -> ChampionModel:
     stored = {name: folder / entry["path"] for name, entry in described["artifacts"].items()}
     config = described["config"]
     return ChampionModel(
-        version.species, version.number, stored["checkpoint"], config["method"], config["family"],
-        base_folder(stored.get("base"), config, root), config, version.tags,
-    )  # fmt: skip
+        version.species,
+        version.number,
+        stored["checkpoint"],
+        config["method"],
+        config["family"],
+        base_folder(stored.get("base"), config, root),
+        config,
+        version.tags,
+    )

@@ -95,25 +95,40 @@ def release(params: Params, finding: Finding) -> Release:
         scores=_scores(finding.metrics),
         losses=pd.read_csv(paths.model / "train.csv"),
         attachments=_attachments(paths),
-        dataset={"name": paths.species, "digest": card["dataset_digest"], "path": f"data/curated/{paths.species}",
-                 **provenance.dataset_version(paths.root, paths.species), **_commit(paths.root)},
+        dataset={
+            "name": paths.species,
+            "digest": card["dataset_digest"],
+            "path": f"data/curated/{paths.species}",
+            **provenance.dataset_version(paths.root, paths.species),
+            **_commit(paths.root),
+        },
         description=_description(finding),
-    )  # fmt: skip
+    )
 
 
 def model_config(params: Params, finding: Finding) -> dict[str, Any]:
     """What the served model must know beside the weights."""
     card, species = finding.card, params.species[finding.paths.species]
-    origin = {"species": finding.paths.species, "checkpoint": finding.checkpoint.name, "step": finding.step,
-              "lineage_id": card["lineage_id"],
-              "weights_digest": weights.weights_digest(finding.checkpoint)}  # fmt: skip
+    origin = {
+        "species": finding.paths.species,
+        "checkpoint": finding.checkpoint.name,
+        "step": finding.step,
+        "lineage_id": card["lineage_id"],
+        "weights_digest": weights.weights_digest(finding.checkpoint),
+    }
     return {
-        "name": species.name, "class_noun": species.class_noun, "family": card["family"], "method": card["method"],
-        "needs_base": not (finding.checkpoint / "model_index.json").is_file(), "base": params.base.path,
-        "base_digest": card["base_digest"], "origin": origin, "batch_size": params.sample.batch_size,
+        "name": species.name,
+        "class_noun": species.class_noun,
+        "family": card["family"],
+        "method": card["method"],
+        "needs_base": not (finding.checkpoint / "model_index.json").is_file(),
+        "base": params.base.path,
+        "base_digest": card["base_digest"],
+        "origin": origin,
+        "batch_size": params.sample.batch_size,
         "zero_terminal_snr": bool(card.get("params", {}).get("loss", {}).get("zero_terminal_snr")),
         "sample": {key: getattr(params.sample, key) for key in DRAWN_WITH},
-    }  # fmt: skip
+    }
 
 
 def _weights(finding: Finding, config: Mapping[str, Any], credits: Path) -> dict[str, Path]:
@@ -132,10 +147,16 @@ def _tags(params: Params, finding: Finding, credits: pd.DataFrame) -> dict[str, 
     plain = {key: str(card[key]) for key in ("family", "method", "base", "base_digest", "dataset_digest")}
     scores = _scores_as_tags(finding.metrics)
     return {
-        **provenance.provenance(paths.root), **provenance.dataset_version(paths.root, paths.species),
-        "species": paths.species, **finding.identity, **plain, **scores, **_yardstick(params, finding),
-        "licences": ", ".join(sorted(set(credits["licence"]))), "n_pictures": str(len(credits)),
-    }  # fmt: skip
+        **provenance.provenance(paths.root),
+        **provenance.dataset_version(paths.root, paths.species),
+        "species": paths.species,
+        **finding.identity,
+        **plain,
+        **scores,
+        **_yardstick(params, finding),
+        "licences": ", ".join(sorted(set(credits["licence"]))),
+        "n_pictures": str(len(credits)),
+    }
 
 
 def _scores_as_tags(metrics: Mapping[str, Any]) -> dict[str, str]:
@@ -197,10 +218,19 @@ def _description(finding: Finding) -> str:
     names = list(finding.metrics["chosen"])
     rows = [
         f"| {step}{' (chosen)' if step == finding.step else ''} | "
-        + " | ".join(promotion.shown(name, by[name]) if name in by else "" for name in names) + " |"
+        + " | ".join(promotion.shown(name, by[name]) if name in by else "" for name in names)
+        + " |"
         for step, by in sorted(_scores(finding.metrics).items())
-    ]  # fmt: skip
+    ]
     head = f"| step | {' | '.join(promotion.words(name) for name in names)} |\n|{' --- |' * (len(names) + 1)}"
     reason = finding.metrics["reason"]
-    return "\n".join([reason[:1].upper() + reason[1:], "", head, *rows, "",
-                      "Pictures: artifact `gallery/index.html` of the source run."])  # fmt: skip
+    return "\n".join(
+        [
+            reason[:1].upper() + reason[1:],
+            "",
+            head,
+            *rows,
+            "",
+            "Pictures: artifact `gallery/index.html` of the source run.",
+        ]
+    )

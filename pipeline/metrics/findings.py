@@ -66,11 +66,7 @@ def summary(found: Findings) -> dict[str, Any]:
     plain = {
         step: {name: by[name].value if name in by else None for name in METRICS} for step, by in found.scores.items()
     }
-    return {
-        "chosen_step": found.choice.step,
-        "base": _rounded(plain[0]),
-        "chosen": _rounded(plain[found.choice.step]),
-    }
+    return {"chosen_step": found.choice.step, "base": _rounded(plain[0]), "chosen": _rounded(plain[found.choice.step])}
 
 
 def verdict(found: Findings, images: pd.DataFrame) -> dict[str, Any]:

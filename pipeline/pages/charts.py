@@ -84,7 +84,7 @@ def interval_chart(
         "ticks": [{"y": _y(value, low, high), "text": about.text(value)} for value in (low, (low + high) / 2, high)],
         "real": {"y": _y(real, low, high), "text": about.text(real)} if _real(real) else None,
         "summary": "; ".join(f"{mark['label']}: {mark['text']}" for mark in marks),
-    }  # fmt: skip
+    }
 
 
 def loss_chart(rows: Sequence[Mapping[str, float]], snapshots: Sequence[int]) -> dict[str, Any] | None:

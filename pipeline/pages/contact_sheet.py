@@ -32,9 +32,22 @@ CODES = {
 }
 DIGITS = {"wrong_class": 3, "kept": 3, "bad_aspect": 1, "low_information": 1}
 COLUMNS = [
-    "sha256", "source_id", "page_url", "image_url", "caption", "author", "licence", "code", "score", "sentence",
-    "width_px", "height_px", "uncertain", "decided_by", "split",
-]  # fmt: skip
+    "sha256",
+    "source_id",
+    "page_url",
+    "image_url",
+    "caption",
+    "author",
+    "licence",
+    "code",
+    "score",
+    "sentence",
+    "width_px",
+    "height_px",
+    "uncertain",
+    "decided_by",
+    "split",
+]
 
 Table = pd.DataFrame | Sequence[Mapping[str, Any]]
 

@@ -120,10 +120,15 @@ def _sources(verdicts: pd.DataFrame, manifest: pd.DataFrame) -> list[dict[str, A
     kept = verdicts.loc[verdicts["verdict"] == "keep", "source"].value_counts()
     stored, all_of = verdicts["source"].value_counts(), manifest["source"].value_counts()
     return [
-        {"label": source, "n": int(n), "kept": int(kept.get(source, 0)), "never": int(n - stored.get(source, 0)),
-         "dropped": int(stored.get(source, 0) - kept.get(source, 0))}
+        {
+            "label": source,
+            "n": int(n),
+            "kept": int(kept.get(source, 0)),
+            "never": int(n - stored.get(source, 0)),
+            "dropped": int(stored.get(source, 0) - kept.get(source, 0)),
+        }
         for source, n in sorted(all_of.items(), key=lambda item: (-item[1], item[0]))
-    ]  # fmt: skip
+    ]
 
 
 def _authors(kept: pd.DataFrame) -> dict[str, Any]:
@@ -174,8 +179,13 @@ def _colours(kept: pd.DataFrame) -> dict[str, Any]:
     )
     stride = -(-len(ordered) // SWATCHES) or 1
     swatches = [_colour(row) for row in ordered.iloc[::stride].itertuples()]
-    return {"wheel": wheel(known.loc[coloured, "hue_deg"]), "swatches": swatches, "n": len(known),
-            "grey": int((~coloured).sum()), "coloured": int(coloured.sum())}  # fmt: skip
+    return {
+        "wheel": wheel(known.loc[coloured, "hue_deg"]),
+        "swatches": swatches,
+        "n": len(known),
+        "grey": int((~coloured).sum()),
+        "coloured": int(coloured.sum()),
+    }
 
 
 def _colour(row: Any) -> str:
@@ -192,8 +202,15 @@ def _map(seen: pd.DataFrame) -> dict[str, Any]:
         return {"dots": [], "thumbs": [], "n": 0, "shown": 0}
     drawn = shown.join(scatter(shown["map_x"], shown["map_y"]))
     dots = {free: [_dot(row) for row in drawn[drawn["free"] == free].itertuples()] for free in (True, False)}
-    return {"thumbs": dots[True], "dots": dots[False], "n": len(placed), "shown": len(shown), "side": THUMB,
-            "width": MAP_WIDTH, "height": MAP_HEIGHT}  # fmt: skip
+    return {
+        "thumbs": dots[True],
+        "dots": dots[False],
+        "n": len(placed),
+        "shown": len(shown),
+        "side": THUMB,
+        "width": MAP_WIDTH,
+        "height": MAP_HEIGHT,
+    }
 
 
 def _dot(row: Any) -> dict[str, Any]:

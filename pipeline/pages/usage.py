@@ -42,7 +42,9 @@ def _words(card: Mapping[str, Any], path: str) -> list[str]:
         return [f'pipe.load_textual_inversion("{path}/{WORDS}", {token})']
     loads = [
         f'pipe.load_textual_inversion(words["{key}"], {token}, text_encoder=pipe.{encoder}, tokenizer=pipe.{tokenizer})'
-        for key, encoder, tokenizer in (("clip_l", "text_encoder", "tokenizer"),
-                                        ("clip_g", "text_encoder_2", "tokenizer_2"))
-    ]  # fmt: skip
+        for key, encoder, tokenizer in (
+            ("clip_l", "text_encoder", "tokenizer"),
+            ("clip_g", "text_encoder_2", "tokenizer_2"),
+        )
+    ]
     return ["from safetensors.torch import load_file", f'words = load_file("{path}/{WORDS}")', *loads]

@@ -34,9 +34,14 @@ def validation_page(
     entries = [_entry(expectation, offences.get(expectation["name"], ())) for expectation in verdict["expectations"]]
     layers = [_layer(key, title, [e for e in entries if e["layer"] == key]) for key, title in LAYERS.items()]
     return render(
-        "validation.html", verdict=verdict, name=name, layers=layers, licences=licences, moved=moved,
+        "validation.html",
+        verdict=verdict,
+        name=name,
+        layers=layers,
+        licences=licences,
+        moved=moved,
         failed=[entry for layer in layers for entry in layer["failed"]],
-    )  # fmt: skip
+    )
 
 
 def _layer(key: str, title: str, entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -36,10 +36,15 @@ def draw(parts: Parts, specs: Sequence[SampleSpec]) -> list[Image.Image]:
     pipe = FAMILIES[parts.family].pipeline(parts, schedulers.build(first.sampler, parts.scheduler))
     generators = [torch.Generator().manual_seed(spec.seed) for spec in specs]
     pixels = pipe(
-        **_conditions(parts, specs, pipe), generator=generators, latents=_noise(parts, first, generators),
-        width=first.width_px, height=first.height_px, num_inference_steps=first.steps,
-        guidance_scale=first.guidance, output_type="np",
-    ).images  # fmt: skip
+        **_conditions(parts, specs, pipe),
+        generator=generators,
+        latents=_noise(parts, first, generators),
+        width=first.width_px,
+        height=first.height_px,
+        num_inference_steps=first.steps,
+        guidance_scale=first.guidance,
+        output_type="np",
+    ).images
     return [_picture(*pair) for pair in zip(pixels, specs, strict=True)]
 
 

@@ -39,9 +39,15 @@ def suite(sample: Sample, *, name: str, class_noun: str) -> list[Cell]:
 def spec(sample: Sample, prompt: str, seed: int) -> SampleSpec:
     """One picture with the sampler, size and guidance of params."""
     return SampleSpec(
-        prompt=prompt, seed=seed, sampler=sample.sampler, steps=sample.steps, guidance=sample.guidance,
-        width_px=sample.width_px, height_px=sample.height_px, negative=sample.negative,
-    )  # fmt: skip
+        prompt=prompt,
+        seed=seed,
+        sampler=sample.sampler,
+        steps=sample.steps,
+        guidance=sample.guidance,
+        width_px=sample.width_px,
+        height_px=sample.height_px,
+        negative=sample.negative,
+    )
 
 
 def batches(cells: Sequence[Cell], size: int) -> Iterator[Sequence[Cell]]:

@@ -35,13 +35,25 @@ def drawn(source: SyntheticSource, root: Path, seed: int, ask: Ask) -> Iterator[
 
 def _drawn_candidate(label: str, item) -> Candidate:
     return Candidate(
-        source=label, source_id=item.source_id, image_url=item.url, title=item.title, caption=item.caption,
-        author=item.author, licence=spdx(item.licence), licence_url=address_of(item.licence), licence_text=item.licence,
-    )  # fmt: skip
+        source=label,
+        source_id=item.source_id,
+        image_url=item.url,
+        title=item.title,
+        caption=item.caption,
+        author=item.author,
+        licence=spdx(item.licence),
+        licence_url=address_of(item.licence),
+        licence_text=item.licence,
+    )
 
 
 SOURCES: dict[str, Callable[..., Iterator[Offer]]] = {
-    "synthetic": drawn, "folder": folder.pictures, "addresses": addresses.pictures, "commons": commons.pictures,
-    "openverse": openverse.pictures, "gbif": gbif.pictures, "inaturalist": inaturalist.pictures,
+    "synthetic": drawn,
+    "folder": folder.pictures,
+    "addresses": addresses.pictures,
+    "commons": commons.pictures,
+    "openverse": openverse.pictures,
+    "gbif": gbif.pictures,
+    "inaturalist": inaturalist.pictures,
     "phylopic": phylopic.pictures,
-}  # fmt: skip
+}

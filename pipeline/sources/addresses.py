@@ -20,9 +20,16 @@ from pipeline.sources.listing import Ask, Offer
 from pipeline.sources.reading import clean, web_address
 
 COLUMNS = {
-    "url": "url", "image_url": "url", "licence": "licence", "license": "licence", "author": "author", "title": "title",
-    "caption": "caption", "page_url": "page_url", "id": "id",
-}  # fmt: skip
+    "url": "url",
+    "image_url": "url",
+    "licence": "licence",
+    "license": "licence",
+    "author": "author",
+    "title": "title",
+    "caption": "caption",
+    "page_url": "page_url",
+    "id": "id",
+}
 Row = dict[str, str]
 Rows = Iterator[tuple[int, Row]]  # with the number of the line (of the row in parquet), counted from one
 
@@ -72,9 +79,18 @@ def _candidate(source: AddressesSource, key: str, url: str, row: Row) -> Candida
     said = row.get("licence") or source.licence
     licence = spdx(said) or ("" if row.get("licence") else said)  # the source's own word may be on the allow-list
     return Candidate(
-        source.label, key, web_address(url), web_address(row.get("page_url", "")), row.get("title", ""),
-        row.get("caption", ""), row.get("author") or source.author, licence, address_of(licence), "", said,
-    )  # fmt: skip
+        source.label,
+        key,
+        web_address(url),
+        web_address(row.get("page_url", "")),
+        row.get("title", ""),
+        row.get("caption", ""),
+        row.get("author") or source.author,
+        licence,
+        address_of(licence),
+        "",
+        said,
+    )
 
 
 def _refuse(url: str, line: int) -> Rejection | None:
@@ -153,5 +169,8 @@ def _row(said: dict[str, Any]) -> Row:
 
 
 READERS: dict[str, Callable[[Path, str], Rows]] = {
-    ".txt": _of_text, ".csv": _of_csv, ".jsonl": _of_jsonl, ".parquet": _of_parquet,
-}  # fmt: skip
+    ".txt": _of_text,
+    ".csv": _of_csv,
+    ".jsonl": _of_jsonl,
+    ".parquet": _of_parquet,
+}

@@ -32,11 +32,19 @@ MAX_ROUNDS = 100  # answers to one batch
 MAX_CATEGORIES = 2000
 CATEGORY = "Category:"
 ASKED = (
-    ("action", "query"), ("format", "json"), ("formatversion", "2"), ("maxlag", "5"), ("prop", "imageinfo"),
-    ("iiprop", "url|size|user|extmetadata"), ("iiurlwidth", str(WIDTH_PX)), ("iilimit", "1"),
-    ("iiextmetadatafilter", "License|LicenseShortName|LicenseUrl|UsageTerms|Artist|Credit|Attribution|"
-                            "ImageDescription|Categories"),
-)  # fmt: skip
+    ("action", "query"),
+    ("format", "json"),
+    ("formatversion", "2"),
+    ("maxlag", "5"),
+    ("prop", "imageinfo"),
+    ("iiprop", "url|size|user|extmetadata"),
+    ("iiurlwidth", str(WIDTH_PX)),
+    ("iilimit", "1"),
+    (
+        "iiextmetadatafilter",
+        "License|LicenseShortName|LicenseUrl|UsageTerms|Artist|Credit|Attribution|ImageDescription|Categories",
+    ),
+)
 BITMAPS = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".tif", ".tiff")
 BETTER_AS_THUMBNAILS = (".svg", ".xcf", ".tif", ".tiff")  # the server draws them as PNG or JPEG
 SPECIMEN = re.compile(
@@ -83,8 +91,11 @@ def _tree(source: CommonsSource, ask: Ask) -> Iterator[list[Reading]]:
 def _members(ask: Ask, category: str, *, deeper: bool) -> Iterator[list[Reading]]:
     kinds = "file|subcat" if deeper else "file"
     listed = (
-        ("generator", "categorymembers"), ("gcmtitle", category), ("gcmtype", kinds), ("gcmlimit", str(PER_ANSWER)),
-    )  # fmt: skip
+        ("generator", "categorymembers"),
+        ("gcmtitle", category),
+        ("gcmtype", kinds),
+        ("gcmlimit", str(PER_ANSWER)),
+    )
     return new(_batches(ask, listed, category), told_by("pageid", "title"), category)
 
 
@@ -92,9 +103,7 @@ def _search(source: CommonsSource, ask: Ask) -> Iterator[list[Reading]]:
     if not source.search:
         return iter(())
     words = source.search if "filetype:" in source.search else f"filetype:bitmap {source.search}"
-    listed = (
-        ("generator", "search"), ("gsrsearch", words), ("gsrnamespace", "6"), ("gsrlimit", str(PER_ANSWER)),
-    )  # fmt: skip
+    listed = (("generator", "search"), ("gsrsearch", words), ("gsrnamespace", "6"), ("gsrlimit", str(PER_ANSWER)))
     return new(_batches(ask, listed, source.search), told_by("pageid", "title"), source.search)
 
 
@@ -182,11 +191,20 @@ def _candidate(label: str, page: Reading, info: Reading) -> Candidate:
     )
     licence = first_named(code, url, name, terms)
     return Candidate(
-        label, page.text("pageid") or page.needed("title"), _image_url(info), info.address("descriptionurl"),
-        _name(page.text("title")), plain(said.text("ImageDescription", "value"), BASE)[0], author, licence,
-        address_of(licence) or url, author_url, name or terms or code or url, _shows(page.text("title"), said),
+        label,
+        page.text("pageid") or page.needed("title"),
+        _image_url(info),
+        info.address("descriptionurl"),
+        _name(page.text("title")),
+        plain(said.text("ImageDescription", "value"), BASE)[0],
+        author,
+        licence,
+        address_of(licence) or url,
+        author_url,
+        name or terms or code or url,
+        _shows(page.text("title"), said),
         evidence=page.evidence,
-    )  # fmt: skip
+    )
 
 
 def _image_url(info: Reading) -> str:

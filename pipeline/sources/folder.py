@@ -30,10 +30,19 @@ def pictures(source: FolderSource, root: Path, seed: int, ask: Ask) -> Iterator[
     for path in _files(folder, source.path):
         name = _readable(path.relative_to(folder).as_posix())
         where = f"{source.path.rstrip('/')}/{name}"
-        yield Candidate(
-            source.label, name, where, caption=_caption(path), author=source.author, licence=licence,
-            licence_url=address_of(licence), licence_text=source.licence,
-        ), _content(path, where)  # fmt: skip
+        yield (
+            Candidate(
+                source.label,
+                name,
+                where,
+                caption=_caption(path),
+                author=source.author,
+                licence=licence,
+                licence_url=address_of(licence),
+                licence_text=source.licence,
+            ),
+            _content(path, where),
+        )
 
 
 def _files(folder: Path, named: str) -> list[Path]:

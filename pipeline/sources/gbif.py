@@ -81,10 +81,21 @@ def _offer(label: str, key: str, page: str, medium: Reading, taxon: str = "", sh
     said = medium.text("license")
     licence = spdx(said)
     candidate = Candidate(
-        label, f"{key}/{_short(medium)}", medium.address("identifier"), medium.address("references") or page,
-        medium.text("title"), medium.text("description"), medium.text("creator") or medium.text("rightsHolder"),
-        licence, address_of(licence), "", said, shows, taxon, medium.evidence,
-    )  # fmt: skip
+        label,
+        f"{key}/{_short(medium)}",
+        medium.address("identifier"),
+        medium.address("references") or page,
+        medium.text("title"),
+        medium.text("description"),
+        medium.text("creator") or medium.text("rightsHolder"),
+        licence,
+        address_of(licence),
+        "",
+        said,
+        shows,
+        taxon,
+        medium.evidence,
+    )
     yield candidate, _refuse(candidate, medium)
 
 

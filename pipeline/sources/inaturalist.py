@@ -44,9 +44,14 @@ def pictures(source: INaturalistSource, root: Path, seed: int, ask: Ask) -> Iter
 
 def _request(source: INaturalistSource, last: int) -> Request:
     query = (
-        ("taxon_id", str(source.taxon_id)), ("photos", "true"), ("photo_licensed", "true"),
-        ("per_page", str(min(source.limit, PER_ANSWER))), ("order_by", "id"), ("order", "asc"), ("id_above", str(last)),
-    )  # fmt: skip
+        ("taxon_id", str(source.taxon_id)),
+        ("photos", "true"),
+        ("photo_licensed", "true"),
+        ("per_page", str(min(source.limit, PER_ANSWER))),
+        ("order_by", "id"),
+        ("order", "asc"),
+        ("id_above", str(last)),
+    )
     return Request(f"https://{HOST}/v1/observations", query)
 
 
@@ -72,12 +77,21 @@ def _offer(label: str, observation: Reading, photo: Reading) -> Iterator[Offer]:
     licence = spdx(code) or spdx(f"{code} {VERSION}")
     login = observation.text("user", "login")
     candidate = Candidate(
-        label, key, SIZES.sub(f"/{SIZE}", photo.address("url")), f"{SITE}/photos/{key}",
+        label,
+        key,
+        SIZES.sub(f"/{SIZE}", photo.address("url")),
+        f"{SITE}/photos/{key}",
         observation.text("taxon", "preferred_common_name") or observation.text("taxon", "name"),
-        plain(observation.text("description"), SITE)[0], observation.text("user", "name") or login,
-        licence, address_of(licence), f"{SITE}/people/{login}" if login else "", code or photo.text("attribution"),
-        _shows(observation), observation.text("taxon", "name"), photo.evidence,
-    )  # fmt: skip
+        plain(observation.text("description"), SITE)[0],
+        observation.text("user", "name") or login,
+        licence,
+        address_of(licence),
+        f"{SITE}/people/{login}" if login else "",
+        code or photo.text("attribution"),
+        _shows(observation),
+        observation.text("taxon", "name"),
+        photo.evidence,
+    )
     yield candidate, _refuse(candidate, photo)
 
 

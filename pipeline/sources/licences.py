@@ -20,17 +20,34 @@ CC0, PUBLIC_DOMAIN = "CC0-1.0", "PDM-1.0"
 VERSIONS = ("1.0", "2.0", "2.1", "2.5", "3.0", "4.0")
 LAST_PORTED = "3.0"  # 4.0 is one text for all countries: what follows it is a language
 TERMS = {  # in every order that occurs -> as SPDX has it
-    "by": "BY", "by-sa": "BY-SA", "by-nd": "BY-ND", "by-nc": "BY-NC", "by-nc-sa": "BY-NC-SA", "by-sa-nc": "BY-NC-SA",
-    "by-nc-nd": "BY-NC-ND", "by-nd-nc": "BY-NC-ND",
-}  # fmt: skip
+    "by": "BY",
+    "by-sa": "BY-SA",
+    "by-nd": "BY-ND",
+    "by-nc": "BY-NC",
+    "by-nc-sa": "BY-NC-SA",
+    "by-sa-nc": "BY-NC-SA",
+    "by-nc-nd": "BY-NC-ND",
+    "by-nd-nc": "BY-NC-ND",
+}
 FREE_OF_RIGHTS = {
-    "cc0": CC0, "cc-0": CC0, "cc0-1.0": CC0, "cc-0-1.0": CC0, "cc-zero": CC0, "cc-zero-1.0": CC0,
-    "cc-zero-public-domain-dedication": CC0, "cc0-public-domain-dedication": CC0,
+    "cc0": CC0,
+    "cc-0": CC0,
+    "cc0-1.0": CC0,
+    "cc-0-1.0": CC0,
+    "cc-zero": CC0,
+    "cc-zero-1.0": CC0,
+    "cc-zero-public-domain-dedication": CC0,
+    "cc0-public-domain-dedication": CC0,
     "cc0-1.0-public-domain-dedication": CC0,
-    "pd": PUBLIC_DOMAIN, "public-domain": PUBLIC_DOMAIN, "pdm": PUBLIC_DOMAIN, "pdm-1.0": PUBLIC_DOMAIN,
-    "cc-pdm-1.0": PUBLIC_DOMAIN, "public-domain-mark": PUBLIC_DOMAIN, "public-domain-mark-1.0": PUBLIC_DOMAIN,
+    "pd": PUBLIC_DOMAIN,
+    "public-domain": PUBLIC_DOMAIN,
+    "pdm": PUBLIC_DOMAIN,
+    "pdm-1.0": PUBLIC_DOMAIN,
+    "cc-pdm-1.0": PUBLIC_DOMAIN,
+    "public-domain-mark": PUBLIC_DOMAIN,
+    "public-domain-mark-1.0": PUBLIC_DOMAIN,
     "cc-public-domain-mark-1.0": PUBLIC_DOMAIN,
-}  # fmt: skip
+}
 ADDRESS = re.compile(
     r"(?:https?:)?//(?:www\.)?creativecommons\.org/(?P<kind>licenses|publicdomain)/(?P<terms>[a-z0-9-]+)"
     r"(?:/(?P<version>\d\.\d))?(?:/(?P<place>[a-z]{2,3}))?(?:/(?:deed|legalcode)[a-z._-]*)?/?(?:[?#].*)?",
@@ -42,10 +59,13 @@ NAME = re.compile(
 TWICE = re.compile(r"([^()]+?)\s*\(([^()]+)\)")  # Attribution 4.0 International (CC BY 4.0)
 LONGEST = 300  # characters; a longer text is no name
 LONG_WORDS = (  # the licences' full names, piece by piece
-    (r"creative commons", "cc"), (r"attribution", "by"), (r"non[- ]?commercial", "nc"), (r"share[- ]?alike", "sa"),
+    (r"creative commons", "cc"),
+    (r"attribution", "by"),
+    (r"non[- ]?commercial", "nc"),
+    (r"share[- ]?alike", "sa"),
     (r"no[- ]?deriv(?:ative)?s?(?: works)?", "nd"),
     (r"\b(?:international|unported|generic|universal|deed|(?:public )?licen[cs]e)\b", " "),
-)  # fmt: skip
+)
 
 
 @lru_cache(4096)  # a long list repeats a few texts

@@ -77,10 +77,19 @@ def _offer(label: str, item: Reading) -> Iterator[Offer]:
     code, version, link = (item.text(key) for key in ("license", "license_version", "license_url"))
     licence = first_named(link, f"{code} {version}")  # the address also says of which country it is
     candidate = Candidate(
-        label, item.needed("id"), item.address("url"), item.address("foreign_landing_url"), item.text("title"), "",
-        item.text("creator"), licence, address_of(licence) or item.address("license_url"),
-        item.address("creator_url"), f"{code} {version}".strip(), evidence=item.evidence,
-    )  # fmt: skip
+        label,
+        item.needed("id"),
+        item.address("url"),
+        item.address("foreign_landing_url"),
+        item.text("title"),
+        "",
+        item.text("creator"),
+        licence,
+        address_of(licence) or item.address("license_url"),
+        item.address("creator_url"),
+        f"{code} {version}".strip(),
+        evidence=item.evidence,
+    )
     yield candidate, _refuse(candidate.image_url, item.text("filetype"))
 
 

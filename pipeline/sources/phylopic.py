@@ -95,10 +95,24 @@ def _offer(label: str, image: Reading) -> Iterator[Offer]:
     licence = spdx(href)
     author, author_url = _author(image, links)
     taxon = links.text("specificNode", "title") or links.text("self", "title")
-    yield Candidate(
-        label, key, url := _largest(links), f"{SITE}/images/{key}", taxon, "", author, licence, address_of(licence),
-        author_url, href, taxon=taxon, evidence=image.evidence,
-    ), None if url else _no_raster()  # fmt: skip
+    yield (
+        Candidate(
+            label,
+            key,
+            url := _largest(links),
+            f"{SITE}/images/{key}",
+            taxon,
+            "",
+            author,
+            licence,
+            address_of(licence),
+            author_url,
+            href,
+            taxon=taxon,
+            evidence=image.evidence,
+        ),
+        None if url else _no_raster(),
+    )
 
 
 def _author(image: Reading, links: Reading) -> tuple[str, str]:

@@ -99,8 +99,9 @@ def _of_pbdb(name: str, found: tuple[Usage, ...]) -> Finding:
     if taxa or not exact:
         return Finding(pbdb.WHO, name, tuple(reversed(taxa.values())))
     wrong = exact[0]
-    right = Usage(wrong.accepted_key, wrong.accepted, wrong.accepted_rank, wrong.accepted_key, wrong.accepted,
-                  wrong.accepted_rank)  # fmt: skip
+    right = Usage(
+        wrong.accepted_key, wrong.accepted, wrong.accepted_rank, wrong.accepted_key, wrong.accepted, wrong.accepted_rank
+    )
     return Finding(pbdb.WHO, name, near=right, why=f"{name} is a {wrong.reason} it")
 
 

@@ -94,8 +94,9 @@ def _sequence(name: str, values: tuple[str, ...]) -> Iterator[str]:
     first = f"    {name}: ["
     # a name is not broken at its spaces
     text = first + ", ".join(scalar(value).replace(" ", KEPT) for value in values) + "]"
-    for line in textwrap.wrap(text, WIDTH - 4, subsequent_indent=" " * len(first), break_long_words=False,
-                              break_on_hyphens=False):  # fmt: skip
+    for line in textwrap.wrap(
+        text, WIDTH - 4, subsequent_indent=" " * len(first), break_long_words=False, break_on_hyphens=False
+    ):
         yield line.replace(KEPT, " ")
 
 

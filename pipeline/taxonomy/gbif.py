@@ -95,12 +95,17 @@ def _matched(entry: Mapping[str, Any]) -> Usage:
 def _built(record: Mapping[str, Any], key: int, name: str, to: int | None, accepted: str, status: str) -> Usage:
     rank = text(record, WHO, "rank").lower().replace("_", " ")
     return Usage(
-        key, name, rank, to or key, accepted or name, rank,
+        key,
+        name,
+        rank,
+        to or key,
+        accepted or name,
+        rank,
         reason="" if status in ACCEPTED else status.lower().replace("_", " "),
         path=tuple(filter(None, (text(record, WHO, step) for step in CLASSES if step != rank))),
         phylum=text(record, WHO, "phylum"),
         match=_certainty(record),
-    )  # fmt: skip
+    )
 
 
 def _certainty(record: Mapping[str, Any]) -> str:

@@ -22,11 +22,31 @@ VOCABULARY = ("vocab", "pbdb")
 CLASSES = (("phylum", "phl"), ("class", "cll"), ("order", "odl"), ("family", "fml"), ("genus", "gnl"))
 # the codes of the compact vocabulary
 RANKS = {
-    2: "subspecies", 3: "species", 4: "subgenus", 5: "genus", 6: "subtribe", 7: "tribe", 8: "subfamily", 9: "family",
-    10: "superfamily", 11: "infraorder", 12: "suborder", 13: "order", 14: "superorder", 15: "infraclass",
-    16: "subclass", 17: "class", 18: "superclass", 19: "subphylum", 20: "phylum", 21: "superphylum",
-    22: "subkingdom", 23: "kingdom", 25: "unranked clade", 26: "informal",
-}  # fmt: skip
+    2: "subspecies",
+    3: "species",
+    4: "subgenus",
+    5: "genus",
+    6: "subtribe",
+    7: "tribe",
+    8: "subfamily",
+    9: "family",
+    10: "superfamily",
+    11: "infraorder",
+    12: "suborder",
+    13: "order",
+    14: "superorder",
+    15: "infraclass",
+    16: "subclass",
+    17: "class",
+    18: "superclass",
+    19: "subphylum",
+    20: "phylum",
+    21: "superphylum",
+    22: "subkingdom",
+    23: "kingdom",
+    25: "unranked clade",
+    26: "informal",
+}
 EXTANT = {"extant": True, "extinct": False, "1": True, "0": False, "": None, "?": None}
 MISSPELT = "misspelling of"
 
@@ -101,13 +121,18 @@ def _usage(record: Mapping[str, Any]) -> Usage:
     # the compact vocabulary leaves these out where they are the same
     to, accepted, wider = _identity(record, ("accepted_no", "acc"), ("accepted_name", "acn"), ("accepted_rank", "acr"))
     return Usage(
-        key, name, rank, to or key, accepted or name, wider or rank,
+        key,
+        name,
+        rank,
+        to or key,
+        accepted or name,
+        wider or rank,
         reason=text(record, WHO, "difference", "tdf"),
         path=tuple(filter(None, (_class(record, fields) for fields in CLASSES))),
         phylum=_class(record, CLASSES[0]),
         interval_ma=_interval(record),
         extant=_extant(record),
-    )  # fmt: skip
+    )
 
 
 def _identity(record, key: tuple[str, ...], name: tuple[str, ...], rank: tuple[str, ...]) -> tuple:

@@ -64,8 +64,12 @@ def resolve(name: str, ask: Ask, pbdb_key: int | None = None, gbif_key: int | No
     """
     name = _checked(name)
     chosen = {pbdb.WHO: pbdb_key, gbif.WHO: gbif_key}
-    pair = _Pair(name, ask_pbdb(name, ask, pbdb_key), ask_gbif(name, ask, gbif_key),
-                 frozenset(who for who, key in chosen.items() if key is not None))  # fmt: skip
+    pair = _Pair(
+        name,
+        ask_pbdb(name, ask, pbdb_key),
+        ask_gbif(name, ask, gbif_key),
+        frozenset(who for who, key in chosen.items() if key is not None),
+    )
     pair = _settled(_follow_synonym(pair, ask))
     if not any(finding.usages for finding in pair.both):
         _refuse(pair, ask)
@@ -187,14 +191,28 @@ def _told(pair: _Pair, ask: Ask) -> Resolved:
     said, notes = [finding.line for finding in pair.both], (*pair.notes, *_notes(pair, *found))
     ours, theirs = _accepted(*found, ask, said)
     lead = ours or theirs
-    seen = _try(ask, inaturalist.named(lead.accepted),
-                lambda value: inaturalist.observed(value, lead.accepted, lead.accepted_rank), None, said)  # fmt: skip
+    seen = _try(
+        ask,
+        inaturalist.named(lead.accepted),
+        lambda value: inaturalist.observed(value, lead.accepted, lead.accepted_rank),
+        None,
+        said,
+    )
     clade, synonyms = _clade(ours, theirs, ask, said), _synonyms(ours, theirs, lead.accepted, ask, said)
     return Resolved(
-        pair.name, lead.accepted, lead.accepted_rank or lead.rank, clade, ours.interval_ma if ours else None, synonyms,
-        pbdb=ours.accepted_key if ours else None, gbif=theirs.accepted_key if theirs else None,
-        observed=seen, extant=_extant(ours, seen), said=tuple(said), notes=notes,
-    )  # fmt: skip
+        pair.name,
+        lead.accepted,
+        lead.accepted_rank or lead.rank,
+        clade,
+        ours.interval_ma if ours else None,
+        synonyms,
+        pbdb=ours.accepted_key if ours else None,
+        gbif=theirs.accepted_key if theirs else None,
+        observed=seen,
+        extant=_extant(ours, seen),
+        said=tuple(said),
+        notes=notes,
+    )
 
 
 def _first(finding: Finding) -> Usage | None:
@@ -219,8 +237,10 @@ def _notes(pair: _Pair, ours: Usage | None, theirs: Usage | None) -> list[str]:
     if not same_name(lead.accepted, pair.name):
         why = lead.reason if same_name(lead.name, pair.name) else f"chosen by its id {identity(who, lead.key)}"
         wider = ", which is wider" if lead.is_narrower_than_accepted else ""
-        notes.append(f"{pair.name} is not an accepted name in {who} ({why or 'renamed'}); "
-                     f"used {lead.accepted} ({lead.accepted_rank}){wider}")  # fmt: skip
+        notes.append(
+            f"{pair.name} is not an accepted name in {who} ({why or 'renamed'}); "
+            f"used {lead.accepted} ({lead.accepted_rank}){wider}"
+        )
     if ours and theirs and not same_name(ours.accepted, theirs.accepted):
         notes.append(f"{gbif.WHO} accepts it as {theirs.accepted} ({theirs.accepted_rank})")
     other = pair.gbif if ours else pair.pbdb

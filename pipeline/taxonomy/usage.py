@@ -10,10 +10,29 @@ from pipeline.core.records import Answer, Request
 Ask = Callable[[Request], Answer]
 # from the narrowest to the widest; "unranked clade" and "informal" have no place in it
 RANKS = (
-    "subspecies", "species", "subgenus", "genus", "subtribe", "tribe", "subfamily", "family", "superfamily",
-    "infraorder", "suborder", "order", "superorder", "infraclass", "subclass", "class", "superclass", "subphylum",
-    "phylum", "superphylum", "subkingdom", "kingdom",
-)  # fmt: skip
+    "subspecies",
+    "species",
+    "subgenus",
+    "genus",
+    "subtribe",
+    "tribe",
+    "subfamily",
+    "family",
+    "superfamily",
+    "infraorder",
+    "suborder",
+    "order",
+    "superorder",
+    "infraclass",
+    "subclass",
+    "class",
+    "superclass",
+    "subphylum",
+    "phylum",
+    "superphylum",
+    "subkingdom",
+    "kingdom",
+)
 
 
 @dataclass(frozen=True)

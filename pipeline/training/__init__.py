@@ -32,9 +32,14 @@ from pipeline.families.parts import Parts
 from pipeline.training import dreambooth, full, loha, lokr, lora, pivotal, textual_inversion
 
 METHODS: dict[str, ModuleType] = {
-    "dreambooth": dreambooth, "lora": lora, "lokr": lokr, "loha": loha, "textual_inversion": textual_inversion,
-    "pivotal": pivotal, "full": full,
-}  # fmt: skip
+    "dreambooth": dreambooth,
+    "lora": lora,
+    "lokr": lokr,
+    "loha": loha,
+    "textual_inversion": textual_inversion,
+    "pivotal": pivotal,
+    "full": full,
+}
 
 
 def method(name: str) -> ModuleType:
@@ -60,8 +65,10 @@ def check_pair(method_name: str, family_name: str) -> None:
     learns = method(method_name)
     if family(family_name).NAME not in learns.SUPPORTED:
         fitting = ", ".join(name for name, module in METHODS.items() if family_name in module.SUPPORTED) or "none"
-        raise ParamsError(f"train.method {method_name!r} does not work for base.family {family_name!r}; "
-                          f"of the methods these do: {fitting}")  # fmt: skip
+        raise ParamsError(
+            f"train.method {method_name!r} does not work for base.family {family_name!r}; "
+            f"of the methods these do: {fitting}"
+        )
 
 
 def check_fit(family_name: str, base: Path, train: Train) -> None:

@@ -45,9 +45,13 @@ def check(section: str, settings: Settings, family_name: str, base: Path) -> Non
 
 
 def attach(
-    section: str, settings: Settings, config: Callable[[list[str]], PeftConfig], parts: Parts, seed: int,
+    section: str,
+    settings: Settings,
+    config: Callable[[list[str]], PeftConfig],
+    parts: Parts,
+    seed: int,
     frozen_dtype: torch.dtype,
-) -> Trainable:  # fmt: skip
+) -> Trainable:
     """Put adapters in; the frozen weights may be in half precision, the adapters never.
 
     `config(targets)` is peft's for one module. The first adapters are a function of `seed` and `section`.

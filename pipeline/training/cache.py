@@ -87,8 +87,10 @@ class Cache:
         try:
             write_tensors(path, tensors, {"seal": _seal(key, tensors)})
         except OSError as error:
-            self.say(f"nothing can be kept in {self.folder} ({error.strerror}); the training goes on, and what is "
-                     "encoded now will be encoded again in the next one")  # fmt: skip
+            self.say(
+                f"nothing can be kept in {self.folder} ({error.strerror}); the training goes on, and what is "
+                "encoded now will be encoded again in the next one"
+            )
         return tensors
 
 
@@ -202,9 +204,11 @@ def draw(parts: Parts, prompt: str, numbers: Sequence[int], shape: Shape, seed: 
     latent = (parts.latent_channels, *(side // parts.pixels_per_latent for side in shape))
     start = [torch.randn(latent, generator=noise.generator(seed, "prior", number)) for number in numbers]
     return objective.ddim(
-        objective.from_config(parts.scheduler), torch.stack(start).to(parts.device, parts.dtype), PRIOR_STEPS,
+        objective.from_config(parts.scheduler),
+        torch.stack(start).to(parts.device, parts.dtype),
+        PRIOR_STEPS,
         guided(parts, both, [1] * len(numbers)),
-    )  # fmt: skip
+    )
 
 
 @torch.no_grad()

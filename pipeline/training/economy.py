@@ -26,8 +26,10 @@ def apply(trainable: Trainable, train: Train, *, sharded: bool = False, backend:
         checkpoint(trainable)
     if train.compile:
         if backend == "inductor" and not any(map(shutil.which, COMPILERS)):
-            raise ParamsError("train.compile is true, but this machine has no C++ compiler for it; install g++ or set "
-                              "train.compile to false")  # fmt: skip
+            raise ParamsError(
+                "train.compile is true, but this machine has no C++ compiler for it; install g++ or set "
+                "train.compile to false"
+            )
         # Where weights are cut, a block is put together before it computes: that lies between what can be compiled.
         for module in shards.blocks(trainable.parts.unet) if sharded else [trainable.parts.unet]:
             module.compile(backend=backend)

@@ -75,8 +75,10 @@ def refuse_to_start(saves: Saves, identity: Identity, snapshots: tuple[int, ...]
     if saves.whole(snapshots) is not None:
         return
     if saves.step:
-        raise InputError(f"the unfinished training of {identity.species} cannot be continued: none of its states is "
-                         f"whole; run it without --resume to start again")  # fmt: skip
+        raise InputError(
+            f"the unfinished training of {identity.species} cannot be continued: none of its states is "
+            f"whole; run it without --resume to start again"
+        )
     left = list(_left_alone(unfinished(saves.folder.parent, identity), identity))
     if not left:
         raise InputError(f"there is no unfinished training of {identity.species}; run it without --resume to start one")
@@ -99,14 +101,18 @@ def differences(before: Identity, now: Identity) -> list[str]:
     """What a person has changed between two trainings of a species, in words."""
     old, new = _flat(before.params, before.species), _flat(now.params, now.species)
     # A param that only one of them has belongs to another method or another version of the code.
-    words = [f"{name} was {old[name]!r} and is {new[name]!r}" for name in old if name in new and old[name] != new[name]
-             and not name.startswith("masks.")]  # fmt: skip
+    words = [
+        f"{name} was {old[name]!r} and is {new[name]!r}"
+        for name in old
+        if name in new and old[name] != new[name] and not name.startswith("masks.")
+    ]
     masks = [{name: value for name, value in flat.items() if name.startswith("masks.")} for flat in (old, new)]
     changed = {
-        "the pictures changed": before.dataset != now.dataset, "the masks changed": masks[0] != masks[1],
+        "the pictures changed": before.dataset != now.dataset,
+        "the masks changed": masks[0] != masks[1],
         "the weights of the base model changed": before.base != now.base,
         "the code of training changed": before.code != now.code,
-    }  # fmt: skip
+    }
     return words + [sentence for sentence, is_so in changed.items() if is_so]
 
 
@@ -129,11 +135,15 @@ def _left_alone(others: list[Unfinished], identity: Identity) -> Iterator[str]:
     words = differences(newest.identity, identity)
     more = [f"and {len(words) - NAMED} more things changed"] if len(words) > NAMED else []
     back = "put it back" if len(words) == 1 else "put them back"
-    yield (f"{newest} is not continued: {', '.join(words[:NAMED] + more)}; {back} to go on with it, or remove "
-           f"{newest.saves.folder} ({_words(newest.bytes)})")  # fmt: skip
+    yield (
+        f"{newest} is not continued: {', '.join(words[:NAMED] + more)}; {back} to go on with it, or remove "
+        f"{newest.saves.folder} ({_words(newest.bytes)})"
+    )
     if older:
-        yield (f"{len(older)} older unfinished training{'s' if len(older) > 1 else ''} of {identity.species} beside it "
-               f"take {_words(sum(one.bytes for one in older))}")  # fmt: skip
+        yield (
+            f"{len(older)} older unfinished training{'s' if len(older) > 1 else ''} of {identity.species} beside it "
+            f"take {_words(sum(one.bytes for one in older))}"
+        )
 
 
 def _other_means(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

@@ -277,8 +277,10 @@ def _keep(view: View, seen: LookReport) -> None:
         _write(view, seen, building, final)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
-        view.say(f"the look at step {seen.step} could not be written ({error.strerror}); the training goes on, "
-                 "and its tables and previews will lack it")  # fmt: skip
+        view.say(
+            f"the look at step {seen.step} could not be written ({error.strerror}); the training goes on, "
+            "and its tables and previews will lack it"
+        )
 
 
 def _write(view: View, seen: LookReport, building: Path, final: Path) -> None:

@@ -131,9 +131,11 @@ class _Work:
         self.job, self.accelerator, self.saves, self.hooks, self.spent = job, accelerator, saves, hooks, spent
         plan = job.plan
         self.slots = share(
-            plan.batch_size, accelerator.num_processes, accelerator.gradient_accumulation_steps,
+            plan.batch_size,
+            accelerator.num_processes,
+            accelerator.gradient_accumulation_steps,
             accelerator.process_index,
-        )  # fmt: skip
+        )
         self.wrapped = wrap(job.trainable, accelerator, sharded=job.sharded)
         self.weights = list(job.trainable.parameters.values())
         optimiser = job.optimiser(job.trainable)  # after sharding, which puts other parameters in the place of ours
@@ -150,8 +152,10 @@ class _Work:
         step = self.saves.load(self.progress, self.job.plan.snapshots, self.hooks.say)
         found = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)).tolist()
         if len(set(found)) > 1:
-            raise PaleoError(f"the processes go on from different steps ({', '.join(map(str, found))}): "
-                             f"{self.saves.folder} must lie on a disk that all machines share")  # fmt: skip
+            raise PaleoError(
+                f"the processes go on from different steps ({', '.join(map(str, found))}): "
+                f"{self.saves.folder} must lie on a disk that all machines share"
+            )
         if self.accelerator.is_main_process:
             self.saves.drop_beyond(step, self.hooks.say)
         if step:
@@ -227,9 +231,14 @@ class _Work:
         if not math.isfinite(loss) or not (math.isfinite(norm) or skipping(norms, self.progress.scaler)):
             raise PaleoError(self._blame(finished, loss, norm))
         report = StepReport(
-            step=finished + 1, loss=loss, learning_rate=plan.rate(finished), gradient_norm=norm,
-            seconds=seconds, images_per_second=plan.batch_size / max(seconds, 1e-9), memory_mb=self.hooks.memory_mb(),
-        )  # fmt: skip
+            step=finished + 1,
+            loss=loss,
+            learning_rate=plan.rate(finished),
+            gradient_norm=norm,
+            seconds=seconds,
+            images_per_second=plan.batch_size / max(seconds, 1e-9),
+            memory_mb=self.hooks.memory_mb(),
+        )
         history.append([getattr(report, column) for column in COLUMNS])
         self.hooks.report(report)
 
@@ -261,8 +270,10 @@ class _Work:
         try:
             self.saves.write_snapshot(step, lambda folder: self.job.write_snapshot(folder, step))
         except (OSError, SafetensorError) as error:  # the latter when the disk is full
-            raise PaleoError(f"the snapshot of step {step} could not be written ({error}); make room and run again: "
-                             f"it goes on from step {self.saves.step or 0}") from error  # fmt: skip
+            raise PaleoError(
+                f"the snapshot of step {step} could not be written ({error}); make room and run again: "
+                f"it goes on from step {self.saves.step or 0}"
+            ) from error
 
     def look(self, step: int) -> None:
         with self._apart("looks"), self.progress.shown():

@@ -10,9 +10,13 @@ from pipeline.diffusion.objective import Objective
 
 
 def mean_error(
-    settings: Loss, objective: Objective, predicted: torch.Tensor, target: torch.Tensor, t: torch.Tensor,
+    settings: Loss,
+    objective: Objective,
+    predicted: torch.Tensor,
+    target: torch.Tensor,
+    t: torch.Tensor,
     masks: torch.Tensor | None = None,
-) -> torch.Tensor:  # fmt: skip
+) -> torch.Tensor:
     """One number for answers (n, c, h, w) at timesteps (n,); `masks` (n, 1, h, w) have a mean of one each.
 
     Huber's error (1964) is half the square up to `huber_delta` and grows no faster than the distance beyond.

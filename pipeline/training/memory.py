@@ -30,8 +30,9 @@ from pipeline.training.trainable import Trainable
 
 OF_OPTIMISER = {"adamw": 8, "adamw8bit": 2, "adafactor": 0, "prodigy": 16}  # bytes for each weight that learns
 SPARE = 0.95  # of the room, since memory is never filled without gaps
-FAILED = re.compile(r"can't allocate memory|cannot allocate memory|out of memory|bad_alloc|could not create a memory",
-                    re.IGNORECASE)  # fmt: skip
+FAILED = re.compile(
+    r"can't allocate memory|cannot allocate memory|out of memory|bad_alloc|could not create a memory", re.IGNORECASE
+)
 ASKED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
 UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -184,8 +185,10 @@ def _batch(train: Train, bill: Bill) -> list[str]:
     parts = bill.at_once // fewer
     if parts == 1:
         return []
-    return [f"train.batch_size from {train.batch_size} to {train.batch_size // parts} (or in {parts} times as many "
-            f"parts by ACCELERATE_GRADIENT_ACCUMULATION_STEPS, which keeps the result)"]  # fmt: skip
+    return [
+        f"train.batch_size from {train.batch_size} to {train.batch_size // parts} (or in {parts} times as many "
+        f"parts by ACCELERATE_GRADIENT_ACCUMULATION_STEPS, which keeps the result)"
+    ]
 
 
 def _side(train: Train, bill: Bill) -> list[str]:

@@ -74,8 +74,11 @@ def _go_own_ways(optimiser: torch.optim.Optimizer) -> None:
 
 
 OPTIMISERS: dict[str, Callable[[Groups, float], torch.optim.Optimizer]] = {
-    "adamw": adamw, "adamw8bit": adamw8bit, "adafactor": adafactor, "prodigy": prodigy,
-}  # fmt: skip
+    "adamw": adamw,
+    "adamw8bit": adamw8bit,
+    "adafactor": adafactor,
+    "prodigy": prodigy,
+}
 
 
 def optimiser(name: str) -> Callable[[Groups, float], torch.optim.Optimizer]:
@@ -91,8 +94,10 @@ def check_optimiser(train: Train) -> None:
     """ParamsError or InputError unless this optimiser is known, installed and given a rate that it can use."""
     optimiser(train.optimiser)
     if train.optimiser == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
-        raise InputError("train.optimiser 'adamw8bit' needs bitsandbytes, which is not installed; "
-                         "run `pip install 'bitsandbytes>=0.50'`, or take adamw or adafactor")  # fmt: skip
+        raise InputError(
+            "train.optimiser 'adamw8bit' needs bitsandbytes, which is not installed; "
+            "run `pip install 'bitsandbytes>=0.50'`, or take adamw or adafactor"
+        )
     if train.optimiser == "prodigy":
         _check_factors(train)
 
@@ -101,10 +106,12 @@ def _check_factors(train: Train) -> None:
     sections = {name: getattr(train, name) for name in method(train.method).SECTIONS}
     rates = {"train.learning_rate": train.learning_rate} | {
         f"train.{name}.learning_rate": section.learning_rate
-        for name, section in sections.items() if hasattr(section, "learning_rate")
-    }  # fmt: skip
+        for name, section in sections.items()
+        if hasattr(section, "learning_rate")
+    }
     low, high = PRODIGY_RATES
     for name, rate in rates.items():
         if not low <= rate <= high:
-            raise ParamsError(f"{name} is {rate:g}, but prodigy finds the rate itself and multiplies it by this; "
-                              "set it to 1.0")  # fmt: skip
+            raise ParamsError(
+                f"{name} is {rate:g}, but prodigy finds the rate itself and multiplies it by this; set it to 1.0"
+            )

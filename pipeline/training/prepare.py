@@ -62,10 +62,16 @@ def without_bytes(task: Task) -> Task:
 
 
 def prepare(
-    task: Task, accelerator: Accelerator, folder: Path, looks_folder: Path | None = None,
-    say: Callable[[str], None] = lambda line: None, told: Told = lambda *_: None, sharded: bool = False,
-    mark: Callable[[str], None] = lambda part: None, stopping: Callable[[], bool] = lambda: False,
-) -> Job:  # fmt: skip
+    task: Task,
+    accelerator: Accelerator,
+    folder: Path,
+    looks_folder: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    told: Told = lambda *_: None,
+    sharded: bool = False,
+    mark: Callable[[str], None] = lambda part: None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Job:
     """Load the base, look at every picture and sentence once (`folder` is the cache), attach the method.
 
     Without a `looks_folder` nothing is measured or drawn on the way. `say` hears warnings, `told` how far the cache is,
@@ -96,10 +102,15 @@ def prepare(
     lesson = replace(_lesson(task, trainable, examples, prompts, accelerator, sharded), mark=mark)
     economy.apply(trainable, task.train, sharded=sharded)
     return Job(
-        trainable, lesson, optimiser=_optimiser(task.train), plan=plan_of(task.train),
-        write_snapshot=_snapshots(task.train, task.stamp, trainable), seen=lesson.seen,
-        look=looks_at(trainable), sharded=sharded,
-    )  # fmt: skip
+        trainable,
+        lesson,
+        optimiser=_optimiser(task.train),
+        plan=plan_of(task.train),
+        write_snapshot=_snapshots(task.train, task.stamp, trainable),
+        seen=lesson.seen,
+        look=looks_at(trainable),
+        sharded=sharded,
+    )
 
 
 def _heeding(told: Told, stopping: Callable[[], bool]) -> Told:
@@ -145,10 +156,15 @@ def _encoded(
 def plan_of(train: Train) -> Plan:
     """What of the params is the loop's."""
     return Plan(
-        steps=train.steps, batch_size=train.batch_size, snapshots=train.snapshots,
-        save_every_steps=train.save_every_steps, rate=partial(rate_at, train),
-        max_gradient_norm=train.max_gradient_norm, ema_decay=train.ema_decay, keep_states=train.keep_states,
-    )  # fmt: skip
+        steps=train.steps,
+        batch_size=train.batch_size,
+        snapshots=train.snapshots,
+        save_every_steps=train.save_every_steps,
+        rate=partial(rate_at, train),
+        max_gradient_norm=train.max_gradient_norm,
+        ema_decay=train.ema_decay,
+        keep_states=train.keep_states,
+    )
 
 
 def _optimiser(train: Train) -> Callable[[Trainable], torch.optim.Optimizer]:
@@ -171,17 +187,29 @@ def _lesson(
     """What the loop asks for; with `prior.kind: teacher` the base as it was gives answers."""
     train, teaches = task.train, _prior(task) is not None and task.train.prior.kind == "teacher"
     if teaches and trainable.teacher is None:
-        raise ParamsError(f"train.prior.kind is 'teacher', which train.method {train.method!r} has none of; "
-                          "take 'pictures' or a weight of 0")  # fmt: skip
+        raise ParamsError(
+            f"train.prior.kind is 'teacher', which train.method {train.method!r} has none of; "
+            "take 'pictures' or a weight of 0"
+        )
     draw = Draw(
-        task.seed, train.batch_size, train.mirror, train.caption_dropout, train.prior.weight,
-        train.loss.noise_offset, train.loss.timesteps,
-    )  # fmt: skip
+        task.seed,
+        train.batch_size,
+        train.mirror,
+        train.caption_dropout,
+        train.prior.weight,
+        train.loss.noise_offset,
+        train.loss.timesteps,
+    )
     return Lesson(
-        family(task.family), checks.process_of(train, trainable.parts.scheduler).to(accelerator.device), train.loss,
-        examples, draw, prompts, trainable.teacher if teaches else None,
+        family(task.family),
+        checks.process_of(train, trainable.parts.scheduler).to(accelerator.device),
+        train.loss,
+        examples,
+        draw,
+        prompts,
+        trainable.teacher if teaches else None,
         in_step=sharded,
-    )  # fmt: skip
+    )
 
 
 def _looks(
@@ -202,12 +230,21 @@ def _looks(
 
     def of(trainable: Trainable) -> Callable[[int], LookReport]:
         view = View(
-            folder, trainable.parts, process, prompts=_prompts(trainable, sentences, frozen),
-            held_out=shown, timesteps=looks.centres(settings.timesteps, process.n_timesteps) if shown else (),
-            wanted=looks.wanted_of(settings, subject, sentences), draw_steps=settings.steps,
-            shape=(parts.latent_channels, edge, edge), seed=seed, autocast=accelerator.autocast,
-            keeps=accelerator.is_main_process, say=say, compiled=train.compile,
-        )  # fmt: skip
+            folder,
+            trainable.parts,
+            process,
+            prompts=_prompts(trainable, sentences, frozen),
+            held_out=shown,
+            timesteps=looks.centres(settings.timesteps, process.n_timesteps) if shown else (),
+            wanted=looks.wanted_of(settings, subject, sentences),
+            draw_steps=settings.steps,
+            shape=(parts.latent_channels, edge, edge),
+            seed=seed,
+            autocast=accelerator.autocast,
+            keeps=accelerator.is_main_process,
+            say=say,
+            compiled=train.compile,
+        )
         return partial(looks.look, view)
 
     return of

@@ -152,8 +152,12 @@ def restore(parts: Parts, folder: Path) -> Parts:
 
 def learnt(modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
     """The names of the words' rows among a Trainable's parameters."""
-    return tuple(f"{folder}.{name}" for folder, module in modules.items() for name, _ in module.named_parameters()
-                 if name.endswith(LEARNT))  # fmt: skip
+    return tuple(
+        f"{folder}.{name}"
+        for folder, module in modules.items()
+        for name, _ in module.named_parameters()
+        if name.endswith(LEARNT)
+    )
 
 
 def spelling(first: str, n: int) -> str:

@@ -46,9 +46,10 @@ def frozen_copy(parts: Parts, modules: Mapping[str, nn.Module], prior: Prior, dt
     if parts.device.type == "cuda":  # as in `wrapping`, for the same reason
         copies = {key: each.to(memory_format=torch.channels_last) for key, each in copies.items()}
     kept = replace(
-        parts, unet=copies.get(id(parts.unet), parts.unet),
+        parts,
+        unet=copies.get(id(parts.unet), parts.unet),
         text_encoders=tuple(copies.get(id(encoder), encoder) for encoder in parts.text_encoders),
-    )  # fmt: skip
+    )
     return lambda: nullcontext(kept)
 
 

@@ -19,18 +19,44 @@ from pipeline.io.reviews import COLUMNS
 PARAMS = params_module.load(Path(__file__).parents[2] / "params.yaml").curate
 CLASSES = {"alive": ("a painting",), "bones": ("bones on rock", "a fossil")}
 RACE = PARAMS.model_copy(update={"classes": CLASSES, "keep_classes": ("alive",)})
-PLAIN = {"width_px": 300, "height_px": 200, "format": "PNG", "frames": 1, "sharpness": 400.0, "entropy_bits": 6.0,
-         "detail_px": 200, "hue_deg": 0.0, "saturation": 0.5, "lightness": 0.5}  # fmt: skip
+PLAIN = {
+    "width_px": 300,
+    "height_px": 200,
+    "format": "PNG",
+    "frames": 1,
+    "sharpness": 400.0,
+    "entropy_bits": 6.0,
+    "detail_px": 200,
+    "hue_deg": 0.0,
+    "saturation": 0.5,
+    "lightness": 0.5,
+}
 
 
 def row(name: str, **changed: Any) -> dict[str, Any]:
     """One picture that no check has anything against and that is like no other."""
     sha = digest_bytes(name.encode())
-    hashes = {kind: digest_bytes(f"{name} {kind}".encode())[:16]
-              for kind in ("phash", "dhash", "mirrored_phash", "mirrored_dhash")}  # fmt: skip
-    base = {"sha256": sha, "source_id": name, "author": "", "shows": "", "trusted": False, "refused_code": "",
-            "refused_score": np.nan, "refused_sentence": "", "few_shot": np.nan, "medium": "", "label": "",
-            "pixel_sha256": sha, "png_sha256": sha, "group": sha[:16], "series": sha[:16]}  # fmt: skip
+    hashes = {
+        kind: digest_bytes(f"{name} {kind}".encode())[:16]
+        for kind in ("phash", "dhash", "mirrored_phash", "mirrored_dhash")
+    }
+    base = {
+        "sha256": sha,
+        "source_id": name,
+        "author": "",
+        "shows": "",
+        "trusted": False,
+        "refused_code": "",
+        "refused_score": np.nan,
+        "refused_sentence": "",
+        "few_shot": np.nan,
+        "medium": "",
+        "label": "",
+        "pixel_sha256": sha,
+        "png_sha256": sha,
+        "group": sha[:16],
+        "series": sha[:16],
+    }
     return base | hashes | PLAIN | changed
 
 

@@ -12,9 +12,12 @@ def _verdicts(*rows) -> pd.DataFrame:
 
 
 FOUR = _verdicts(
-    ("keep", "kept", "alive", 0.2), ("keep", "kept", "alive", 0.1), ("drop", "wrong_class", "bird", -0.1),
-    ("drop", "too_small", "", np.nan), ("keep", "kept", "alive", 0.9),
-)  # fmt: skip
+    ("keep", "kept", "alive", 0.2),
+    ("keep", "kept", "alive", 0.1),
+    ("drop", "wrong_class", "bird", -0.1),
+    ("drop", "too_small", "", np.nan),
+    ("keep", "kept", "alive", 0.9),
+)
 
 
 def test_precision_recall_and_confusion_against_labels():
@@ -22,8 +25,10 @@ def test_precision_recall_and_confusion_against_labels():
     assert (found.n_keep, found.n_drop) == (3, 1)
     assert (found.quality.precision, found.quality.recall) == (0.5, pytest.approx(1 / 3))
     assert found.table.values.tolist() == [
-        ["keep", "kept", "alive", 1, 1], ["drop", "too_small", "-", 1, 0], ["drop", "wrong_class", "bird", 1, 0],
-    ]  # fmt: skip
+        ["keep", "kept", "alive", 1, 1],
+        ["drop", "too_small", "-", 1, 0],
+        ["drop", "wrong_class", "bird", 1, 0],
+    ]
 
 
 def test_a_better_margin_is_suggested_with_what_it_would_give():

@@ -14,9 +14,11 @@ from pipeline.curation.captions import clean, of_source
         ("From [https://example.org the museum], https://example.org/x?y", "From the museum,"),
         ("<style>.a{color:red}</style>A dodo", "A dodo"),
         ("wings < 2 m > 1 m", "wings < 2 m > 1 m"),
-        ("12", ""), ("  \n ", ""), ("<br>", ""),
+        ("12", ""),
+        ("  \n ", ""),
+        ("<br>", ""),
     ],
-)  # fmt: skip
+)
 def test_one_line_of_words_is_left(text, expected):
     assert clean(text, 40) == expected
 
@@ -34,9 +36,12 @@ def test_a_long_text_ends_with_a_sentence_or_else_with_a_word():
         ("12. A dodo at rest", "A dodo at rest"),
         ("Dodo 1651", "Dodo 1651"),
         ("A dodo, plate 12", "A dodo, plate 12"),
-        ("DSC_0123.JPG", ""), ("IMG-2041", ""), ("20230401_1.jpg", ""), ("", ""),
+        ("DSC_0123.JPG", ""),
+        ("IMG-2041", ""),
+        ("20230401_1.jpg", ""),
+        ("", ""),
     ],
-)  # fmt: skip
+)
 def test_a_file_name_is_a_caption_without_its_technical_parts(title, expected):
     assert of_source({"caption": "", "title": title}, 40) == expected
 

@@ -100,8 +100,10 @@ def test_it_finds_what_comparing_every_pair_finds(monkeypatch):
     rows = [row("0")]
     for number in range(1, 150):  # families of pictures a few bits apart
         near = rows[rng.integers(len(rows))] if rng.random() < 0.6 else row(f"stranger {number}")
-        hashes = {kind: f"{int(near[kind], 16) ^ int(rng.integers(0, 2**6)) << int(rng.integers(0, 50)):016x}"
-                  for kind in ("phash", "dhash", "mirrored_phash", "mirrored_dhash")}  # fmt: skip
+        hashes = {
+            kind: f"{int(near[kind], 16) ^ int(rng.integers(0, 2**6)) << int(rng.integers(0, 50)):016x}"
+            for kind in ("phash", "dhash", "mirrored_phash", "mirrored_dhash")
+        }
         rows.append(row(str(number), **hashes))
     frame = scores(*rows)
     monkeypatch.setattr(duplicates, "BLOCK", 1000)  # several blocks
@@ -111,9 +113,14 @@ def test_it_finds_what_comparing_every_pair_finds(monkeypatch):
 def _by_every_pair(frame) -> np.ndarray:
     table = sorted(frame.to_dict("records"), key=lambda row: [int(row[k], 16) for k in ("phash", "dhash")])
     place = {sha: number for number, sha in enumerate(frame["sha256"])}
-    pairs = [(place[a["sha256"]], place[b["sha256"]]) for a, b in combinations(table, 2)
-             if any(_bits(a["phash"], b[way + "phash"]) <= 6 and _bits(a["dhash"], b[way + "dhash"]) <= 8
-                    for way in ("", "mirrored_"))]  # fmt: skip
+    pairs = [
+        (place[a["sha256"]], place[b["sha256"]])
+        for a, b in combinations(table, 2)
+        if any(
+            _bits(a["phash"], b[way + "phash"]) <= 6 and _bits(a["dhash"], b[way + "dhash"]) <= 8
+            for way in ("", "mirrored_")
+        )
+    ]
     return partition.join(partition.alone(len(frame)), *np.array(pairs).T)
 
 

@@ -15,8 +15,12 @@ def _hex(bits: int) -> str:
 
 
 def test_a_twin_is_the_same_key_on_the_other_side():
-    table = _table(*((name, split, "", "") for name, split in
-                     [("a", "train"), ("b", "train"), ("c", "holdout"), ("d", "holdout"), ("e", "train")]))  # fmt: skip
+    table = _table(
+        *(
+            (name, split, "", "")
+            for name, split in [("a", "train"), ("b", "train"), ("c", "holdout"), ("d", "holdout"), ("e", "train")]
+        )
+    )
     found = twins(table, pd.Series(["k", "k", "k", "alone", None]))
     assert found.tolist() == ["c", "c", "a", "", ""]
     assert twins(table.iloc[:2], pd.Series(["k", "k"])).tolist() == ["", ""]

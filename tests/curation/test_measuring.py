@@ -43,9 +43,16 @@ def test_one_size_makes_large_and_small_files_comparable():
 
 @pytest.mark.parametrize(
     ("colour", "hue_deg", "saturation", "lightness"),
-    [("red", 0, 1, 0.5), ("lime", 120, 1, 0.5), ("blue", 240, 1, 0.5), ("white", 0, 0, 1), ("gray", 0, 0, 0.5),
-     ((255, 128, 0), 30, 1, 0.5), ((64, 0, 64), 300, 1, 0.125)],
-)  # fmt: skip
+    [
+        ("red", 0, 1, 0.5),
+        ("lime", 120, 1, 0.5),
+        ("blue", 240, 1, 0.5),
+        ("white", 0, 0, 1),
+        ("gray", 0, 0, 0.5),
+        ((255, 128, 0), 30, 1, 0.5),
+        ((64, 0, 64), 300, 1, 0.125),
+    ],
+)
 def test_colours_are_hsl(colour, hue_deg, saturation, lightness):
     measures = _look(Image.new("RGB", (300, 200), colour))[1]
     assert measures["hue_deg"] == pytest.approx(hue_deg, abs=1)

@@ -21,8 +21,9 @@ def _values(pixels: str) -> tuple:
 
 def _measured(trusted: frozenset[str] = frozenset()) -> pd.DataFrame:
     broken = Rejection("decode", "truncated", "Cut.", 0.5)
-    return scoring.measured(_stored("a", "b", "c", "d"), {"a": _values("A"), "b": broken, "c": _values("A"),
-                                                          "d": _values("D")}, trusted)  # fmt: skip
+    return scoring.measured(
+        _stored("a", "b", "c", "d"), {"a": _values("A"), "b": broken, "c": _values("A"), "d": _values("D")}, trusted
+    )
 
 
 def test_a_picture_has_its_measures_or_why_it_has_none():

@@ -13,8 +13,10 @@ def _units(*pictures: tuple[str, str]) -> list[str]:
     return units(series, authors).tolist()
 
 
-@pytest.mark.parametrize(("count", "fraction", "expected"), [(60, 0.2, 12), (5, 0.2, 1), (2, 0.01, 1), (1, 0.5, 0),
-                                                             (0, 0.5, 0), (10, 0.0, 0), (4, 1.0, 3)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "fraction", "expected"),
+    [(60, 0.2, 12), (5, 0.2, 1), (2, 0.01, 1), (1, 0.5, 0), (0, 0.5, 0), (10, 0.0, 0), (4, 1.0, 3)],
+)
 def test_the_share_is_exact_and_both_sides_get_something(count, fraction, expected):
     assert held_out(ALONE[:count], 1, fraction).sum() == expected
 

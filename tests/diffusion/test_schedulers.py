@@ -12,9 +12,12 @@ from pipeline.core.errors import ParamsError
 from pipeline.diffusion.schedulers import REFUSED, SAMPLERS, build, find
 
 SD15 = {
-    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
     "prediction_type": "epsilon",
-}  # fmt: skip
+}
 MEAN, DEVIATION = 0.5, 0.3
 NOISY = ("DDPM", "Euler a", "DPM2 a", "DPM2 a Karras")
 STOCHASTIC = [name for name in SAMPLERS if name in NOISY or "SDE" in name]

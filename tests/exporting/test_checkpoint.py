@@ -12,26 +12,48 @@ from pipeline.exporting import checkpoint, headers, ldm_config
 
 CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 V1 = {
-    "sample_size": 64, "block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768,
-    "attention_head_dim": 8, "down_block_types": (CROSS_DOWN,) * 3 + ("DownBlock2D",),
+    "sample_size": 64,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "cross_attention_dim": 768,
+    "attention_head_dim": 8,
+    "down_block_types": (CROSS_DOWN,) * 3 + ("DownBlock2D",),
     "up_block_types": ("UpBlock2D",) + (CROSS_UP,) * 3,
-}  # fmt: skip
+}
 V2 = {**V1, "cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}
 XL = {
-    "sample_size": 128, "block_out_channels": (320, 640, 1280), "cross_attention_dim": 2048,
-    "attention_head_dim": [5, 10, 20], "use_linear_projection": True, "transformer_layers_per_block": [1, 2, 10],
-    "down_block_types": ("DownBlock2D", CROSS_DOWN, CROSS_DOWN), "up_block_types": (CROSS_UP, CROSS_UP, "UpBlock2D"),
-    "addition_embed_type": "text_time", "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
-}  # fmt: skip
+    "sample_size": 128,
+    "block_out_channels": (320, 640, 1280),
+    "cross_attention_dim": 2048,
+    "attention_head_dim": [5, 10, 20],
+    "use_linear_projection": True,
+    "transformer_layers_per_block": [1, 2, 10],
+    "down_block_types": ("DownBlock2D", CROSS_DOWN, CROSS_DOWN),
+    "up_block_types": (CROSS_UP, CROSS_UP, "UpBlock2D"),
+    "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256,
+    "projection_class_embeddings_input_dim": 2816,
+}
 VAE = {
-    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4, "sample_size": 512,
-    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
-}  # fmt: skip
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "latent_channels": 4,
+    "sample_size": 512,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
 
 
 def _clip(width: int, layers: int, act: str, kind=CLIPTextModel):
-    return kind(CLIPTextConfig(hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
-                               num_attention_heads=width // 64, hidden_act=act, projection_dim=width))  # fmt: skip
+    return kind(
+        CLIPTextConfig(
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // 64,
+            hidden_act=act,
+            projection_dim=width,
+        )
+    )
 
 
 @pytest.fixture(scope="module", params=["v1", "v2", "xl"])

@@ -35,8 +35,14 @@ def test_a_folder_above_outs_is_an_edge_to_every_stage_that_writes_into_it(here)
 def test_one_species_brings_what_it_needs_and_the_stages_for_all(here):
     names = [stage.name for stage in graph.read(["ants"]).stages]
     assert set(names) == {
-        "collect@ants", "collect@bees", "curate@ants", "curate@bees", "train@ants", "evaluate@ants", "gallery",
-    }  # fmt: skip
+        "collect@ants",
+        "collect@bees",
+        "curate@ants",
+        "curate@bees",
+        "train@ants",
+        "evaluate@ants",
+        "gallery",
+    }
 
 
 def test_nothing_to_do(here):

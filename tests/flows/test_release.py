@@ -65,9 +65,11 @@ def test_the_table_shows_what_there_is(registered):
 
 def test_a_registry_that_refuses_fails_the_run_with_its_sentence(finished, server):
     text = (finished / "pipeline/__main__.py").read_text()
-    broken = text.replace("    for key in keys:\n        write(\".work/release\"",
-                          "    sys.exit('paleo register: the registry does not answer; start it')\n"
-                          "    for key in keys:\n        write(\".work/release\"")  # fmt: skip
+    broken = text.replace(
+        '    for key in keys:\n        write(".work/release"',
+        "    sys.exit('paleo register: the registry does not answer; start it')\n"
+        '    for key in keys:\n        write(".work/release"',
+    )
     assert broken != text
     (finished / "pipeline/__main__.py").write_text(broken)
     done = mini.flows(finished, "run", **server)

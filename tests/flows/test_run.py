@@ -12,9 +12,17 @@ import pytest
 from tests.flows import mini_project as mini
 
 ALL = [
-    "collect@ants", "collect@bees", "curate@ants", "curate@bees", "evaluate@ants", "evaluate@bees", "gallery@",
-    "register@ants,bees", "train@ants", "train@bees",
-]  # fmt: skip
+    "collect@ants",
+    "collect@bees",
+    "curate@ants",
+    "curate@bees",
+    "evaluate@ants",
+    "evaluate@bees",
+    "gallery@",
+    "register@ants,bees",
+    "train@ants",
+    "train@bees",
+]
 
 
 def flow_runs(server: dict[str, str]) -> list[dict]:

@@ -89,10 +89,7 @@ def test_without_a_gpu_the_others_do_without(machine):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (
-            "num_processes: 5",
-            "asks for 5 GPUs on this machine, which has 4 (CUDA_VISIBLE_DEVICES=0,1,2,3); mend it",
-        ),
+        ("num_processes: 5", "asks for 5 GPUs on this machine, which has 4 (CUDA_VISIBLE_DEVICES=0,1,2,3); mend it"),
         ("num_processes: 3\nnum_machines: 2", "num_processes is 3, which 2 machines cannot share; mend one"),
         ("num_processes: many", "num_processes is 'many'; give a number from 1 on"),
         ("gpu_ids: '7'", "names GPU 7 in gpu_ids, but this machine has 0, 1, 2, 3 (CUDA_VISIBLE_DEVICES=0,1,2,3)"),
@@ -153,8 +150,9 @@ with slots.lease(1, ["0"], Path(sys.argv[1])):
 
 
 def test_who_waits_hears_who_holds_it_and_a_crash_frees_it(tmp_path):
-    other = subprocess.Popen([sys.executable, "-c", ELSEWHERE, str(tmp_path)], stdin=subprocess.PIPE,
-                             stdout=subprocess.PIPE, text=True)  # fmt: skip
+    other = subprocess.Popen(
+        [sys.executable, "-c", ELSEWHERE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert other.stdout.readline() == "mine\n"
     with slots.lease(1, ["0", "1"], tmp_path) as mine:
         assert mine == ["1"], "the free one"

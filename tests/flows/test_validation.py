@@ -14,9 +14,14 @@ from flows import graph, validation
 from tests.flows import mini_project as mini
 
 ENTRY = {
-    "name": "licence", "title": "licence known", "layer": "manifest", "severity": "stop", "success": False,
-    "observed": "4 of 9 candidates", "offending": ["a|b", "<img>", "c", "d"],
-}  # fmt: skip
+    "name": "licence",
+    "title": "licence known",
+    "layer": "manifest",
+    "severity": "stop",
+    "success": False,
+    "observed": "4 of 9 candidates",
+    "offending": ["a|b", "<img>", "c", "d"],
+}
 HOLDS = {
     **ENTRY,
     "name": "size",
@@ -25,8 +30,15 @@ HOLDS = {
     "observed": "all 5 pictures",
     "offending": [],
 }
-VERDICT = {"species": "dodo", "success": False, "stopped": ["licence"], "warned": [], "expectations": [HOLDS, ENTRY],
-           "n_train": 4, "n_holdout": 1}  # fmt: skip
+VERDICT = {
+    "species": "dodo",
+    "success": False,
+    "stopped": ["licence"],
+    "warned": [],
+    "expectations": [HOLDS, ENTRY],
+    "n_train": 4,
+    "n_holdout": 1,
+}
 
 
 def test_a_verdict_as_markdown_names_the_page_and_what_failed_first(tmp_path, monkeypatch):

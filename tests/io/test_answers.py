@@ -101,11 +101,14 @@ def test_an_api_that_asks_for_patience_with_status_200_gets_it(server, open_web,
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("<!DOCTYPE html><html><title>Just a moment", "a web page instead of JSON"), (b"", "sent nothing"),
-        (b'{"results": [1, 2', "damaged or incomplete JSON"), (b"OK", "something that is not JSON"),
-        (b"\xff\xfe\x00", "something that is not JSON"), (b"[" * 90_000, "nested too deeply"),
+        ("<!DOCTYPE html><html><title>Just a moment", "a web page instead of JSON"),
+        (b"", "sent nothing"),
+        (b'{"results": [1, 2', "damaged or incomplete JSON"),
+        (b"OK", "something that is not JSON"),
+        (b"\xff\xfe\x00", "something that is not JSON"),
+        (b"[" * 90_000, "nested too deeply"),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_json_is_one_sentence_that_names_the_host(server, open_web, body, words):
     server.routes["a.example/odd"] = body
     with pytest.raises(ServiceError, match=rf"a\.example.*{words}") as error:

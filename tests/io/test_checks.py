@@ -24,9 +24,7 @@ def test_offending_files_come_sorted_with_their_values(table):
     asked = {"name": "licence", **IN_SET, "kwargs": {"column": "licence", "value_set": ["CC0-1.0"]}}
     found = run_suite(table, [asked], "file_name")["licence"]
     offending = [("a.png", ""), ("b.png", "X")]
-    assert found == {
-        "success": False, "observed": None, "n": 3, "offending": offending, "n_offending": 2, "error": "",
-    }  # fmt: skip
+    assert found == {"success": False, "observed": None, "n": 3, "offending": offending, "n_offending": 2, "error": ""}
 
 
 def test_what_is_missing_is_not_judged(table):

@@ -82,8 +82,13 @@ def test_a_child_that_dies_is_blamed_for_one_picture_and_replaced(photo, process
     keys = ["", "segfault", "", "exit", "out of memory", "", "killed", "segfault", "segfault", ""]
     limits = LIMITS.model_copy(update={"processes": processes})
     found = decoded(map(Job, itertools.repeat(photo), keys), limits, measure)
-    expected = {"": "ok", "segfault": "decoder_crashed", "exit": "decoder_crashed",
-                "out of memory": "too_much_memory", "killed": "too_much_memory"}  # fmt: skip
+    expected = {
+        "": "ok",
+        "segfault": "decoder_crashed",
+        "exit": "decoder_crashed",
+        "out of memory": "too_much_memory",
+        "killed": "too_much_memory",
+    }
     assert [(key, _code(value)) for key, value in found] == [(key, expected[key]) for key in keys]
 
 
@@ -91,8 +96,11 @@ def test_a_child_that_hangs_or_computes_for_ever_is_ended(photo):
     keys = ["sleep", "", "burn", ""]
     found = decoded(map(Job, itertools.repeat(photo), keys), LIMITS, measure)
     assert [(key, _code(value)) for key, value in found] == [
-        ("sleep", "took_too_long"), ("", "ok"), ("burn", "took_too_long"), ("", "ok"),
-    ]  # fmt: skip
+        ("sleep", "took_too_long"),
+        ("", "ok"),
+        ("burn", "took_too_long"),
+        ("", "ok"),
+    ]
 
 
 def test_jobs_are_taken_as_they_are_needed_and_children_end_with_the_last_answer_asked_for(photo):
@@ -174,8 +182,15 @@ SCRIPT = """
 
 def _started(photo, seconds) -> subprocess.Popen:
     command = [sys.executable, "-c", textwrap.dedent(SCRIPT.format(path=str(photo), seconds=seconds))]
-    process = subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, preexec_fn=hear_interrupts,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_interrupts,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     assert process.stdout.readline() == "one is done\n"
     return process
 

@@ -19,9 +19,18 @@ from tests.pictures import encoded, scene
 
 HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
 CODES = {
-    "empty_file", "not_an_image", "unsupported_format", "too_many_pixels", "truncated", "undecodable",
-    "too_many_frames", "broken_frame", "took_too_long", "too_much_memory", "decoder_crashed",
-}  # fmt: skip
+    "empty_file",
+    "not_an_image",
+    "unsupported_format",
+    "too_many_pixels",
+    "truncated",
+    "undecodable",
+    "too_many_frames",
+    "broken_frame",
+    "took_too_long",
+    "too_much_memory",
+    "decoder_crashed",
+}
 FOLDERS = ("svg/", "not_an_image/", "truncated/", "orientation/", "reencode/", "bomb/")
 LIMITS = Decode(processes=2, memory_mb=1024, seconds=20, max_pixels=50_000_000, max_frames=100)
 

@@ -54,13 +54,17 @@ def test_at_most_five_hops_and_no_circles(server, open_web):
 @pytest.mark.parametrize(
     ("target", "code"),
     [
-        ("http://127.0.0.1/", "private_address"), ("http://2130706433/", "private_address"),
-        ("//169.254.169.254/latest/meta-data/", "private_address"), ("http://[::ffff:10.0.0.1]/", "private_address"),
-        ("ftp://a.example/x.jpg", "bad_address"), ("file:///etc/passwd", "bad_address"),
-        ("https://a.example:8443/x.jpg", "bad_address"), ("http://u:p@a.example/", "bad_address"),
+        ("http://127.0.0.1/", "private_address"),
+        ("http://2130706433/", "private_address"),
+        ("//169.254.169.254/latest/meta-data/", "private_address"),
+        ("http://[::ffff:10.0.0.1]/", "private_address"),
+        ("ftp://a.example/x.jpg", "bad_address"),
+        ("file:///etc/passwd", "bad_address"),
+        ("https://a.example:8443/x.jpg", "bad_address"),
+        ("http://u:p@a.example/", "bad_address"),
         ("http://[", "bad_address"),
     ],
-)  # fmt: skip
+)
 def test_every_redirect_is_judged_like_a_first_address(server, open_web, target, code):
     server.routes["a.example/away"] = redirect(target)
     assert refusal(open_web(), "away").code == code

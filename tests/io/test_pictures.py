@@ -23,8 +23,14 @@ def test_what_is_kept_is_found_again(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["png", "webp", "json"])
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-9]),
-                                    lambda path: path.write_bytes(b"{}")])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:-9]),
+        lambda path: path.write_bytes(b"{}"),
+    ],
+)
 def test_what_was_damaged_is_not_taken(tmp_path, kind, damage):
     pictures.keep(Picture(scene(1), "PNG", 1), KEY, tmp_path, _look)
     damage(pictures.file_of(tmp_path, KEY, kind))

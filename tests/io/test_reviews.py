@@ -24,9 +24,12 @@ def test_what_is_written_is_read_again_and_sorted(tmp_path):
         f'{HEADER}{A},keep,,,\n{B},drop,"a bird, not ""it""",Ada,2026-03-01T10:20:30Z\n'
     )
     assert reviews.read(tmp_path / "again.csv").to_dict("list") == {
-        "sha256": [A, B], "verdict": ["keep", "drop"], "why": ["", 'a bird, not "it"'], "who": ["", "Ada"],
+        "sha256": [A, B],
+        "verdict": ["keep", "drop"],
+        "why": ["", 'a bird, not "it"'],
+        "who": ["", "Ada"],
         "when": ["", "2026-03-01T10:20:30Z"],
-    }  # fmt: skip
+    }
 
 
 def test_no_file_is_no_reviews_with_all_columns(tmp_path):

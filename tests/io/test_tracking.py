@@ -61,12 +61,21 @@ def test_a_training_tells_params_tags_and_every_step(project, monkeypatch):
     assert run.data.params["train.learning_rate"] == "0.0003"
     assert run.data.params["species.name"] == "Sinomacrops bondei"
     told = {key: run.data.tags[key] for key in ("species", "lineage_id", "dvc_experiment", "prefect_flow_run_id")}
-    assert told == {"species": "sinomacrops", "lineage_id": LINEAGE, "dvc_experiment": "fast-moa",
-                    "prefect_flow_run_id": "f00"}  # fmt: skip
+    assert told == {
+        "species": "sinomacrops",
+        "lineage_id": LINEAGE,
+        "dvc_experiment": "fast-moa",
+        "prefect_flow_run_id": "f00",
+    }
     assert steps_told(client, run) == list(range(1, 8))
     assert set(run.data.metrics) == {
-        "loss", "learning_rate", "gradient_norm", "seconds_per_step", "images_per_second", "memory_mb",
-    }  # fmt: skip
+        "loss",
+        "learning_rate",
+        "gradient_norm",
+        "seconds_per_step",
+        "images_per_second",
+        "memory_mb",
+    }
 
 
 def look(step: int) -> LookReport:
@@ -89,10 +98,17 @@ def see(root: Path, steps: list[int], then: BaseException | None = None, **more)
 def test_a_look_tells_losses_by_timestep_and_pictures_with_a_slider(project):
     see(project, [0, 50])
     client, [run] = all_runs(project)
-    assert run.data.metrics == pytest.approx({
-        "held_out/loss": 2 / 51, "held_out/relative": 1 / 51, "held_out/t_0062": 1 / 51, "held_out/t_0437": 3 / 51,
-        "seconds/steps": 2.0, "seconds/steps_forward": 1.5, "seconds/drawing_prior_pictures": 0.5,
-    })  # fmt: skip
+    assert run.data.metrics == pytest.approx(
+        {
+            "held_out/loss": 2 / 51,
+            "held_out/relative": 1 / 51,
+            "held_out/t_0062": 1 / 51,
+            "held_out/t_0437": 3 / 51,
+            "seconds/steps": 2.0,
+            "seconds/steps_forward": 1.5,
+            "seconds/drawing_prior_pictures": 0.5,
+        }
+    )
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "held_out/t_0437")] == [0, 50]
     names = [Path(item.path).name for item in client.list_artifacts(run.info.run_id, "images")]
     full = sorted(name.partition("+timestamp")[0] for name in names if name.endswith(".png"))
@@ -147,9 +163,11 @@ def test_an_unfinished_training_is_continued_in_its_own_run(project, end):
 
 
 def test_a_killed_process_is_continued_too(project):
-    code = ("import os, sys, time; from tests.io.test_tracking import *\n"
-            "with tracking.training_run(PARAMS, Paths(Path(sys.argv[1]), 'sinomacrops'), lineage_id=LINEAGE) as run:\n"
-            "    run.step(report(1)); time.sleep(3); os.kill(os.getpid(), 9)")  # fmt: skip
+    code = (
+        "import os, sys, time; from tests.io.test_tracking import *\n"
+        "with tracking.training_run(PARAMS, Paths(Path(sys.argv[1]), 'sinomacrops'), lineage_id=LINEAGE) as run:\n"
+        "    run.step(report(1)); time.sleep(3); os.kill(os.getpid(), 9)"
+    )
     assert subprocess.run([sys.executable, "-c", code, project], cwd=ROOT, check=False).returncode == -9
     assert all_runs(project)[1][0].info.status == "RUNNING"
     train(project, range(1, 4), resumed_from=0)

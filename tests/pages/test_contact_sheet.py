@@ -28,8 +28,13 @@ def test_kept_and_dropped_are_grouped_with_their_reasons():
 
 
 def test_the_least_certain_come_first_and_the_nearest_misses_too():
-    page = _sheet(row("sure", score=0.9), row("hardly", score=0.1), row("asked", score=0.95, uncertain="may be a copy"),
-                  row("far", "wrong_class", score=-0.9), row("near", "wrong_class", score=-0.1))  # fmt: skip
+    page = _sheet(
+        row("sure", score=0.9),
+        row("hardly", score=0.1),
+        row("asked", score=0.95, uncertain="may be a copy"),
+        row("far", "wrong_class", score=-0.9),
+        row("near", "wrong_class", score=-0.1),
+    )
     order = [page.index(f"sentence about {name}.") for name in ("asked", "hardly", "sure", "near", "far")]
     assert order == sorted(order)
     assert "may be a copy" in page

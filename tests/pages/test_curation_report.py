@@ -19,12 +19,17 @@ CARD = {"digest": "f" * 64}
 
 def _mixed() -> pd.DataFrame:
     return verdicts(
-        row("a", author="Ada", map_x=-1.0), row("b", author="Ada", split="holdout", map_y=2.0),
-        row("c", author="Bob", licence="CC-BY-4.0", saturation=0.01), row("d", "wrong_class", clip_class="bat"),
-        row("e", "duplicate"), row("f", "truncated", **UNSEEN), row("g", "brand_new"),
+        row("a", author="Ada", map_x=-1.0),
+        row("b", author="Ada", split="holdout", map_y=2.0),
+        row("c", author="Bob", licence="CC-BY-4.0", saturation=0.01),
+        row("d", "wrong_class", clip_class="bat"),
+        row("e", "duplicate"),
+        row("f", "truncated", **UNSEEN),
+        row("g", "brand_new"),
         row("h", "reviewed", decided_by="review", label="drop", sentence="Ada said: a bird."),
-        row("i", "too_small", width_px=40, height_px=40), row("j", source="commons", uncertain="may be a copy"),
-    )  # fmt: skip
+        row("i", "too_small", width_px=40, height_px=40),
+        row("j", source="commons", uncertain="may be a copy"),
+    )
 
 
 def _report(stored: pd.DataFrame, *never: dict) -> str:

@@ -71,5 +71,7 @@ def test_scripts_and_styles_stay_readable(name):
 
 def test_numbers_come_with_their_nouns():
     assert (counted(1, "picture"), counted(2, "picture"), counted(0, "species", "species")) == (
-        "1 picture", "2 pictures", "0 species",
-    )  # fmt: skip
+        "1 picture",
+        "2 pictures",
+        "0 species",
+    )

@@ -26,17 +26,24 @@ def _names(frame) -> list[str]:
 
 def test_what_curation_doubted_comes_first_then_the_smallest_margins():
     frame = verdicts(
-        row("sure", clip_margin=0.3), row("near", clip_margin=0.01), row("missed", "wrong_class", clip_margin=-0.02),
-        row("doubted", clip_margin=0.4, uncertain="may be a copy"), row("unasked", "too_small", clip_margin=NAN),
-    )  # fmt: skip
+        row("sure", clip_margin=0.3),
+        row("near", clip_margin=0.01),
+        row("missed", "wrong_class", clip_margin=-0.02),
+        row("doubted", clip_margin=0.4, uncertain="may be a copy"),
+        row("unasked", "too_small", clip_margin=NAN),
+    )
     assert _names(ordered(frame)) == ["doubted", "near", "missed", "sure", "unasked"]
 
 
 def test_a_series_stands_together_where_its_least_certain_picture_does():
     frame = verdicts(
-        row("s1", series="s", clip_margin=0.9), row("a", clip_margin=0.1), row("s2", series="s", clip_margin=0.05),
-        row("g1", group="g", clip_margin=0.2), row("b", clip_margin=0.3), row("g2", group="g", clip_margin=0.8),
-    )  # fmt: skip
+        row("s1", series="s", clip_margin=0.9),
+        row("a", clip_margin=0.1),
+        row("s2", series="s", clip_margin=0.05),
+        row("g1", group="g", clip_margin=0.2),
+        row("b", clip_margin=0.3),
+        row("g2", group="g", clip_margin=0.8),
+    )
     assert _names(ordered(frame)) == ["s2", "s1", "a", "g1", "g2", "b"]
     page = _page(*frame.to_dict("records"))
     assert page.count('class="series"') == 2 and page.count(">2 alike<") == 2

@@ -25,8 +25,9 @@ def quick(monkeypatch):
 
         def call(self, prompt, real=real):
             self.set_progress_bar_config(disable=True)
-            return real(self, prompt, height=16, width=16, num_inference_steps=2,
-                        generator=torch.Generator().manual_seed(1))  # fmt: skip
+            return real(
+                self, prompt, height=16, width=16, num_inference_steps=2, generator=torch.Generator().manual_seed(1)
+            )
 
         monkeypatch.setattr(kind, "__call__", call)
 
@@ -37,8 +38,10 @@ def test_what_is_shown_runs(name, kind, tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
     getattr(tiny_models, f"write_{name}")(tmp_path / "base")
     train = params_module.load(ROOT / "params.yaml").train
-    with_text = {key: getattr(train, key).model_copy(update={"rank": 2, "train_text_encoder": True})
-                 for key in ("lora", "lokr", "loha")}  # fmt: skip
+    with_text = {
+        key: getattr(train, key).model_copy(update={"rank": 2, "train_text_encoder": True})
+        for key in ("lora", "lokr", "loha")
+    }
     train = train.model_copy(update={"method": kind, **with_text})
     trainable = method(kind).attach(family(name).load("base"), train, SUBJECT, 1, torch.float32)
     with torch.no_grad():
@@ -47,8 +50,13 @@ def test_what_is_shown_runs(name, kind, tmp_path, monkeypatch, quick):
     (tmp_path / "models/dodo").mkdir(parents=True)
     method(kind).save(trainable, tmp_path / "models/dodo/step-000002", torch.float32, {"family": name})
 
-    card = {"family": name, "method": kind, "base": "base", "trigger": trigger(kind, SUBJECT),
-            "params": train.model_dump(mode="json")}  # fmt: skip
+    card = {
+        "family": name,
+        "method": kind,
+        "base": "base",
+        "trigger": trigger(kind, SUBJECT),
+        "params": train.model_dump(mode="json"),
+    }
     pictures = [_run(usage(card, path), tmp_path) for path in ("models/dodo/step-000002", "base")]
     assert pictures[0] != pictures[1]
 

@@ -42,15 +42,27 @@ def test_a_picture_does_not_depend_on_its_neighbours(parts):
 def test_it_is_the_picture_that_diffusers_draws_with_the_same_generator(parts):
     """Nothing of ours stands between a seed and its picture: anyone can draw it again with the pipeline alone."""
     pipe = family("sd").pipeline(parts, schedulers.build("DDIM", parts.scheduler))
-    theirs = pipe("a bird", width=16, height=16, num_inference_steps=3, guidance_scale=3.0,
-                  generator=torch.Generator().manual_seed(1)).images[0]  # fmt: skip
+    theirs = pipe(
+        "a bird",
+        width=16,
+        height=16,
+        num_inference_steps=3,
+        guidance_scale=3.0,
+        generator=torch.Generator().manual_seed(1),
+    ).images[0]
     assert np.abs(_arrays(parts, SPEC)[0] - np.asarray(theirs)).max() <= 1
 
 
 def test_it_is_the_picture_that_diffusers_draws_for_xl(parts_xl):
     pipe = family("sdxl").pipeline(parts_xl, schedulers.build("Euler", parts_xl.scheduler))
-    theirs = pipe("a bird", width=16, height=16, num_inference_steps=3, guidance_scale=3.0,
-                  generator=torch.Generator().manual_seed(1)).images[0]  # fmt: skip
+    theirs = pipe(
+        "a bird",
+        width=16,
+        height=16,
+        num_inference_steps=3,
+        guidance_scale=3.0,
+        generator=torch.Generator().manual_seed(1),
+    ).images[0]
     assert np.abs(_arrays(parts_xl, replace(SPEC, sampler="Euler"))[0] - np.asarray(theirs)).max() <= 1
 
 

@@ -14,9 +14,11 @@ def test_the_suite_is_every_prompt_with_every_seed():
     sample = SAMPLE.model_copy(update={"prompts": ("{name}", "a {class_noun}"), "seeds": (3, 12345)})
     cells = plan.suite(sample, name="Raphus cucullatus", class_noun="bird")
     assert [(c.file_name, c.spec.prompt, c.spec.seed) for c in cells] == [
-        ("p00-s00003.png", "Raphus cucullatus", 3), ("p00-s12345.png", "Raphus cucullatus", 12345),
-        ("p01-s00003.png", "a bird", 3), ("p01-s12345.png", "a bird", 12345),
-    ]  # fmt: skip
+        ("p00-s00003.png", "Raphus cucullatus", 3),
+        ("p00-s12345.png", "Raphus cucullatus", 12345),
+        ("p01-s00003.png", "a bird", 3),
+        ("p01-s12345.png", "a bird", 12345),
+    ]
 
 
 def test_a_seed_given_twice_is_drawn_once():

@@ -11,11 +11,27 @@ from pipeline.sources import addresses
 from tests.sources.asking import in_turn
 
 ROWS = [
-    {"URL": "https://a.org/1.jpg", "License": "CC BY 4.0", "author": "Ada", "title": "One", "caption": "a wing",
-     "page_url": "https://a.org/1", "id": "first", "width": 7},
-    {"URL": "https://a.org/2.jpg", "License": None, "author": None, "title": None, "caption": None,
-     "page_url": None, "id": None, "width": None},
-]  # fmt: skip
+    {
+        "URL": "https://a.org/1.jpg",
+        "License": "CC BY 4.0",
+        "author": "Ada",
+        "title": "One",
+        "caption": "a wing",
+        "page_url": "https://a.org/1",
+        "id": "first",
+        "width": 7,
+    },
+    {
+        "URL": "https://a.org/2.jpg",
+        "License": None,
+        "author": None,
+        "title": None,
+        "caption": None,
+        "page_url": None,
+        "id": None,
+        "width": None,
+    },
+]
 
 
 def _source(path: str, **more) -> AddressesSource:
@@ -110,7 +126,7 @@ def test_numbers_and_objects_in_jsonl_are_text(tmp_path):
         ("list.parquet", b"PAR1", "the list 'list.parquet' is no parquet file that can be read ("),
         ("list.csv", b'url\n"' + b"x" * 200_000 + b'"\n', "line 2 of 'list.csv' is no CSV (field larger than"),
     ],
-)  # fmt: skip
+)
 def test_a_list_that_cannot_be_read_is_one_sentence(tmp_path, name, content, sentence):
     if content is not None:
         (tmp_path / name).write_bytes(content)

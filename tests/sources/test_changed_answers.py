@@ -9,13 +9,7 @@ import pytest
 
 from pipeline.core.errors import ServiceError
 from pipeline.core.records import Rejection
-from pipeline.core.source_params import (
-    CommonsSource,
-    GbifSource,
-    INaturalistSource,
-    OpenverseSource,
-    PhyloPicSource,
-)
+from pipeline.core.source_params import CommonsSource, GbifSource, INaturalistSource, OpenverseSource, PhyloPicSource
 from pipeline.sources import SOURCES
 from tests.sources.asking import NOWHERE, Asked
 
@@ -25,38 +19,112 @@ ANSWERS = {
     "commons": {
         "batchcomplete": True,
         "continue": {"gcmcontinue": "x", "continue": "-||"},
-        "query": {"pages": [{
-            "pageid": 1, "ns": 6, "title": "File:A.jpg", "index": 1,
-            "imageinfo": [{
-                "url": "https://upload.wikimedia.org/A.jpg", "thumburl": "https://upload.wikimedia.org/1920px-A.jpg",
-                "width": 4000, "descriptionurl": "https://commons.wikimedia.org/wiki/File:A.jpg", "user": "Ada",
-                "extmetadata": {"License": {"value": "pd"}, "Artist": {"value": "<b>Ada</b>"}},
-            }],
-        }]},
+        "query": {
+            "pages": [
+                {
+                    "pageid": 1,
+                    "ns": 6,
+                    "title": "File:A.jpg",
+                    "index": 1,
+                    "imageinfo": [
+                        {
+                            "url": "https://upload.wikimedia.org/A.jpg",
+                            "thumburl": "https://upload.wikimedia.org/1920px-A.jpg",
+                            "width": 4000,
+                            "descriptionurl": "https://commons.wikimedia.org/wiki/File:A.jpg",
+                            "user": "Ada",
+                            "extmetadata": {"License": {"value": "pd"}, "Artist": {"value": "<b>Ada</b>"}},
+                        }
+                    ],
+                }
+            ]
+        },
     },
-    "openverse": {"page": 1, "page_count": 2, "results": [{
-        "id": "a", "title": "t", "creator": "Ada", "creator_url": "https://x.org", "url": "https://x.org/a.jpg",
-        "foreign_landing_url": "https://x.org/a", "license": "by", "license_version": "4.0", "license_url": LICENCE,
-        "filetype": "jpg",
-    }]},
-    "gbif": {"offset": 0, "limit": 1, "endOfRecords": False, "results": [{
-        "key": 1, "basisOfRecord": "FOSSIL_SPECIMEN", "species": "Pteranodon",
-        "media": [{"type": "StillImage", "format": "image/jpeg", "identifier": "https://x.org/a.jpg", "title": "t",
-                   "license": LICENCE, "references": "https://x.org/a", "creator": "Ada", "description": "d"}],
-    }]},
-    "inaturalist": {"total_results": 2, "results": [{
-        "id": 1, "taxon": {"name": "Danaus"}, "user": {"login": "ada", "name": "Ada"}, "description": "d",
-        "annotations": [{"controlled_attribute_id": 22, "controlled_value_id": 27}],
-        "photos": [{"id": 2, "license_code": "cc-by", "url": "https://x.org/2/square.jpg", "attribution": "(c)",
-                    "flags": [{"resolved": True}], "hidden": False}],
-    }]},
-    "phylopic": {"build": 1, "totalPages": 1, "_embedded": {"items": [{
-        "uuid": "a", "attribution": "Ada", "names": [[{"class": "scientific", "text": "Pterosauria"}]],
-        "_links": {"license": {"href": LICENCE}, "contributor": {"href": "/contributors/a", "title": "Cy"},
-                   "specificNode": {"title": "Pteranodon"}, "self": {"title": "Pteranodon"},
-                   "rasterFiles": [{"href": "https://x.org/a.png", "sizes": "2x2"}]},
-    }]}},
-}  # fmt: skip
+    "openverse": {
+        "page": 1,
+        "page_count": 2,
+        "results": [
+            {
+                "id": "a",
+                "title": "t",
+                "creator": "Ada",
+                "creator_url": "https://x.org",
+                "url": "https://x.org/a.jpg",
+                "foreign_landing_url": "https://x.org/a",
+                "license": "by",
+                "license_version": "4.0",
+                "license_url": LICENCE,
+                "filetype": "jpg",
+            }
+        ],
+    },
+    "gbif": {
+        "offset": 0,
+        "limit": 1,
+        "endOfRecords": False,
+        "results": [
+            {
+                "key": 1,
+                "basisOfRecord": "FOSSIL_SPECIMEN",
+                "species": "Pteranodon",
+                "media": [
+                    {
+                        "type": "StillImage",
+                        "format": "image/jpeg",
+                        "identifier": "https://x.org/a.jpg",
+                        "title": "t",
+                        "license": LICENCE,
+                        "references": "https://x.org/a",
+                        "creator": "Ada",
+                        "description": "d",
+                    }
+                ],
+            }
+        ],
+    },
+    "inaturalist": {
+        "total_results": 2,
+        "results": [
+            {
+                "id": 1,
+                "taxon": {"name": "Danaus"},
+                "user": {"login": "ada", "name": "Ada"},
+                "description": "d",
+                "annotations": [{"controlled_attribute_id": 22, "controlled_value_id": 27}],
+                "photos": [
+                    {
+                        "id": 2,
+                        "license_code": "cc-by",
+                        "url": "https://x.org/2/square.jpg",
+                        "attribution": "(c)",
+                        "flags": [{"resolved": True}],
+                        "hidden": False,
+                    }
+                ],
+            }
+        ],
+    },
+    "phylopic": {
+        "build": 1,
+        "totalPages": 1,
+        "_embedded": {
+            "items": [
+                {
+                    "uuid": "a",
+                    "attribution": "Ada",
+                    "names": [[{"class": "scientific", "text": "Pterosauria"}]],
+                    "_links": {
+                        "license": {"href": LICENCE},
+                        "contributor": {"href": "/contributors/a", "title": "Cy"},
+                        "specificNode": {"title": "Pteranodon"},
+                        "self": {"title": "Pteranodon"},
+                        "rasterFiles": [{"href": "https://x.org/a.png", "sizes": "2x2"}],
+                    },
+                }
+            ]
+        },
+    },
+}
 PARAMS = {
     "commons": CommonsSource(kind="commons", category="Pterosauria", depth=1, limit=20),
     "openverse": OpenverseSource(kind="openverse", query="x", limit=20),

@@ -20,16 +20,23 @@ def _file(pageid: int, name: str = "", *, said: dict | None = None, **info) -> d
     """A file as the API describes it."""
     name = name or f"Picture {pageid}.jpg"
     facts = {
-        "License": "cc-by-sa-4.0", "LicenseShortName": "CC BY-SA 4.0", "Artist": '<a href="//x.org/ada">Ada</a>',
-        "LicenseUrl": "https://creativecommons.org/licenses/by-sa/4.0", "ImageDescription": "A <i>Pteranodon</i>",
+        "License": "cc-by-sa-4.0",
+        "LicenseShortName": "CC BY-SA 4.0",
+        "Artist": '<a href="//x.org/ada">Ada</a>',
+        "LicenseUrl": "https://creativecommons.org/licenses/by-sa/4.0",
+        "ImageDescription": "A <i>Pteranodon</i>",
         **(said or {}),
-    }  # fmt: skip
+    }
     about = {
-        "url": f"{UPLOADS}/a/ab/{name.replace(' ', '_')}", "width": 800, "height": 600, "size": 9, "user": "Uploader",
+        "url": f"{UPLOADS}/a/ab/{name.replace(' ', '_')}",
+        "width": 800,
+        "height": 600,
+        "size": 9,
+        "user": "Uploader",
         "descriptionurl": f"https://commons.wikimedia.org/wiki/File:{name.replace(' ', '_')}",
         "extmetadata": {key: {"value": value, "source": "x"} for key, value in facts.items() if value is not None},
         **info,
-    }  # fmt: skip
+    }
     return {"pageid": pageid, "ns": 6, "title": f"File:{name}", "imageinfo": [about]}
 
 
@@ -151,8 +158,11 @@ def test_red_links_and_lost_files_are_rows():
     bare = {**_file(4), "imageinfo": [{"descriptionurl": "https://commons.wikimedia.org/wiki/File:X"}]}
     offers = listed(_source(), in_turn(_answer(red, lost, bare, _file(5))))
     assert {c.source_id: r and r.code for c, r in offers} == {
-        "File:Gone.jpg": "file_missing", "3": "file_missing", "4": "no_address", "5": None,
-    }  # fmt: skip
+        "File:Gone.jpg": "file_missing",
+        "3": "file_missing",
+        "4": "no_address",
+        "5": None,
+    }
 
 
 @pytest.mark.parametrize(
@@ -181,8 +191,11 @@ def test_a_category_tree_is_walked_breadth_first_to_its_depth_and_each_once():
     assert _names(listed(_source(), ask)) == ["Picture 10", "Picture 11", "Picture 12", "Picture 13"]
     asked = [(query["gcmtitle"].removeprefix("Category:"), query["gcmtype"]) for query in ask.queries]
     assert asked == [
-        ("Pterosauria", "file|subcat"), ("Art", "file|subcat"), ("Deep", "file|subcat"), ("Deeper", "file"),
-    ]  # fmt: skip
+        ("Pterosauria", "file|subcat"),
+        ("Art", "file|subcat"),
+        ("Deep", "file|subcat"),
+        ("Deeper", "file"),
+    ]
 
 
 def test_depth_zero_is_the_category_alone():
@@ -322,9 +335,11 @@ def test_recorded_continuation_is_merged_as_recorded():
 
 def test_recorded_files_all_have_their_licences():
     found = [
-        offer for name, answer in recordings("wikimedia_commons/allimages_*.json") if "batchcomplete" in answer
+        offer
+        for name, answer in recordings("wikimedia_commons/allimages_*.json")
+        if "batchcomplete" in answer
         for offer in listed(_source(limit=500), in_turn({**answer, "continue": {}}))
-    ]  # fmt: skip
+    ]
     public = [candidate for candidate, content in found if candidate.licence == "PDM-1.0" and content is None]
     assert len(found) > 60 and len(public) >= 30
     assert all("<" not in candidate.author + candidate.caption + candidate.title for candidate, _ in found)

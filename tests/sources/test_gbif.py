@@ -12,18 +12,28 @@ def _source(**more) -> GbifSource:
 
 def _medium(number: int = 1, **more) -> dict:
     return {
-        "type": "StillImage", "format": "image/jpeg", "identifier": f"https://museum.example/{number}.jpg",
-        "references": f"https://museum.example/{number}", "creator": "Ada", "publisher": "Museum",
-        "license": "http://creativecommons.org/licenses/by/4.0/legalcode", "title": "Wing", "description": "A wing",
+        "type": "StillImage",
+        "format": "image/jpeg",
+        "identifier": f"https://museum.example/{number}.jpg",
+        "references": f"https://museum.example/{number}",
+        "creator": "Ada",
+        "publisher": "Museum",
+        "license": "http://creativecommons.org/licenses/by/4.0/legalcode",
+        "title": "Wing",
+        "description": "A wing",
         **more,
-    }  # fmt: skip
+    }
 
 
 def _record(key: int, *media: dict, **more) -> dict:
     return {
-        "key": key, "basisOfRecord": "FOSSIL_SPECIMEN", "species": "Pteranodon longiceps", "media": list(media),
-        "license": "http://creativecommons.org/licenses/by-nc/4.0/legalcode", **more,
-    }  # fmt: skip
+        "key": key,
+        "basisOfRecord": "FOSSIL_SPECIMEN",
+        "species": "Pteranodon longiceps",
+        "media": list(media),
+        "license": "http://creativecommons.org/licenses/by-nc/4.0/legalcode",
+        **more,
+    }
 
 
 def _answer(*records: dict, end: bool = True, offset: int = 0, limit: int = 300) -> dict:
@@ -137,7 +147,7 @@ def test_pictures_of_the_species_page():
         (_answer({**_record(2), "media": "x"}), "results[0].media should be a list, not a str"),
         (_answer(_record(2, 7, "x")), "results[0].media[0] should be an object, not a int"),
     ],
-)  # fmt: skip
+)
 def test_whatever_goes_wrong_on_the_second_page_the_first_is_kept(second, words):
     found, sentence = until_it_fails(_source(), in_turn(_answer(_record(1, _medium()), end=False), second))
     assert found[0][0].source_id.startswith("1/") and words in sentence
@@ -173,5 +183,6 @@ def test_recorded_pictures_of_a_species_page_name_no_version_and_so_no_licence()
         _source(media="species"), in_turn(recorded("gbif/v1_species_5231190_media_offset_0_limit_100.json"))
     )
     assert offers and {(c.licence, c.licence_text) for c, _ in offers if "CC" in c.licence_text} <= {
-        ("", "CC BY-NC-ND"), ("", "CC BY"),
-    }  # fmt: skip
+        ("", "CC BY-NC-ND"),
+        ("", "CC BY"),
+    }

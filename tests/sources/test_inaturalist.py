@@ -5,9 +5,10 @@ from pipeline.core.records import Rejection
 from pipeline.core.source_params import INaturalistSource
 from tests.sources.asking import Asked, in_turn, listed, recorded, until_it_fails
 
-DEAD, ALIVE = {"controlled_attribute_id": 17, "controlled_value_id": 19}, {
-    "controlled_attribute_id": 17, "controlled_value_id": 18,
-}  # fmt: skip
+DEAD, ALIVE = (
+    {"controlled_attribute_id": 17, "controlled_value_id": 19},
+    {"controlled_attribute_id": 17, "controlled_value_id": 18},
+)
 ORGANISM, BONE, TRACK = ({"controlled_attribute_id": 22, "controlled_value_id": value} for value in (24, 27, 26))
 
 
@@ -17,17 +18,26 @@ def _source(**more) -> INaturalistSource:
 
 def _photo(number: int, **more) -> dict:
     return {
-        "id": number, "license_code": "cc-by", "attribution": "(c) Ada L., some rights reserved (CC BY)", "flags": [],
-        "url": f"https://inaturalist-open-data.s3.amazonaws.com/photos/{number}/square.jpeg?1536150664", **more,
-    }  # fmt: skip
+        "id": number,
+        "license_code": "cc-by",
+        "attribution": "(c) Ada L., some rights reserved (CC BY)",
+        "flags": [],
+        "url": f"https://inaturalist-open-data.s3.amazonaws.com/photos/{number}/square.jpeg?1536150664",
+        **more,
+    }
 
 
 def _observation(number: int, *photos: dict, **more) -> dict:
     return {
-        "id": number, "photos": list(photos) or [_photo(number * 10)], "license_code": "cc0", "annotations": [],
-        "taxon": {"name": "Danaus plexippus", "preferred_common_name": "Monarch"}, "description": "On <b>milkweed</b>",
-        "user": {"login": "ada", "name": "Ada L."}, **more,
-    }  # fmt: skip
+        "id": number,
+        "photos": list(photos) or [_photo(number * 10)],
+        "license_code": "cc0",
+        "annotations": [],
+        "taxon": {"name": "Danaus plexippus", "preferred_common_name": "Monarch"},
+        "description": "On <b>milkweed</b>",
+        "user": {"login": "ada", "name": "Ada L."},
+        **more,
+    }
 
 
 def _answer(*observations: dict, total: int | None = None) -> dict:
@@ -65,10 +75,15 @@ def test_all_rights_reserved_is_kept_as_it_was_written():
 @pytest.mark.parametrize(
     ("annotations", "shows"),
     [
-        ([], ""), ([ALIVE, ORGANISM], ""), ([DEAD], "specimen"), ([BONE], "specimen"), ([TRACK, ALIVE], "specimen"),
-        ([BONE, ORGANISM], ""), ([{"controlled_attribute_id": 1, "controlled_value_id": 27}], ""),
+        ([], ""),
+        ([ALIVE, ORGANISM], ""),
+        ([DEAD], "specimen"),
+        ([BONE], "specimen"),
+        ([TRACK, ALIVE], "specimen"),
+        ([BONE, ORGANISM], ""),
+        ([{"controlled_attribute_id": 1, "controlled_value_id": 27}], ""),
     ],
-)  # fmt: skip
+)
 def test_bones_tracks_and_the_dead_are_marked(annotations, shows):
     ((candidate, _),) = listed(_source(), in_turn(_answer(_observation(1, annotations=annotations))))
     assert candidate.shows == shows
@@ -97,9 +112,14 @@ def test_pages_go_on_above_the_last_observation_and_never_by_number():
     assert [query["id_above"] for query in ask.queries] == ["0", "7"]
     assert all("page" not in query for query in ask.queries)
     assert ask.queries[0] | {"id_above": "0"} == {
-        "taxon_id": "48662", "photos": "true", "photo_licensed": "true", "per_page": "200", "order_by": "id",
-        "order": "asc", "id_above": "0",
-    }  # fmt: skip
+        "taxon_id": "48662",
+        "photos": "true",
+        "photo_licensed": "true",
+        "per_page": "200",
+        "order_by": "id",
+        "order": "asc",
+        "id_above": "0",
+    }
 
 
 @pytest.mark.parametrize(

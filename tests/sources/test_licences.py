@@ -44,13 +44,30 @@ def test_what_sources_write_has_one_name(written, name):
 @pytest.mark.parametrize(
     "written",
     [
-        "", "CC BY", "CC BY-NC-ND", "cc-by-nc", "All rights reserved", "No restrictions", "unspecified", "gfdl",
-        "No known copyright restrictions", "https://www.flickr.com/commons/usage/", "CC BY 9.0", "CC SA 1.0",
-        "http://creativecommons.org/licenses/by/9.0/", "https://creativecommons.org.example/licenses/by/4.0/",
-        "not CC BY 4.0", "CC BY 4.0 or ask me", "CC BY 4.0 (CC BY 3.0)", "4.0", "by-" * 200,
-        "https://evil.example/?https://creativecommons.org/licenses/by/4.0/", "MIT", "\u202eCC BY 4.0",
+        "",
+        "CC BY",
+        "CC BY-NC-ND",
+        "cc-by-nc",
+        "All rights reserved",
+        "No restrictions",
+        "unspecified",
+        "gfdl",
+        "No known copyright restrictions",
+        "https://www.flickr.com/commons/usage/",
+        "CC BY 9.0",
+        "CC SA 1.0",
+        "http://creativecommons.org/licenses/by/9.0/",
+        "https://creativecommons.org.example/licenses/by/4.0/",
+        "not CC BY 4.0",
+        "CC BY 4.0 or ask me",
+        "CC BY 4.0 (CC BY 3.0)",
+        "4.0",
+        "by-" * 200,
+        "https://evil.example/?https://creativecommons.org/licenses/by/4.0/",
+        "MIT",
+        "\u202eCC BY 4.0",
     ],
-)  # fmt: skip
+)
 def test_what_says_no_licence_or_none_exactly_has_no_name(written):
     assert spdx(written) == ""
 
@@ -79,10 +96,23 @@ def test_the_first_that_can_be_named_counts():
 
 
 UNNAMED = {  # of all that the recorded answers say
-    None, "CC BY-NC-ND", "CC BY", "All rights reserved", "No restrictions", "https://www.flickr.com/commons/usage/",
-    "No known copyright restrictions", "cc-by-nc", "cc-by", "cc-by-nc-nd", "cc-by-nc-sa", "cc-by-sa", "CC-BY",
-    "CC-BY-NC", "CC-BY-NC-SA", "CC-BY-NC-ND",
-}  # fmt: skip
+    None,
+    "CC BY-NC-ND",
+    "CC BY",
+    "All rights reserved",
+    "No restrictions",
+    "https://www.flickr.com/commons/usage/",
+    "No known copyright restrictions",
+    "cc-by-nc",
+    "cc-by",
+    "cc-by-nc-nd",
+    "cc-by-nc-sa",
+    "cc-by-sa",
+    "CC-BY",
+    "CC-BY-NC",
+    "CC-BY-NC-SA",
+    "CC-BY-NC-ND",
+}
 
 
 def test_of_all_recorded_licences_only_these_have_no_name():

@@ -13,12 +13,21 @@ def _source(**more) -> OpenverseSource:
 
 def _picture(number: int, **more) -> dict:
     return {
-        "id": f"id-{number}", "title": "Pteranodon", "creator": "Ada", "creator_url": "https://www.flickr.com/photos/ada",
-        "foreign_landing_url": f"https://www.flickr.com/photos/ada/{number}", "provider": "flickr", "source": "flickr",
-        "url": f"https://live.staticflickr.com/{number}_b.jpg", "license": "by-sa", "license_version": "2.0",
-        "license_url": "https://creativecommons.org/licenses/by-sa/2.0/", "category": None, "tags": [{"name": "x"}],
+        "id": f"id-{number}",
+        "title": "Pteranodon",
+        "creator": "Ada",
+        "creator_url": "https://www.flickr.com/photos/ada",
+        "foreign_landing_url": f"https://www.flickr.com/photos/ada/{number}",
+        "provider": "flickr",
+        "source": "flickr",
+        "url": f"https://live.staticflickr.com/{number}_b.jpg",
+        "license": "by-sa",
+        "license_version": "2.0",
+        "license_url": "https://creativecommons.org/licenses/by-sa/2.0/",
+        "category": None,
+        "tags": [{"name": "x"}],
         **more,
-    }  # fmt: skip
+    }
 
 
 def _answer(*pictures: dict, page: int = 1, pages: int = 1) -> dict:
@@ -64,8 +73,12 @@ def test_pages_are_asked_for_as_long_as_there_are_some():
     assert len(listed(_source(category="illustration"), ask)) == 2
     assert ask.requests[0].url == "https://api.openverse.org/v1/images/" and not ask.requests[0].authorization
     assert ask.queries[0] == {
-        "q": "pteranodon", "category": "illustration", "filter_dead": "true", "page_size": "20", "page": "1",
-    }  # fmt: skip
+        "q": "pteranodon",
+        "category": "illustration",
+        "filter_dead": "true",
+        "page_size": "20",
+        "page": "1",
+    }
     assert ask.queries[1] == {**ask.queries[0], "page": "2"}
 
 

@@ -25,10 +25,12 @@ def _image(number: int, **more) -> dict:
         "license": {"href": "https://creativecommons.org/licenses/by/4.0/"},
         "contributor": {"href": f"/contributors/{CLADE}?build=194", "title": "Cy"},
         "specificNode": {"href": "/nodes/x?build=194", "title": "Cuspicephalus scarfi"},
-        "rasterFiles": [{"href": f"https://images.phylopic.org/images/{uuid}/raster/{size}.png", "sizes": size,
-                         "type": "image/png"} for size in sizes],
+        "rasterFiles": [
+            {"href": f"https://images.phylopic.org/images/{uuid}/raster/{size}.png", "sizes": size, "type": "image/png"}
+            for size in sizes
+        ],
         **more.pop("links", {}),
-    }  # fmt: skip
+    }
     return {"uuid": uuid, "attribution": "Cy Marchant", "build": 194, "_links": links, **more}
 
 

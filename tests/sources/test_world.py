@@ -8,16 +8,7 @@ import pytest
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from pipeline.sources import synthetic
-from pipeline.sources.world import (
-    CLUTTER_KINDS,
-    KINDS,
-    NAMES,
-    TAXA,
-    draw_clutter,
-    draw_species,
-    draw_wide,
-    is_taxon,
-)
+from pipeline.sources.world import CLUTTER_KINDS, KINDS, NAMES, TAXA, draw_clutter, draw_species, draw_wide, is_taxon
 from pipeline.sources.world.anatomy import free, parts
 from pipeline.sources.world.captions import PARTS
 

@@ -13,28 +13,72 @@ from pipeline.core.records import Answer, Request
 SHARED = Path(__file__).parents[2] / "../shared/data"
 
 SINOMACROPS = {
-    "orig_no": "438190", "taxon_no": "438190", "record_type": "txn", "taxon_rank": "species",
-    "taxon_name": "Sinomacrops bondei", "taxon_attr": "Wei et al. 2021", "accepted_no": "438190",
-    "accepted_rank": "species", "accepted_name": "Sinomacrops bondei", "parent_no": "438189",
-    "parent_name": "Sinomacrops", "reference_no": "77012", "is_extant": "extinct", "n_occs": 1,
-    "firstapp_max_ma": 165.3, "firstapp_min_ma": 154.8, "lastapp_max_ma": 165.3, "lastapp_min_ma": 154.8,
-    "early_interval": "Callovian", "late_interval": "Oxfordian", "taxon_size": 1, "extant_size": 0,
-    "phylum": "Chordata", "class": "Reptilia", "order": "Pterosauria", "family": "Anurognathidae",
+    "orig_no": "438190",
+    "taxon_no": "438190",
+    "record_type": "txn",
+    "taxon_rank": "species",
+    "taxon_name": "Sinomacrops bondei",
+    "taxon_attr": "Wei et al. 2021",
+    "accepted_no": "438190",
+    "accepted_rank": "species",
+    "accepted_name": "Sinomacrops bondei",
+    "parent_no": "438189",
+    "parent_name": "Sinomacrops",
+    "reference_no": "77012",
+    "is_extant": "extinct",
+    "n_occs": 1,
+    "firstapp_max_ma": 165.3,
+    "firstapp_min_ma": 154.8,
+    "lastapp_max_ma": 165.3,
+    "lastapp_min_ma": 154.8,
+    "early_interval": "Callovian",
+    "late_interval": "Oxfordian",
+    "taxon_size": 1,
+    "extant_size": 0,
+    "phylum": "Chordata",
+    "class": "Reptilia",
+    "order": "Pterosauria",
+    "family": "Anurognathidae",
     "genus": "Sinomacrops",
-}  # fmt: skip
+}
 SINOMACROPS_COMPACT = {
-    "oid": "txn:438190", "rnk": 3, "nam": "Sinomacrops bondei", "att": "Wei et al. 2021", "par": "txn:438189",
-    "prl": "Sinomacrops", "rid": "ref:77012", "ext": "0", "noc": 1, "fea": 165.3, "fla": 154.8, "lea": 165.3,
-    "lla": 154.8, "tei": "Callovian", "tli": "Oxfordian", "siz": 1, "exs": 0, "phl": "Chordata", "cll": "Reptilia",
-    "odl": "Pterosauria", "fml": "Anurognathidae", "gnl": "Sinomacrops",
-}  # fmt: skip
+    "oid": "txn:438190",
+    "rnk": 3,
+    "nam": "Sinomacrops bondei",
+    "att": "Wei et al. 2021",
+    "par": "txn:438189",
+    "prl": "Sinomacrops",
+    "rid": "ref:77012",
+    "ext": "0",
+    "noc": 1,
+    "fea": 165.3,
+    "fla": 154.8,
+    "lea": 165.3,
+    "lla": 154.8,
+    "tei": "Callovian",
+    "tli": "Oxfordian",
+    "siz": 1,
+    "exs": 0,
+    "phl": "Chordata",
+    "cll": "Reptilia",
+    "odl": "Pterosauria",
+    "fml": "Anurognathidae",
+    "gnl": "Sinomacrops",
+}
 LADDER = ("Life", "Animalia", "Chordata", "Reptilia", "Pterosauria", "Anurognathidae", "Sinomacrops")
 
 
 def pbdb_record(number: int, name: str, rank: str, **changes) -> dict:
     """A record of the vocabulary `pbdb` for an accepted pterosaur, or what `changes` make of it."""
-    same = {"orig_no": str(number), "taxon_no": str(number), "taxon_rank": rank, "taxon_name": name,
-            "accepted_no": str(number), "accepted_rank": rank, "accepted_name": name}  # fmt: skip
+    same = {
+        "orig_no": str(number),
+        "taxon_no": str(number),
+        "taxon_rank": rank,
+        "taxon_name": name,
+        "accepted_no": str(number),
+        "accepted_rank": rank,
+        "accepted_name": name,
+    }
     return {**SINOMACROPS, **same, **changes}
 
 
@@ -50,14 +94,28 @@ def chain(names: tuple[str, ...] = LADDER, last: int = 438189) -> list[dict]:
 def gbif_match(key: int, name: str, rank: str = "SPECIES", **changes) -> dict:
     """An exact match of version 1, flat, with its numbers as numbers."""
     return {
-        "usageKey": key, "scientificName": f"{name} Author, 1900", "canonicalName": name, "rank": rank,
-        "status": "ACCEPTED", "confidence": 99, "matchType": "EXACT", "kingdom": "Animalia", "phylum": "Chordata",
-        "class": "Reptilia", "order": "Pterosauria", "synonym": False, **changes,
-    }  # fmt: skip
+        "usageKey": key,
+        "scientificName": f"{name} Author, 1900",
+        "canonicalName": name,
+        "rank": rank,
+        "status": "ACCEPTED",
+        "confidence": 99,
+        "matchType": "EXACT",
+        "kingdom": "Animalia",
+        "phylum": "Chordata",
+        "class": "Reptilia",
+        "order": "Pterosauria",
+        "synonym": False,
+        **changes,
+    }
 
 
-NOTHING = {"confidence": 100, "note": "No match because of too little confidence", "matchType": "NONE",
-           "synonym": False}  # fmt: skip
+NOTHING = {
+    "confidence": 100,
+    "note": "No match because of too little confidence",
+    "matchType": "NONE",
+    "synonym": False,
+}
 
 
 class Script:

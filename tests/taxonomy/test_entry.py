@@ -18,10 +18,18 @@ from tests.taxonomy.recorded import LADDER
 
 PARAMS = (Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8")
 TAXON = Resolved(
-    "Pterodactylus ingens", "Pteranodon", "genus", clade=LADDER, interval_ma=(86.3, 66.0),
-    synonyms=("Geosternbergia", "Ornithostoma"), pbdb=38502, gbif=3240529, observed=Observed(12, extinct=True),
-    extant=False, notes=("Pterodactylus ingens is not an accepted name; used Pteranodon (genus), which is wider",),
-)  # fmt: skip
+    "Pterodactylus ingens",
+    "Pteranodon",
+    "genus",
+    clade=LADDER,
+    interval_ma=(86.3, 66.0),
+    synonyms=("Geosternbergia", "Ornithostoma"),
+    pbdb=38502,
+    gbif=3240529,
+    observed=Observed(12, extinct=True),
+    extant=False,
+    notes=("Pterodactylus ingens is not an accepted name; used Pteranodon (genus), which is wider",),
+)
 
 
 def added(before: str, after: str) -> str:
@@ -39,9 +47,12 @@ def test_the_entry_says_what_was_found():
     assert (taxon.accepted, taxon.rank, taxon.clade, taxon.interval_ma) == ("Pteranodon", "genus", LADDER, (86.3, 66.0))
     assert (taxon.synonyms, taxon.pbdb, taxon.gbif) == (("Geosternbergia", "Ornithostoma"), 38502, 3240529)
     assert [source.label for source in species.sources] == [
-        "commons:Pteranodon", "commons:Pteranodon", 'commons:"Pterodactylus ingens"', "openverse:Pteranodon",
+        "commons:Pteranodon",
+        "commons:Pteranodon",
+        'commons:"Pterodactylus ingens"',
+        "openverse:Pteranodon",
         "gbif:occurrences:3240529",
-    ]  # fmt: skip
+    ]
 
 
 def test_the_entry_is_commented():
@@ -99,9 +110,29 @@ def test_where_there_is_no_block_it_says_so(text):
 
 @pytest.mark.parametrize(
     "value",
-    ["Pteranodon longiceps", "Acila (Truncacila) princeps", "yes", "Null", "on", "12", "a: b", "a #b", "- a", "{a}",
-     "a, b", 'a "b"', '"a" it\'s', '"a"', "it's", "ü", "", "x" * 300, "[a]", "tab\there"],
-)  # fmt: skip
+    [
+        "Pteranodon longiceps",
+        "Acila (Truncacila) princeps",
+        "yes",
+        "Null",
+        "on",
+        "12",
+        "a: b",
+        "a #b",
+        "- a",
+        "{a}",
+        "a, b",
+        'a "b"',
+        '"a" it\'s',
+        '"a"',
+        "it's",
+        "ü",
+        "",
+        "x" * 300,
+        "[a]",
+        "tab\there",
+    ],
+)
 def test_every_text_comes_back_as_it_was(value):
     quoted = scalar(value)
     assert YAML(typ="safe").load(f"a: {quoted}\n") == {"a": value}

@@ -50,8 +50,17 @@ def test_living_or_not_in_every_way_of_saying_it(told, means):
 
 
 def test_a_name_that_is_not_accepted_says_why_and_what_stands_for_it():
-    usage = one({"oid": "txn:95806", "rnk": 3, "nam": "Pterodactylus ingens", "tdf": "nomen dubium",
-                 "acc": "txn:38502", "acr": 5, "acn": "Pteranodon"})  # fmt: skip
+    usage = one(
+        {
+            "oid": "txn:95806",
+            "rnk": 3,
+            "nam": "Pterodactylus ingens",
+            "tdf": "nomen dubium",
+            "acc": "txn:38502",
+            "acr": 5,
+            "acn": "Pteranodon",
+        }
+    )
     assert not usage.is_accepted and usage.reason == "nomen dubium"
     assert (usage.accepted_key, usage.accepted, usage.accepted_rank) == (38502, "Pteranodon", "genus")
     assert usage.is_narrower_than_accepted
@@ -145,8 +154,16 @@ def test_every_occurrence_of_a_real_export_is_a_usage():
         pytest.skip("the recorded answers are not here")
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = list(csv.DictReader(lines[next(i for i, line in enumerate(lines) if line.startswith('"occurrence_no')) :]))
-    taxa = [{**row, "orig_no": row["accepted_no"], "taxon_name": row["accepted_name"], "difference": "",
-             "taxon_rank": row["accepted_rank"]} for row in rows]  # fmt: skip
+    taxa = [
+        {
+            **row,
+            "orig_no": row["accepted_no"],
+            "taxon_name": row["accepted_name"],
+            "difference": "",
+            "taxon_rank": row["accepted_rank"],
+        }
+        for row in rows
+    ]
     usages = pbdb.usages({"records": taxa})
     assert len(usages) == 1153
     assert {usage.rank for usage in usages if usage.name == "Ornithocheiroidea"} == {"superfamily"}

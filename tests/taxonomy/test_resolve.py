@@ -47,12 +47,23 @@ def test_spacing_and_case_are_no_misspelling(typed):
 
 
 def test_a_synonym_keeps_its_name_and_says_what_was_used():
-    junior = pbdb_record(1, "Ornithocheiromorpha", "unranked clade", difference="subjective synonym of",
-                         accepted_no="96501", accepted_name="Ornithocheiroidea",
-                         accepted_rank="superfamily")  # fmt: skip
-    ask = script({"pbdb Ornithocheiromorpha": records(junior), "pbdb txn:96501": records(ORNITHOCHEIROIDEA),
-                  "pbdb txn:96501 synonyms": records(junior, ORNITHOCHEIROIDEA),
-                  "gbif Ornithocheiroidea": gbif_match(77, "Ornithocheiroidea", "SUPERFAMILY")})  # fmt: skip
+    junior = pbdb_record(
+        1,
+        "Ornithocheiromorpha",
+        "unranked clade",
+        difference="subjective synonym of",
+        accepted_no="96501",
+        accepted_name="Ornithocheiroidea",
+        accepted_rank="superfamily",
+    )
+    ask = script(
+        {
+            "pbdb Ornithocheiromorpha": records(junior),
+            "pbdb txn:96501": records(ORNITHOCHEIROIDEA),
+            "pbdb txn:96501 synonyms": records(junior, ORNITHOCHEIROIDEA),
+            "gbif Ornithocheiroidea": gbif_match(77, "Ornithocheiroidea", "SUPERFAMILY"),
+        }
+    )
     taxon = resolve("Ornithocheiromorpha", ask)
     assert (taxon.name, taxon.accepted, taxon.rank) == ("Ornithocheiromorpha", "Ornithocheiroidea", "superfamily")
     assert (taxon.pbdb, taxon.gbif, taxon.interval_ma) == (96501, 77, (145.0, 66.0))
@@ -65,13 +76,21 @@ def test_a_synonym_keeps_its_name_and_says_what_was_used():
 
 
 def test_a_synonym_of_gbif_only_is_followed_to_the_paleobiology_database():
-    ask = script({
-        "gbif Ornithostoma ingens": gbif_match(8, "Ornithostoma ingens", status="SYNONYM", acceptedUsageKey=9,
-                                               species="Pteranodon longiceps"),
-        "gbif 9": {"key": 9, "canonicalName": "Pteranodon longiceps", "rank": "SPECIES",
-                   "taxonomicStatus": "ACCEPTED", "phylum": "Chordata"},
-        "pbdb Pteranodon longiceps": records(pbdb_record(52932, "Pteranodon longiceps", "species")),
-    })  # fmt: skip
+    ask = script(
+        {
+            "gbif Ornithostoma ingens": gbif_match(
+                8, "Ornithostoma ingens", status="SYNONYM", acceptedUsageKey=9, species="Pteranodon longiceps"
+            ),
+            "gbif 9": {
+                "key": 9,
+                "canonicalName": "Pteranodon longiceps",
+                "rank": "SPECIES",
+                "taxonomicStatus": "ACCEPTED",
+                "phylum": "Chordata",
+            },
+            "pbdb Pteranodon longiceps": records(pbdb_record(52932, "Pteranodon longiceps", "species")),
+        }
+    )
     taxon = resolve("Ornithostoma ingens", ask)
     assert (taxon.accepted, taxon.pbdb, taxon.gbif) == ("Pteranodon longiceps", 52932, 9)
     assert "Ornithostoma ingens is not an accepted name in" in taxon.notes[0]
@@ -79,8 +98,15 @@ def test_a_synonym_of_gbif_only_is_followed_to_the_paleobiology_database():
 
 
 def test_a_doubtful_species_is_a_wider_taxon_and_says_so():
-    dubious = pbdb_record(3, "Pterodactylus ingens", "species", difference="nomen dubium", accepted_no="38502",
-                          accepted_name="Pteranodon", accepted_rank="genus")  # fmt: skip
+    dubious = pbdb_record(
+        3,
+        "Pterodactylus ingens",
+        "species",
+        difference="nomen dubium",
+        accepted_no="38502",
+        accepted_name="Pteranodon",
+        accepted_rank="genus",
+    )
     ask = script({"pbdb Pterodactylus ingens": records(dubious), "pbdb txn:38502": records(PTERANODON)})
     taxon = resolve("Pterodactylus ingens", ask)
     assert taxon.accepted == "Pteranodon"
@@ -88,8 +114,14 @@ def test_a_doubtful_species_is_a_wider_taxon_and_says_so():
 
 
 def test_the_age_of_a_synonym_is_not_that_of_the_accepted_taxon():
-    junior = pbdb_record(3, "Ornithostoma ingens", "species", difference="subjective synonym of", accepted_no="38502",
-                         accepted_name="Pteranodon longiceps")  # fmt: skip
+    junior = pbdb_record(
+        3,
+        "Ornithostoma ingens",
+        "species",
+        difference="subjective synonym of",
+        accepted_no="38502",
+        accepted_name="Pteranodon longiceps",
+    )
     ask = script({"pbdb Ornithostoma ingens": records(junior), "pbdb txn:38502": ServiceError("single.json is down")})
     taxon = resolve("Ornithostoma ingens", ask)
     assert (taxon.accepted, taxon.pbdb, taxon.interval_ma) == ("Pteranodon longiceps", 38502, None)
@@ -119,8 +151,9 @@ def test_a_fuzzy_match_is_a_question_not_an_answer():
 
 
 def test_a_misspelling_that_the_paleobiology_database_knows_is_refused_too():
-    wrong = pbdb_record(9, "Pteranodont", "genus", difference="misspelling of", accepted_no="38502",
-                        accepted_name="Pteranodon")  # fmt: skip
+    wrong = pbdb_record(
+        9, "Pteranodont", "genus", difference="misspelling of", accepted_no="38502", accepted_name="Pteranodon"
+    )
     with pytest.raises(InputError, match=r"did you mean 'Pteranodon' \(genus\)\? Say that.*--pbdb 38502"):
         resolve("Pteranodont", script({"pbdb Pteranodont": records(wrong)}))
 
@@ -188,8 +221,12 @@ def test_one_name_in_two_phyla_takes_a_choice():
 
 
 def test_an_id_gives_a_name_of_ones_own_to_a_known_taxon():
-    ask = script({"pbdb txn:96501": records(ORNITHOCHEIROIDEA),
-                  "gbif Ornithocheiroidea": gbif_match(77, "Ornithocheiroidea", "SUPERFAMILY")})  # fmt: skip
+    ask = script(
+        {
+            "pbdb txn:96501": records(ORNITHOCHEIROIDEA),
+            "gbif Ornithocheiroidea": gbif_match(77, "Ornithocheiroidea", "SUPERFAMILY"),
+        }
+    )
     taxon = resolve("Ornithocheiromorpha", ask, pbdb_key=96501)
     assert (taxon.name, taxon.accepted, taxon.gbif) == ("Ornithocheiromorpha", "Ornithocheiroidea", 77)
     assert "is not an accepted name in the Paleobiology Database (chosen by its id txn:96501)" in taxon.notes[0]
@@ -225,15 +262,18 @@ def test_a_name_is_not_unknown_while_an_authority_is_silent():
 
 
 def test_without_any_authority_there_is_no_answer():
-    ask = script({"pbdb Sinomacrops bondei": ServiceError("one is down"),
-                  "gbif Sinomacrops bondei": ServiceError("two is down")})  # fmt: skip
+    ask = script(
+        {"pbdb Sinomacrops bondei": ServiceError("one is down"), "gbif Sinomacrops bondei": ServiceError("two is down")}
+    )
     with pytest.raises(ServiceError, match="one is down; two is down"):
         resolve("Sinomacrops bondei", ask)
 
 
 def test_details_that_fail_are_left_out_and_said():
-    broken = {"pbdb txn:438190 all_parents": ServiceError("parents are down"),
-              "gbif 11189152 synonyms": {"error": "overloaded"}}  # fmt: skip
+    broken = {
+        "pbdb txn:438190 all_parents": ServiceError("parents are down"),
+        "gbif 11189152 synonyms": {"error": "overloaded"},
+    }
     taxon = resolve("Sinomacrops bondei", script(known(**broken)))
     assert taxon.clade == ("Animalia", "Chordata", "Reptilia", "Pterosauria")
     assert "left out: parents are down" in taxon.said
@@ -244,8 +284,12 @@ def test_details_that_fail_are_left_out_and_said():
     ("extinct", "pbdb_says", "extant"), [(False, "", True), (True, "", False), (False, "extinct", False)]
 )
 def test_whether_it_lives_is_said_by_the_first_that_knows(extinct, pbdb_says, extant):
-    seen = {"results": [{"id": 4, "name": "Sinomacrops", "rank": "genus"},
-                        {"id": 7, "name": "Sinomacrops bondei", "rank": "species", "extinct": extinct}]}  # fmt: skip
+    seen = {
+        "results": [
+            {"id": 4, "name": "Sinomacrops", "rank": "genus"},
+            {"id": 7, "name": "Sinomacrops bondei", "rank": "species", "extinct": extinct},
+        ]
+    }
     answers = known(**{"inat Sinomacrops bondei": seen})
     answers["pbdb Sinomacrops bondei"] = records({**SINOMACROPS, "is_extant": pbdb_says})
     taxon = resolve("Sinomacrops bondei", script(answers))

@@ -94,8 +94,13 @@ def _before(owner: object, name: str, n: int, only: str = "") -> None:
     setattr(owner, name, wrapped)
 
 
-MOMENTS = [in_the_middle_of_a_state, before_a_state_has_its_name, before_older_states_go, in_the_middle_of_a_snapshot,
-           before_a_snapshot_has_its_place]  # fmt: skip
+MOMENTS = [
+    in_the_middle_of_a_state,
+    before_a_state_has_its_name,
+    before_older_states_go,
+    in_the_middle_of_a_snapshot,
+    before_a_snapshot_has_its_place,
+]
 
 
 # --- runs ---
@@ -177,8 +182,11 @@ def outcome(root: Path) -> dict[str, dict[str, object]]:
     straight, begun = Trained(job, root / "straight"), time.monotonic()
     straight.go()
     seconds = time.monotonic() - begun
-    trained = {"straight": straight, "at moments": at_every_moment(job, root / "moments"),
-               "at random": at_random(job, root / "random", seconds)}  # fmt: skip
+    trained = {
+        "straight": straight,
+        "at moments": at_every_moment(job, root / "moments"),
+        "at random": at_random(job, root / "random", seconds),
+    }
     return {name: {**each.result(), "ends": each.ends} for name, each in trained.items()}
 
 

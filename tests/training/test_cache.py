@@ -122,8 +122,12 @@ def test_each_new_picture_is_told_of(parts, store):
     told = []
     cache.picture_latents(store, parts, [_picture(0), _picture(1)], (16, 16), lambda *progress: told.append(progress))
     cache.prior_latents(store, parts, "a bird", 5, (16, 16), 1, lambda *progress: told.append(progress))
-    assert told == [("encoding pictures", 1, 2), ("encoding pictures", 2, 2),
-                    ("drawing prior pictures", 4, 5), ("drawing prior pictures", 5, 5)]  # fmt: skip
+    assert told == [
+        ("encoding pictures", 1, 2),
+        ("encoding pictures", 2, 2),
+        ("drawing prior pictures", 4, 5),
+        ("drawing prior pictures", 5, 5),
+    ]
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (24, 12), (8, 32)])
@@ -195,8 +199,10 @@ def test_what_cannot_be_kept_is_given_all_the_same_and_told(parts, store):
     with _no_file_above(1000):
         found = cache.picture_latents(told, parts, [_picture(0), _picture(1)], (16, 16))
     assert torch.equal(found, cache.picture_latents(store, parts, [_picture(0), _picture(1)], (16, 16)))
-    assert said == [f"nothing can be kept in {store.folder} (safetensors: File too large); the training goes on, and "
-                    "what is encoded now will be encoded again in the next one"]  # fmt: skip
+    assert said == [
+        f"nothing can be kept in {store.folder} (safetensors: File too large); the training goes on, and "
+        "what is encoded now will be encoded again in the next one"
+    ]
 
 
 def test_a_full_disk_is_an_error_of_the_operating_system_and_leaves_no_rest(tmp_path):

@@ -15,11 +15,20 @@ from tests.training import world
 from tests.training.test_loop import Recorder, _run
 
 EVERYTHING = {
-    "buckets": {"max_aspect": 2.0, "step_px": 2}, "mirror": True, "masks": {"outside": 0.2}, "batch_size": 4,
-    "captions": ["{caption}", "a {class_noun} called {name}"], "prior": {"kind": "teacher", "weight": 0.5},
-    "loss": {"kind": "huber", "min_snr_gamma": 5.0, "noise_offset": 0.05, "zero_terminal_snr": True,
-             "timesteps": "logit_normal"},
-}  # fmt: skip
+    "buckets": {"max_aspect": 2.0, "step_px": 2},
+    "mirror": True,
+    "masks": {"outside": 0.2},
+    "batch_size": 4,
+    "captions": ["{caption}", "a {class_noun} called {name}"],
+    "prior": {"kind": "teacher", "weight": 0.5},
+    "loss": {
+        "kind": "huber",
+        "min_snr_gamma": 5.0,
+        "noise_offset": 0.05,
+        "zero_terminal_snr": True,
+        "timesteps": "logit_normal",
+    },
+}
 
 
 def _mask(paths, name: str, size: tuple[int, int], white: int = 255) -> None:

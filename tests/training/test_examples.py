@@ -98,8 +98,10 @@ def test_pictures_are_put_together_by_shape_and_prior_pictures_are_drawn_in_each
     assert made.sentences == ("", "dodo 1", "dodo 2", "dodo 3", "dodo 4", "a bird")
     found = {bucket.latents.shape[-2:]: bucket for bucket in made.buckets}
     assert {shape: (bucket.n_pictures, bucket.n_prior) for shape, bucket in found.items()} == {
-        (8, 8): (2, 3), (10, 6): (1, 2), (4, 16): (1, 2),
-    }  # fmt: skip
+        (8, 8): (2, 3),
+        (10, 6): (1, 2),
+        (4, 16): (1, 2),
+    }
     square = found[8, 8]
     assert square.names == ("train/01.png", "train/03.png") + ("a prior picture",) * 3
     assert square.texts == ((1,), (3,), (5,), (5,), (5,))
@@ -188,15 +190,30 @@ def test_masks_find_their_pictures():
     assert masks.digests([first, second])["masks"].keys() == {"train/01.png"} and masks.digests([second]) == {}
 
 
-@pytest.mark.parametrize(("found", "sentence"), [
-    ({"03.png": _half(20, 40)}, "data/masks/dodo/03.png is the mask of no curated picture; masks are PNGs named as"),
-    ({"01.jpg": _half(20, 40)}, "data/masks/dodo/01.jpg is the mask of no curated picture"),
-    ({"01.png": _half(20, 20)}, "01.png is 20 x 20 pixels and its picture 40 x 20: the sides have another ratio; draw"),
-    ({"01.png": b"<html>"}, "'data/masks/dodo/01.png' is no readable picture"),
-    ({"01.png": _half(20, 40)[:60]}, "'data/masks/dodo/01.png' is no readable picture"),
-    ({"01.png": _png(np.zeros((20, 40), np.uint8))}, "01.png is black, and train.masks.outside is 0: nothing of its p"),
-    ({"01.png": _png(np.zeros((20, 40), np.uint16))}, "01.png has the mode 'I;16'; save it as a PNG with 8 bits of g"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            {"03.png": _half(20, 40)},
+            "data/masks/dodo/03.png is the mask of no curated picture; masks are PNGs named as",
+        ),
+        ({"01.jpg": _half(20, 40)}, "data/masks/dodo/01.jpg is the mask of no curated picture"),
+        (
+            {"01.png": _half(20, 20)},
+            "01.png is 20 x 20 pixels and its picture 40 x 20: the sides have another ratio; draw",
+        ),
+        ({"01.png": b"<html>"}, "'data/masks/dodo/01.png' is no readable picture"),
+        ({"01.png": _half(20, 40)[:60]}, "'data/masks/dodo/01.png' is no readable picture"),
+        (
+            {"01.png": _png(np.zeros((20, 40), np.uint8))},
+            "01.png is black, and train.masks.outside is 0: nothing of its p",
+        ),
+        (
+            {"01.png": _png(np.zeros((20, 40), np.uint16))},
+            "01.png has the mode 'I;16'; save it as a PNG with 8 bits of g",
+        ),
+    ],
+)
 def test_masks_that_cannot_be_meant_are_refused(found, sentence):
     with pytest.raises(InputError, match=sentence):
         _assign(found)
@@ -234,11 +251,20 @@ def _check(base, train, pictures):
     return said
 
 
-@pytest.mark.parametrize(("changes", "sentence"), [
-    ({"resolution_px": 17}, "train.resolution_px is 17, but this base needs a multiple of 2; take 16 or 18"),
-    ({"buckets": {"max_aspect": 2.0, "step_px": 3}}, "train.buckets.step_px is 3, but this base needs a multiple of 2"),
-    ({"buckets": {"max_aspect": 2.0, "step_px": 6}}, "16, which is no multiple of train.buckets.step_px 6; take 12 or"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"resolution_px": 17}, "train.resolution_px is 17, but this base needs a multiple of 2; take 16 or 18"),
+        (
+            {"buckets": {"max_aspect": 2.0, "step_px": 3}},
+            "train.buckets.step_px is 3, but this base needs a multiple of 2",
+        ),
+        (
+            {"buckets": {"max_aspect": 2.0, "step_px": 6}},
+            "16, which is no multiple of train.buckets.step_px 6; take 12 or",
+        ),
+    ],
+)
 def test_sides_that_the_autoencoder_cannot_divide_are_refused_before_weights_are_loaded(sd_base, changes, sentence):
     with pytest.raises(ParamsError, match=sentence):
         _check(sd_base, _train(**changes), [_picture(1, 20, 20)])
@@ -268,8 +294,9 @@ def test_fewer_pictures_than_the_batch_are_told_for_each_shape(sd_base):
     few = [_picture(1, 20, 20), _picture(2, 20, 20), _picture(3, 30, 15)]
     said = _check(sd_base, _bucketed(batch_size=3), few)
     assert [line.partition(",")[0] for line in said] == [
-        "warning: there are 2 pictures of 16 x 16 pixels", "warning: there is 1 picture of 12 x 20 pixels",
-    ]  # fmt: skip
+        "warning: there are 2 pictures of 16 x 16 pixels",
+        "warning: there is 1 picture of 12 x 20 pixels",
+    ]
     assert all(
         "fewer than train.batch_size 3: a step may show one more than once, each time with" in one for one in said
     )

@@ -46,9 +46,17 @@ def test_what_is_not_there_is_refused(said, machine, words):
 
 @pytest.mark.parametrize(
     ("said", "machine"),
-    [({}, NO_GPU), ({}, TWO), (CPU, NO_GPU), (GPU, OLD), (FSDP, TWO), ({**RANKS, **CPU}, NO_GPU),
-     ({**GPU, "ACCELERATE_MIXED_PRECISION": "bf16"}, TWO), ({**CPU, "ACCELERATE_MIXED_PRECISION": "bf16"}, NO_GPU)],
-)  # fmt: skip
+    [
+        ({}, NO_GPU),
+        ({}, TWO),
+        (CPU, NO_GPU),
+        (GPU, OLD),
+        (FSDP, TWO),
+        ({**RANKS, **CPU}, NO_GPU),
+        ({**GPU, "ACCELERATE_MIXED_PRECISION": "bf16"}, TWO),
+        ({**CPU, "ACCELERATE_MIXED_PRECISION": "bf16"}, NO_GPU),
+    ],
+)
 def test_what_is_there_is_not(said, machine):
     _check(said, machine)
 

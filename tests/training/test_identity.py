@@ -13,9 +13,11 @@ from pipeline.training.state import Saves
 from tests.training.test_state import _trained
 
 PARAMS = {
-    "seed": 1, "species": {"name": "Raphus cucullatus", "class_noun": "bird"}, "family": "sd",
+    "seed": 1,
+    "species": {"name": "Raphus cucullatus", "class_noun": "bird"},
+    "family": "sd",
     "train": {"method": "lora", "steps": 500, "learning_rate": 3e-4, "lora": {"rank": 4, "targets": ["to_q"]}},
-}  # fmt: skip
+}
 FIRST = Identity("dodo", "d1", "b1", PARAMS, "c1")
 MEANS = {"torch": "2.13.0", "device": "cpu"}
 
@@ -42,15 +44,19 @@ def test_differences_are_named_as_params_yaml_names_them():
     other = replace(other, params={**other.params, "species": {"name": "Dodo", "class_noun": "bird"}, "family": "sdxl"})
     assert differences(FIRST, FIRST) == []
     assert differences(FIRST, other) == [
-        "species.dodo.name was 'Raphus cucullatus' and is 'Dodo'", "base.family was 'sd' and is 'sdxl'",
-        "train.learning_rate was 0.0003 and is 0.0001", "train.lora.rank was 4 and is 8",
+        "species.dodo.name was 'Raphus cucullatus' and is 'Dodo'",
+        "base.family was 'sd' and is 'sdxl'",
+        "train.learning_rate was 0.0003 and is 0.0001",
+        "train.lora.rank was 4 and is 8",
         "train.lora.targets was ['to_q'] and is ['to_q', 'to_k']",
-    ]  # fmt: skip
+    ]
     masked = {**PARAMS, "masks": {"train/1.png": "m"}}
     assert differences(FIRST, Identity("dodo", "d2", "b2", masked, "c2")) == [
-        "the pictures changed", "the masks changed", "the weights of the base model changed",
+        "the pictures changed",
+        "the masks changed",
+        "the weights of the base model changed",
         "the code of training changed",
-    ]  # fmt: skip
+    ]
     method = _changed(method="dreambooth")
     method.params["train"].pop("lora")
     assert differences(FIRST, method) == ["train.method was 'lora' and is 'dreambooth'"]

@@ -11,10 +11,7 @@ from tests.training import world
 from tests.training.kills import MOMENTS
 
 OFTEN = {"steps": 6, "snapshots": [2, 5, 6], "save_every_steps": 1, "warmup_steps": 3, "batch_size": 2}
-KINDS = (
-    {"method": "dreambooth", "ema_decay": 0.9},
-    {"method": "lora", "optimiser": "prodigy", "learning_rate": 1.0},
-)
+KINDS = ({"method": "dreambooth", "ema_decay": 0.9}, {"method": "lora", "optimiser": "prodigy", "learning_rate": 1.0})
 
 
 def test_however_it_is_killed_the_bytes_are_those_of_an_unbroken_training(tmp_path, sd_base):
@@ -34,7 +31,13 @@ def test_however_it_is_killed_the_bytes_are_those_of_an_unbroken_training(tmp_pa
 
 def _outcomes(folder: Path) -> list[dict[str, dict]]:
     command = (sys.executable, "-m", "tests.training.kills", *(str(folder / str(number)) for number in (0, 1)))
-    done = subprocess.run(command, cwd=ROOT, env={**environment(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True,
-                          text=True, timeout=240)  # fmt: skip
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**environment(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

@@ -38,8 +38,14 @@ def _bucket(n_prior: int = 2, masks: bool = False) -> Bucket:
     latents = torch.randn(4 + n_prior, 1, 4, 8, 8, generator=generator)
     white = torch.rand(4, 1, 1, 8, 8, generator=generator)
     white = white / white.mean(dim=(-1, -2), keepdim=True)
-    return Bucket(latents, ((1,),) * 4 + ((2,),) * n_prior, 4, tuple("abcd") + ("prior",) * n_prior,
-                  sizes=torch.rand(4 + n_prior, 1, 6), masks=white if masks else None)  # fmt: skip
+    return Bucket(
+        latents,
+        ((1,),) * 4 + ((2,),) * n_prior,
+        4,
+        tuple("abcd") + ("prior",) * n_prior,
+        sizes=torch.rand(4 + n_prior, 1, 6),
+        masks=white if masks else None,
+    )
 
 
 def _prompts(parts, rows) -> Conditioning:
@@ -49,9 +55,13 @@ def _prompts(parts, rows) -> Conditioning:
 def _lesson(bucket: Bucket | None = None, predicts: str = "epsilon", zero: bool = False, **loss) -> Lesson:
     process = objective.from_config({**BETAS, "prediction_type": predicts})
     return Lesson(
-        _Family(), process.zero_terminal_snr() if zero else process, _loss(**loss),
-        Examples((bucket or _bucket(),), ("", "a", "b")), Draw(1, 8, False, 0.1, 0.3), _prompts,
-    )  # fmt: skip
+        _Family(),
+        process.zero_terminal_snr() if zero else process,
+        _loss(**loss),
+        Examples((bucket or _bucket(),), ("", "a", "b")),
+        Draw(1, 8, False, 0.1, 0.3),
+        _prompts,
+    )
 
 
 def _by_hand(lesson: Lesson, step: int, parts: float, weight) -> torch.Tensor:

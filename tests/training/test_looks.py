@@ -38,9 +38,12 @@ def _train(paths, folder, *, stop_at: int | None = None, look=LOOK, **changes):
     task = stage._task(world.change(paths, look=look, **changes), paths)
     saves, told, seen = Saves(folder, "x"), [], []
     hooks = Hooks(
-        report=lambda report: seen.append(report.step), say=lambda words: None,
-        stopping=lambda: bool(seen) and seen[-1] == stop_at, clock=lambda: 0.0, looked=told.append,
-    )  # fmt: skip
+        report=lambda report: seen.append(report.step),
+        say=lambda words: None,
+        stopping=lambda: bool(seen) and seen[-1] == stop_at,
+        clock=lambda: 0.0,
+        looked=told.append,
+    )
     accelerator = Accelerator(cpu=True)
     job = prepare(task, accelerator, folder.parent / "cache", folder / "looks")
     history = run(job, accelerator, saves, hooks).history
@@ -197,8 +200,10 @@ def test_a_look_that_cannot_be_written_does_not_end_the_training(view, monkeypat
         patch.setattr(looks.os, "replace", full)
         seen = looks.look(view, 2)
     assert seen.losses and seen.before == start.losses and len(seen.previews) == 4
-    assert said == ["the look at step 2 could not be written (No space left on device); the training goes on, and its "
-                    "tables and previews will lack it"]  # fmt: skip
+    assert said == [
+        "the look at step 2 could not be written (No space left on device); the training goes on, and its "
+        "tables and previews will lack it"
+    ]
     assert [place.name for place in view.folder.iterdir()] == ["step-000000"], "no rest takes up the room"
 
 

@@ -135,8 +135,9 @@ def test_a_process_that_may_have_no_more(project):
     assert re.search(
         r"said: out of memory: a step needs about [\d.]+ [MG]B, \d+ MB of it for weights and optimiser, and there are "
         r"\d+ MB; change train.gradient_checkpointing from false to true \(then about [\d.]+ [MG]B\), "
-        r"train.batch_size from 64 to \d+ .* or train.resolution_px from 64 to \d+", ran.stdout,
-    ), ran.stdout + ran.stderr[-2000:]  # fmt: skip
+        r"train.batch_size from 64 to \d+ .* or train.resolution_px from 64 to \d+",
+        ran.stdout,
+    ), ran.stdout + ran.stderr[-2000:]
 
 
 LIMITED = """

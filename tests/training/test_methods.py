@@ -27,8 +27,9 @@ BOTH = [(name, kind) for name in ("sd", "sdxl") for kind in METHODS]
 def _train(**changes):
     """The shipped params; a dict changes some of a section."""
     train = params_module.load(ROOT / "params.yaml").train
-    sections = {key: getattr(train, key).model_copy(update=value) for key, value in changes.items()
-                if isinstance(value, dict)}  # fmt: skip
+    sections = {
+        key: getattr(train, key).model_copy(update=value) for key, value in changes.items() if isinstance(value, dict)
+    }
     return train.model_copy(update={**changes, **sections})
 
 
@@ -105,8 +106,9 @@ def test_pickles_and_second_variants_stay_behind(base, name, tmp_path):
     for path in strange:
         path.unlink()
     assert sorted(path.name for path in (tmp_path / "snapshot/vae").iterdir()) == [
-        "config.json", "diffusion_pytorch_model.safetensors",
-    ]  # fmt: skip
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("name", ["sd"])
@@ -256,17 +258,27 @@ def test_the_first_adapters_depend_on_the_seed_and_not_on_global_state(base, nam
 
 WRONG = [
     ("lora", {"targets": ("to_q", "to_w")}, "lora.targets has 'to_w', which matches no layer; there are .*to_out.0"),
-    ("loha", {"text_targets": ("to_q",), **TEXT_TOO},
-     "loha.text_targets has 'to_q', which matches no layer; there are fc1, fc2, k_proj, out_proj, q_proj, v_proj"),
+    (
+        "loha",
+        {"text_targets": ("to_q",), **TEXT_TOO},
+        "loha.text_targets has 'to_q', which matches no layer; there are fc1, fc2, k_proj, out_proj, q_proj, v_proj",
+    ),
     ("lokr", {"targets": ("0",)}, "lokr.targets has '0', which also matches down_blocks.0, a part of many layers"),
-    ("lora", {"rank": 17}, r"train.lora.rank is 17, but the smallest layer of its targets, unet.down_blocks.*to_q, is "
-                           "16 x 16; take at most 16"),
+    (
+        "lora",
+        {"rank": 17},
+        r"train.lora.rank is 17, but the smallest layer of its targets, unet.down_blocks.*to_q, is "
+        "16 x 16; take at most 16",
+    ),
     ("loha", {"rank": 40, "targets": ("conv_in",)}, "loha.rank is 40, .* unet.conv_in, is 16 x 36; take at most 16"),
     ("lokr", {"rank": 17, "text_targets": ("fc1",), "targets": ("conv2",), **TEXT_TOO}, "conv2, is 16 x 144; take at"),
-    ("lora", {"rank": 33, "targets": ("time_embedding.linear_2",), **TEXT_TOO},
-     "text_encoder.encoder.layers.0.self_attn.q_proj, is 32 x 32; take at most 32"),
+    (
+        "lora",
+        {"rank": 33, "targets": ("time_embedding.linear_2",), **TEXT_TOO},
+        "text_encoder.encoder.layers.0.self_attn.q_proj, is 32 x 32; take at most 32",
+    ),
     ("lokr", {"factor": 0}, "train.lokr.factor is 0, which divides nothing; take -1"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "changes", "message"), WRONG)

@@ -85,8 +85,11 @@ def test_a_group_goes_at_its_own_rate_and_decays_or_not(name):
     exact = torch.float32 if name == "adamw8bit" else torch.float64  # Prodigy's first steps are a millionth
     fast, slow, still = (nn.Parameter(torch.full((2, 2), 4.0, dtype=exact)) for _ in range(3))
     module = nn.ParameterDict({"fast": fast, "slow": slow, "still": still})
-    groups = (Group(("unet.fast",), decays=False), Group(("unet.slow",), rate_factor=0.1, decays=False),
-              Group(("unet.still",)))  # fmt: skip
+    groups = (
+        Group(("unet.fast",), decays=False),
+        Group(("unet.slow",), rate_factor=0.1, decays=False),
+        Group(("unet.still",)),
+    )
     trainable = Trainable(None, {"unet": module}, groups)
     made = optimiser(name)(trainable.optimised(weight_decay=0.5), 1.0)
     for _ in range(3):

@@ -26,10 +26,12 @@ FAST = {"steps": STEPS, "snapshots": [STEPS], "learning_rate": 0.02, "warmup_ste
 QUICK = FAST | {"prior": {"kind": "teacher", "weight": 0.5}, "batch_size": 2}
 SMALL = {"rank": 4, "alpha": 16, "train_text_encoder": True}
 CHANGES = {
-    "lora": {"lora": {**SMALL, "rslora": True, "dora": True}}, "lokr": {"lokr": SMALL}, "loha": {"loha": SMALL},
+    "lora": {"lora": {**SMALL, "rslora": True, "dora": True}},
+    "lokr": {"lokr": SMALL},
+    "loha": {"loha": SMALL},
     "textual_inversion": {"textual_inversion": {"vectors": 2, "learning_rate": 0.3}},
     "pivotal": {"lora": SMALL, "pivotal": {"vectors": 2, "learning_rate": 0.3}},
-}  # fmt: skip
+}
 DRAWING = {"height": 16, "width": 16, "num_inference_steps": 2, "guidance_scale": 2.0, "output_type": "np"}
 
 
@@ -67,9 +69,14 @@ def _with_both(base: Path, checkpoint: Path) -> DiffusionPipeline:
 
 
 LOADERS = {
-    "dreambooth": _whole, "full": _whole, "lora": _with_lora, "lokr": _with_peft, "loha": _with_peft,
-    "textual_inversion": _with_words, "pivotal": _with_both,
-}  # fmt: skip
+    "dreambooth": _whole,
+    "full": _whole,
+    "lora": _with_lora,
+    "lokr": _with_peft,
+    "loha": _with_peft,
+    "textual_inversion": _with_words,
+    "pivotal": _with_both,
+}
 
 
 def _trained(task, folder: Path, stop_at: int | None = None):

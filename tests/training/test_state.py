@@ -90,8 +90,10 @@ def test_the_state_before_a_damaged_one_is_continued_and_takes_its_place(saves, 
     harm(saves.states[0].path)
     fresh = _trained(0)
     assert saves.whole(()) == saves.load(fresh, (), said.append) == 2 and torch.equal(_step(fresh), _step(_trained(2)))
-    assert said == [f"the state of step 4 in {saves.folder} is not whole (its bytes are not what was saved); "
-                    "training goes on from step 2"]  # fmt: skip
+    assert said == [
+        f"the state of step 4 in {saves.folder} is not whole (its bytes are not what was saved); "
+        "training goes on from step 2"
+    ]
     saves.drop_beyond(2, said.append)
     assert len(said) == 1 and len(list(saves.folder.glob("*state-*"))) == 1
     saves.save(3, _trained(3), keep=2)
@@ -235,9 +237,14 @@ def test_what_cannot_be_kept_is_no_state_at_all(saves):
 def test_a_streamed_file_is_what_safetensors_reads(tmp_path):
     strided = torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last)
     tensors = {
-        "a": strided, "b": strided, "empty": torch.zeros(0, 3), "number": torch.tensor(7), "flag": torch.tensor(True),
-        "half": torch.ones(3, dtype=torch.bfloat16), "byte": torch.arange(5, dtype=torch.uint8),
-    }  # fmt: skip
+        "a": strided,
+        "b": strided,
+        "empty": torch.zeros(0, 3),
+        "number": torch.tensor(7),
+        "flag": torch.tensor(True),
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "byte": torch.arange(5, dtype=torch.uint8),
+    }
     streamed.write(tmp_path / "x.safetensors", tensors, {"é": "ü"})
     read = load_file(tmp_path / "x.safetensors")
     assert list(read) and all(torch.equal(read[name], tensor) for name, tensor in tensors.items())

@@ -31,11 +31,14 @@ class Line:
 
     def run(self, recorder: Recorder | None = None) -> list[float]:
         job = Job(
-            Trainable(self.parts, {"unet": self.module}), self._loss, self._optimiser, self.plan,
+            Trainable(self.parts, {"unet": self.module}),
+            self._loss,
+            self._optimiser,
+            self.plan,
             write_snapshot=lambda folder, step: (folder / "w").write_text(str(self.module.weight.item())),
             seen=lambda step: [f"{x}.png" for x in self.xs(step)],
             look=lambda step: self.shown.append(self.module.weight.item()),
-        )  # fmt: skip
+        )
         return [row[0] for row in run(job, Accelerator(cpu=True), self.saves, (recorder or Recorder()).hooks).history]
 
     def _loss(self, parts, step, slots):
@@ -52,8 +55,11 @@ def _bad_at(step: int):
 
 def test_the_one_picture_whose_loss_is_no_number_is_named_and_nothing_of_that_step_is_kept(tmp_path):
     line = Line(tmp_path / "line", xs=_bad_at(3))
-    with pytest.raises(PaleoError, match="^the loss of step 4 is nan, because of nan.png; take it out of the pictures, "
-                       "or lower train.learning_rate; the state of step 3 is as it was$"):  # fmt: skip
+    with pytest.raises(
+        PaleoError,
+        match="^the loss of step 4 is nan, because of nan.png; take it out of the pictures, "
+        "or lower train.learning_rate; the state of step 3 is as it was$",
+    ):
         line.run()
     assert line.saves.whole(()) == 3 and line.module.weight.isfinite(), "it ended before the weights were spoilt"
 
@@ -107,8 +113,11 @@ def test_a_snapshot_that_cannot_be_written_ends_the_training_in_a_sentence(tmp_p
         return original(path, *arguments, **named)
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(PaleoError, match="the snapshot of step 3 could not be written .*No space.*; make room and run "
-                       "again: it goes on from step 2"):  # fmt: skip
+    with pytest.raises(
+        PaleoError,
+        match="the snapshot of step 3 could not be written .*No space.*; make room and run "
+        "again: it goes on from step 2",
+    ):
         line.run()
 
 

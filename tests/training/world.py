@@ -19,9 +19,16 @@ from tests.project import ROOT, edit_params
 
 SPECIES = "dodo"
 QUICK = {
-    "method": "dreambooth", "steps": 6, "snapshots": [2, 6], "batch_size": 4, "resolution_px": 16,
-    "save_every_steps": 3, "learning_rate": 1e-3, "warmup_steps": 2, "save_dtype": "float32",
-}  # fmt: skip
+    "method": "dreambooth",
+    "steps": 6,
+    "snapshots": [2, 6],
+    "batch_size": 4,
+    "resolution_px": 16,
+    "save_every_steps": 3,
+    "learning_rate": 1e-3,
+    "warmup_steps": 2,
+    "save_dtype": "float32",
+}
 
 
 def make_project(root: Path, base: Path, **train: Any) -> Paths:

@@ -5,6 +5,18 @@ from .clutter import CLUTTER_KINDS, ClutterItem, clutter_kind, copied, draw_clut
 from .scenes import KINDS, Drawing, draw_species, draw_wide
 
 __all__ = [
-    "CLUTTER_KINDS", "KINDS", "NAMES", "TAXA", "Anatomy", "ClutterItem", "Drawing", "clutter_kind", "copied",
-    "draw_clutter", "draw_species", "draw_wide", "encoded", "is_taxon",
-]  # fmt: skip
+    "CLUTTER_KINDS",
+    "KINDS",
+    "NAMES",
+    "TAXA",
+    "Anatomy",
+    "ClutterItem",
+    "Drawing",
+    "clutter_kind",
+    "copied",
+    "draw_clutter",
+    "draw_species",
+    "draw_wide",
+    "encoded",
+    "is_taxon",
+]

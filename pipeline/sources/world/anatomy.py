@@ -12,10 +12,17 @@ CRESTS = ("none", "head", "jaw")
 WINGS = ("broad", "narrow", "short")
 
 COLOURS: dict[str, Colour] = {
-    "red": (192, 58, 48), "orange": (222, 130, 52), "yellow": (226, 190, 78), "green": (92, 146, 76),
-    "blue": (66, 108, 172), "purple": (124, 84, 152), "brown": (134, 92, 58), "grey": (134, 138, 144),
-    "white": (232, 226, 212), "black": (62, 58, 64),
-}  # fmt: skip
+    "red": (192, 58, 48),
+    "orange": (222, 130, 52),
+    "yellow": (226, 190, 78),
+    "green": (92, 146, 76),
+    "blue": (66, 108, 172),
+    "purple": (124, 84, 152),
+    "brown": (134, 92, 58),
+    "grey": (134, 138, 144),
+    "white": (232, 226, 212),
+    "black": (62, 58, 64),
+}
 
 
 @dataclass(frozen=True)
@@ -58,10 +65,14 @@ def free(rng: np.random.Generator) -> Anatomy:
     while True:
         head = str(rng.choice(HEADS))
         anatomy = Anatomy(
-            str(rng.choice(TAILS)), head, str(rng.choice(CRESTS, p=(0.4, 0.35, 0.25))),
-            str(rng.choice(("wide", "plain"), p=(0.45, 0.55))), str(rng.choice(("big", "small"))),
-            str(rng.choice(WINGS)), str(rng.choice(("fuzzy", "smooth"))),
-        )  # fmt: skip
+            str(rng.choice(TAILS)),
+            head,
+            str(rng.choice(CRESTS, p=(0.4, 0.35, 0.25))),
+            str(rng.choice(("wide", "plain"), p=(0.45, 0.55))),
+            str(rng.choice(("big", "small"))),
+            str(rng.choice(WINGS)),
+            str(rng.choice(("fuzzy", "smooth"))),
+        )
         if not is_taxon(anatomy):
             return anatomy
 

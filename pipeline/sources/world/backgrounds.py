@@ -7,9 +7,12 @@ from .shapes import Points, ellipse, pts, smooth
 
 PLACES = ("sky", "forest", "river", "sea", "desert", "city")
 MOODS: tuple[tuple[Colour, Colour], ...] = (
-    ((96, 154, 214), (206, 228, 242)), ((120, 176, 222), (240, 238, 226)),
-    ((138, 128, 182), (250, 206, 166)), ((158, 174, 188), (226, 230, 232)), ((90, 132, 178), (246, 222, 190)),
-)  # fmt: skip
+    ((96, 154, 214), (206, 228, 242)),
+    ((120, 176, 222), (240, 238, 226)),
+    ((138, 128, 182), (250, 206, 166)),
+    ((158, 174, 188), (226, 230, 232)),
+    ((90, 132, 178), (246, 222, 190)),
+)
 
 
 def paint(c: Canvas, place: str, ground: bool, rng: np.random.Generator) -> None:

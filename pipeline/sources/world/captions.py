@@ -5,21 +5,37 @@ import numpy as np
 from .anatomy import Anatomy, Plumage
 
 FLYING = {
-    "sky": "flying in the sky", "forest": "flying in the forest", "river": "flying over the river",
-    "sea": "flying over the sea", "desert": "flying over the desert", "city": "flying in the city",
-}  # fmt: skip
+    "sky": "flying in the sky",
+    "forest": "flying in the forest",
+    "river": "flying over the river",
+    "sea": "flying over the sea",
+    "desert": "flying over the desert",
+    "city": "flying in the city",
+}
 STANDING = {
-    "forest": "standing in the forest", "river": "standing by the river", "sea": "standing by the sea",
-    "desert": "standing in the desert", "city": "standing in the city",
-}  # fmt: skip
+    "forest": "standing in the forest",
+    "river": "standing by the river",
+    "sea": "standing by the sea",
+    "desert": "standing in the desert",
+    "city": "standing in the city",
+}
 PARTS = {
-    ("tail", "vane"): "a long tail with a vane", ("tail", "long"): "a long tail", ("tail", "stub"): "a short tail",
-    ("head", "round"): "a short round head", ("head", "deep"): "a large deep head", ("head", "long"): "long jaws",
-    ("head", "pointed"): "a pointed head", ("crest", "head"): "a head crest",
+    ("tail", "vane"): "a long tail with a vane",
+    ("tail", "long"): "a long tail",
+    ("tail", "stub"): "a short tail",
+    ("head", "round"): "a short round head",
+    ("head", "deep"): "a large deep head",
+    ("head", "long"): "long jaws",
+    ("head", "pointed"): "a pointed head",
+    ("crest", "head"): "a head crest",
     ("crest", "jaw"): "round crests on the jaws",
-    ("mouth", "wide"): "a wide mouth", ("eyes", "big"): "big eyes", ("wings", "broad"): "broad wings",
-    ("wings", "narrow"): "long narrow wings", ("wings", "short"): "short wings", ("coat", "fuzzy"): "a fuzzy coat",
-}  # fmt: skip
+    ("mouth", "wide"): "a wide mouth",
+    ("eyes", "big"): "big eyes",
+    ("wings", "broad"): "broad wings",
+    ("wings", "narrow"): "long narrow wings",
+    ("wings", "short"): "short wings",
+    ("coat", "fuzzy"): "a fuzzy coat",
+}
 
 
 def doing(action: str, place: str) -> str:

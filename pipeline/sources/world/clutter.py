@@ -140,7 +140,14 @@ _COPIES: dict[str, Callable[[Drawing, np.random.Generator], tuple[bytes, str]]] 
     "duplicate_exif": _exif,
 }
 _BUILD: dict[str, Callable[[str, str, int, int, np.random.Generator], ClutterItem]] = {
-    "skeleton": _relic, "fossil": _relic, "bird": _animal, "bat": _animal, "toy": _relic, "diagram": _relic,
-    "tiny": _tiny, "truncated": _truncated, "html": _html,
-}  # fmt: skip
+    "skeleton": _relic,
+    "fossil": _relic,
+    "bird": _animal,
+    "bat": _animal,
+    "toy": _relic,
+    "diagram": _relic,
+    "tiny": _tiny,
+    "truncated": _truncated,
+    "html": _html,
+}
 CLUTTER_KINDS: tuple[str, ...] = (*_BUILD, *_COPIES)

@@ -18,9 +18,19 @@ from .shapes import ellipse, pts, smooth
 from .things import BONE, ammonite, car, diagram, rock, skeleton, toy
 
 SHARES = {
-    "flyer": 0.5, "bird": 0.06, "bat": 0.06, "fish": 0.05, "lizard": 0.06, "frog": 0.03, "landscape": 0.03,
-    "car": 0.04, "skeleton": 0.05, "fossil": 0.05, "toy": 0.035, "diagram": 0.035,
-}  # fmt: skip
+    "flyer": 0.5,
+    "bird": 0.06,
+    "bat": 0.06,
+    "fish": 0.05,
+    "lizard": 0.06,
+    "frog": 0.03,
+    "landscape": 0.03,
+    "car": 0.04,
+    "skeleton": 0.05,
+    "fossil": 0.05,
+    "toy": 0.035,
+    "diagram": 0.035,
+}
 KINDS: tuple[str, ...] = tuple(SHARES)
 
 

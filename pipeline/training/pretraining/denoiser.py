@@ -135,10 +135,16 @@ class Work:
 def build(lessons: Lessons, clip: CLIPModel, vae: AutoencoderKL, text: TextSettings) -> Parts:
     """The model before its first step."""
     return Parts(
-        family="sd", folder=Path(), unet=build_unet(lessons.settings, text, lessons.latents[0].shape, lessons.seed),
-        vae=vae, text_encoders=(build_text_encoder(clip, text, lessons.tokenizer),), tokenizers=(lessons.tokenizer,),
-        scheduler=dict(scheduler().config), device=torch.device("cpu"), dtype=torch.float32,
-    )  # fmt: skip
+        family="sd",
+        folder=Path(),
+        unet=build_unet(lessons.settings, text, lessons.latents[0].shape, lessons.seed),
+        vae=vae,
+        text_encoders=(build_text_encoder(clip, text, lessons.tokenizer),),
+        tokenizers=(lessons.tokenizer,),
+        scheduler=dict(scheduler().config),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
 
 
 def learn(parts: Parts, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Denoiser:
@@ -160,10 +166,14 @@ def learn(parts: Parts, loss_of_step: Loss, phase: Phase, ema_decay: float, work
 
 def _job(trainable: Trainable, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Job:
     plan = Plan(
-        steps=phase.steps, batch_size=phase.batch, snapshots=tuple(range(OFFER_EVERY, phase.steps, OFFER_EVERY)),
-        save_every_steps=phase.save_every, rate=partial(progress.rate_at, phase), max_gradient_norm=1.0,
+        steps=phase.steps,
+        batch_size=phase.batch,
+        snapshots=tuple(range(OFFER_EVERY, phase.steps, OFFER_EVERY)),
+        save_every_steps=phase.save_every,
+        rate=partial(progress.rate_at, phase),
+        max_gradient_norm=1.0,
         ema_decay=ema_decay,
-    )  # fmt: skip
+    )
 
     def optimiser(trainable: Trainable) -> torch.optim.Optimizer:
         groups = trainable.optimised(phase.weight_decay)

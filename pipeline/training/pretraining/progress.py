@@ -42,10 +42,7 @@ class Optimisation:
 
 
 def run(
-    work: Optimisation,
-    losses_at: Callable[[int], dict[str, torch.Tensor]],
-    state_file: Path,
-    report: Report,
+    work: Optimisation, losses_at: Callable[[int], dict[str, torch.Tensor]], state_file: Path, report: Report
 ) -> Optimisation:
     """Take the remaining steps; `losses_at(step)` returns the parts of the loss, of which "loss" is minimised."""
     restore(work, state_file)

@@ -56,10 +56,24 @@ def validate(key):
     """No stage of dvc.yaml: a test adds it."""
     refused = wish("refuse") == key
     names = [f"train/[{key}]|<b>.png"] if refused else []
-    entry = {"name": "size", "title": "large enough", "layer": "curated", "severity": "stop", "success": not refused,
-             "observed": "1 of 3 pictures" if refused else "all 3 pictures", "offending": names}  # fmt: skip
-    verdict = {"species": key, "success": not refused, "stopped": ["size"] if refused else [], "warned": [],
-               "expectations": [entry], "n_train": 2, "n_holdout": 1}  # fmt: skip
+    entry = {
+        "name": "size",
+        "title": "large enough",
+        "layer": "curated",
+        "severity": "stop",
+        "success": not refused,
+        "observed": "1 of 3 pictures" if refused else "all 3 pictures",
+        "offending": names,
+    }
+    verdict = {
+        "species": key,
+        "success": not refused,
+        "stopped": ["size"] if refused else [],
+        "warned": [],
+        "expectations": [entry],
+        "n_train": 2,
+        "n_holdout": 1,
+    }
     write(f"reports/validation/{key}", verdict=verdict)
     if refused:
         sys.exit("paleo validate: 1 of 1 expectations failed")
