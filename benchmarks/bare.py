@@ -24,10 +24,10 @@ from benchmarks.jobs import Setting
 from benchmarks.turns import ENDLESS, Effort
 from pipeline.core.records import StepReport
 from pipeline.families import family
-from pipeline.families.parts import Conditioning, Parts, tokenise
-from pipeline.training import method
-from pipeline.training.loop import Hooks, Job, run
-from pipeline.training.state import Saves
+from pipeline.families.model_components import Conditioning, ModelComponents, tokenise
+from pipeline.methods import method
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.loop import Hooks, TrainingJob, run
 
 CONTEXT = "a painting of a bird"
 TELLING = 0.5  # percent of a step; what is less is not listed
@@ -68,7 +68,7 @@ def answer(setting: Setting, accelerator: Accelerator, folder: Path, rounds: int
 
 
 def beside(
-    job: Job, step: Callable[[], None], accelerator: Accelerator, folder: Path, rounds: int, size: int
+    job: TrainingJob, step: Callable[[], None], accelerator: Accelerator, folder: Path, rounds: int, size: int
 ) -> Beside:
     """`rounds` of `size` steps each, after one round that does not count; `step` is the bare model's."""
     loop, bare = [], []
@@ -86,20 +86,22 @@ def beside(
     return Beside(statistics.median(loop[1:]), statistics.median(bare[1:]), statistics.median(ratios))
 
 
-def train(job: Job, accelerator: Accelerator, folder: Path, steps: int, report: Callable[[StepReport], None]) -> None:
+def train(
+    job: TrainingJob, accelerator: Accelerator, folder: Path, steps: int, report: Callable[[StepReport], None]
+) -> None:
     """The project's loop from its first step, without saving."""
     plan = replace(job.plan, steps=steps, snapshots=(), save_every_steps=steps + 1)
     hooks = Hooks(report=report, say=print, stopping=lambda: False, clock=time.perf_counter)
-    run(replace(job, plan=plan, look=lambda step: None), accelerator, Saves(folder, "benchmark"), hooks)
+    run(replace(job, plan=plan, look=lambda step: None), accelerator, CheckpointStore(folder, "benchmark"), hooks)
 
 
-def prepared(setting: Setting, accelerator: Accelerator, folder: Path) -> Job:
+def prepared(setting: Setting, accelerator: Accelerator, folder: Path) -> TrainingJob:
     """A job with more steps than will be taken."""
     endless = replace(setting, changes=setting.changes | {"steps": ENDLESS})
     return jobs.job(endless, accelerator, folder / "cache")
 
 
-def bare_step(job: Job, setting: Setting, accelerator: Accelerator) -> Callable[[], None]:
+def bare_step(job: TrainingJob, setting: Setting, accelerator: Accelerator) -> Callable[[], None]:
     """One step of the model alone: its text encoder is part of it where that learns, or else its states are ready."""
     parts, learns_text = job.trainable.parts, method(setting.train.method).learns_text(setting.train)
     if accelerator.device.type == "cuda":
@@ -128,7 +130,7 @@ def timed(step: Callable[[], None], n: int, accelerator: Accelerator) -> float:
     return _now(accelerator) - begun
 
 
-def whereabouts(job: Job, accelerator: Accelerator, folder: Path, steps: int) -> dict[str, float]:
+def whereabouts(job: TrainingJob, accelerator: Accelerator, folder: Path, steps: int) -> dict[str, float]:
     """Share of the loop's time by what it calls, from a profile of `steps` on a CPU (where calls do not overlap)."""
     profile = cProfile.Profile()
     profile.runcall(train, job, accelerator, folder, steps, lambda told: None)
@@ -157,7 +159,7 @@ class _Ready:
 
 
 @torch.no_grad()
-def _ready(parts: Parts, n: int, side_px: int) -> _Ready:
+def _ready(parts: ModelComponents, n: int, side_px: int) -> _Ready:
     edge, generator = side_px // parts.pixels_per_latent, torch.Generator().manual_seed(0)
     noisy, target = (
         torch.randn(n, parts.latent_channels, edge, edge, generator=generator).to(parts.device) for _ in range(2)
@@ -168,7 +170,7 @@ def _ready(parts: Parts, n: int, side_px: int) -> _Ready:
     return _Ready(noisy, target, timesteps, tokens, replace(states, sizes=sizes))
 
 
-def _read(parts: Parts, prompts: list[str]) -> tuple[Conditioning, tuple[torch.Tensor, ...]]:
+def _read(parts: ModelComponents, prompts: list[str]) -> tuple[Conditioning, tuple[torch.Tensor, ...]]:
     """Their states and tokens; text encoders that rest on the CPU beside a GPU do so again afterwards."""
     homes = [next(encoder.parameters()).device for encoder in parts.text_encoders]
     tokens = tokenise(parts, prompts)

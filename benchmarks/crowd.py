@@ -15,7 +15,7 @@ from benchmarks.project import clone
 from pipeline.collect import COLUMNS
 from pipeline.core.lineage import digest_bytes
 from pipeline.core.paths import Paths
-from pipeline.io import outputs, tables
+from pipeline.io.files import atomic_write, parquet
 
 KEY = "dodo"
 PHOTOGRAPH_PX = (1600, 1200)
@@ -101,5 +101,5 @@ def _collected(paths: Paths, stored: list[tuple[str, int]], suffix: str) -> None
         reason_code="",
         reason="",
     )
-    tables.write(paths.raw / "manifest.parquet", manifest[list(COLUMNS)].astype(COLUMNS))
-    outputs.write_card(paths.raw, stage="collect", species=KEY)
+    parquet.write(paths.raw / "manifest.parquet", manifest[list(COLUMNS)].astype(COLUMNS))
+    atomic_write.write_card(paths.raw, stage="collect", species=KEY)

@@ -15,10 +15,10 @@ from benchmarks.project import ROOT
 from pipeline.core import params as params_module
 from pipeline.core.params import Train
 from pipeline.core.records import Subject
-from pipeline.training.cache import Picture
-from pipeline.training.identity import Identity
-from pipeline.training.loop import Job
-from pipeline.training.prepare import Task, prepare
+from pipeline.training.checkpoint.identity import Identity
+from pipeline.training.data.latent_cache import TrainingImage
+from pipeline.training.loop import TrainingJob
+from pipeline.training.task import TrainingTask, prepare
 
 N_PICTURES = 8
 SENTENCE = "dodo, a painting"
@@ -41,13 +41,15 @@ class Setting:
         return Train.model_validate(_merged(shipped, given, self.changes))
 
 
-def task(setting: Setting) -> Task:
+def task(setting: Setting) -> TrainingTask:
     train = setting.train
-    return Task(
+    return TrainingTask(
         family=setting.family,
         base=setting.base,
         subject=Subject("dodo", "dodo", "bird"),
-        pictures=tuple(Picture(f"{number}.png", content, SENTENCE) for number, content in enumerate(pictures(setting))),
+        pictures=tuple(
+            TrainingImage(f"{number}.png", content, SENTENCE) for number, content in enumerate(pictures(setting))
+        ),
         holdout=(),
         prior_prompt="a painting of a bird",
         train=train,
@@ -57,7 +59,7 @@ def task(setting: Setting) -> Task:
     )
 
 
-def job(setting: Setting, accelerator: Accelerator, cache: Path) -> Job:
+def job(setting: Setting, accelerator: Accelerator, cache: Path) -> TrainingJob:
     """Ready for the loop; what it looks at once is kept in `cache`."""
     return prepare(task(setting), accelerator, cache)
 

@@ -11,9 +11,9 @@ from benchmarks import child, jobs
 from benchmarks.claims import Claim
 from benchmarks.jobs import Setting
 from pipeline.families import family
-from pipeline.training import cache
-from pipeline.training.cache import Cache, vae_digest
-from pipeline.training.examples import Prior, Tools, gather
+from pipeline.training.data import latent_cache
+from pipeline.training.data.dataset import Prior, Tools, gather
+from pipeline.training.data.latent_cache import LatentCache, vae_digest
 
 
 def measure(setting: Setting, name: str, folder: Path, device: str, precision: str) -> list[Claim]:
@@ -40,8 +40,8 @@ def _seconds(setting: Setting, accelerator: Accelerator, folder: Path) -> float:
     wanted = jobs.task(setting)
     parts = family(wanted.family).load(wanted.base, accelerator.device)
     begun = time.perf_counter()
-    store = Cache(folder, wanted.stamp["base_digest"], accelerator.mixed_precision, vae_digest(wanted.base))
+    store = LatentCache(folder, wanted.stamp["base_digest"], accelerator.mixed_precision, vae_digest(wanted.base))
     prior = Prior(wanted.prior_prompt, wanted.train.prior.images)
     examples = gather(wanted.train, wanted.pictures, prior, Tools(parts, store, wanted.seed, accelerator.autocast))
-    cache.conditioning(store, parts, examples.sentences)
+    latent_cache.conditioning(store, parts, examples.sentences)
     return time.perf_counter() - begun

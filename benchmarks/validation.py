@@ -18,7 +18,7 @@ from benchmarks.claims import Claim
 from benchmarks.project import clone, paleo
 from pipeline.core.lineage import digest_bytes
 from pipeline.core.paths import Paths
-from pipeline.io import outputs, tables
+from pipeline.io.files import atomic_write, parquet
 
 ROWS, SIDE_PX = 100_000, 32
 KEY = "sinomacrops"
@@ -53,10 +53,10 @@ def _write(paths: Paths) -> pd.DataFrame:
     names = [_store(paths, number) for number in range(ROWS)]
     kept = _rows(names)
     manifest = kept.assign(path=[f"images/{sha}.png" for sha in kept["sha256"]], kept=True, reason_code="", reason="")
-    tables.write(paths.raw / "manifest.parquet", manifest)
-    tables.write(paths.curated / "metadata.parquet", kept)
-    outputs.write_card(paths.raw, stage="collect", species=KEY)
-    outputs.write_card(paths.curated, stage="curate", species=KEY, digest="0" * 64)
+    parquet.write(paths.raw / "manifest.parquet", manifest)
+    parquet.write(paths.curated / "metadata.parquet", kept)
+    atomic_write.write_card(paths.raw, stage="collect", species=KEY)
+    atomic_write.write_card(paths.curated, stage="curate", species=KEY, digest="0" * 64)
     return kept
 
 
@@ -104,4 +104,4 @@ def _spoil(paths: Paths, kept: pd.DataFrame) -> None:
         caption=kept["caption"].mask(every, "Sinomacrops, fossil"),
         clip_margin=kept["clip_margin"].mask(every, -kept["clip_margin"] - 1),
     )
-    tables.write(paths.curated / "metadata.parquet", spoilt)
+    parquet.write(paths.curated / "metadata.parquet", spoilt)

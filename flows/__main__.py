@@ -92,9 +92,9 @@ def _plan(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from flows import running
+    from flows import run_command
 
-    return running.run(args.species, refresh=args.refresh, debug=args.debug)
+    return run_command.run(args.species, refresh=args.refresh, debug=args.debug)
 
 
 def _up(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ VARIABLE, DEFAULT = "PALEO_ACCELERATE_CONFIG", "infra/accelerate/cpu.yaml"
 
 
 @dataclass(frozen=True)
-class Asked:
+class HardwareRequest:
     """Of this machine: so many GPUs (0: the CPU), or the very ones in `ids`, which the config's `gpu_ids` names."""
 
     file: str
@@ -24,7 +24,7 @@ class Asked:
     ids: tuple[str, ...] = ()
 
 
-def asked() -> Asked:
+def requested() -> HardwareRequest:
     """Read the config that the train stage is launched with; FlowError when it cannot be read or meant."""
     file = os.environ.get(VARIABLE, DEFAULT)
     config = _read(file)
@@ -32,15 +32,15 @@ def asked() -> Asked:
     ids = tuple(_names(file, config.get("gpu_ids")))
     if config.get("use_cpu"):
         _check_cpu(file, config, here, ids)
-        return Asked(file, 0)
+        return HardwareRequest(file, 0)
     if ids and len(ids) != here:
         raise FlowError(f"{file}: gpu_ids names {len(ids)}, num_processes asks for {here} on this machine; mend one")
-    return Asked(file, here, ids)
+    return HardwareRequest(file, here, ids)
 
 
-def check() -> Asked:
+def check() -> HardwareRequest:
     """`asked`, and FlowError unless this machine has it; called before anything is started."""
-    wanted, there = asked(), available()
+    wanted, there = requested(), available()
     known = {lock_name(name) for name in there}
     if absent := [name for name in wanted.ids if lock_name(name) not in known]:
         have = f"has {', '.join(there)}" if there else "has none"

@@ -17,7 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import graph, hardware, procs, project
+from flows import graph, hardware, processes, project
 from flows import refresh as refreshing
 from flows import release as releasing
 from flows import versioning as versions
@@ -52,7 +52,7 @@ def pipeline(
     versioning
         Switches (commit, tag, dvc_push, git_push) that go over those of params.yaml.
     """
-    procs.reset()
+    processes.reset()
     try:
         with project.only_run(), _cancel_heard():
             state = _run(species or [], refresh, versioning)
@@ -60,10 +60,10 @@ def pipeline(
         return Failed(message=str(error))
     except (KeyboardInterrupt, TerminationSignal):
         get_run_logger().warning("asked to stop: the stages save their work (again: they are killed)")
-        procs.stop_all()
+        processes.stop_all()
         return Cancelled(message=STOPPED)
     except BaseException:
-        procs.stop_all()  # or the threads of the tasks would wait for their children for hours
+        processes.stop_all()  # or the threads of the tasks would wait for their children for hours
         raise
     return state
 
@@ -87,7 +87,7 @@ def _refresh(
     """Look at the sources that are due; data get their version before anything is made from them."""
     again = refreshing.due(plan, species, params, now=now, stale=any(on.values()))
     looked = refreshing.refresh(again, logs) if again else []
-    if any(on.values()) and not procs.stopping():
+    if any(on.values()) and not processes.stopping():
         versions.version_data(species, on, get_run_logger().info)
     return looked
 
@@ -97,7 +97,7 @@ def _release(species: list[str], outcomes: list[Outcome], on: dict[str, bool], l
     for outcome in outcomes:
         if outcome.stage.kind == "collect" and outcome.ending == "ran":
             refreshing.remember(outcome.stage.species)
-    if procs.stopping():
+    if processes.stopping():
         return ""
     if any(on.values()):
         metrics = [path for outcome in outcomes for path in outcome.stage.kept]
@@ -134,7 +134,7 @@ def _log_folder() -> Path:
 def _verdict(result: Result, trouble: str) -> State[Result]:
     failed = [outcome for outcome in result.outcomes if outcome.ending == "failed"]
     idle = sum(outcome.ending == "not run" for outcome in result.outcomes)
-    if procs.stopping():
+    if processes.stopping():
         return Cancelled(message=STOPPED, data=result)
     if failed or trouble:
         said = [outcome.message for outcome in failed] + [trouble] * bool(trouble)
@@ -165,5 +165,5 @@ def _listen(run_id: Any, over: threading.Event) -> None:
         while not over.wait(WATCH_SECONDS):
             state = client.read_flow_run(run_id).state
             if state and (state.is_cancelling() or state.is_cancelled()):
-                procs.stop_all()
+                processes.stop_all()
                 return

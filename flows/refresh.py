@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import graph, project, slots
+from flows import gpu_leases, graph, project
 from flows.errors import StageFailed, Stopped
 from flows.reproduce import Done, Kept, Outcome, dvc_repro, outcome
 
@@ -73,7 +73,7 @@ def look_again(stage: graph.Stage, logs: Path) -> State[Done]:
     log, began = get_run_logger(), time()
     force = ["--force"] if stage.action == "cached" else []
     try:
-        with slots.slot(stage.kind) as more, Kept(stage):
+        with gpu_leases.slot(stage.kind) as more, Kept(stage):
             dvc_repro(stage, logs, log.info, more, *force)
     except Stopped as stopped:
         return Cancelled(message=str(stopped))

@@ -21,9 +21,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from ruamel.yaml import YAML
 
-from flows import procs, project
-from flows.output import Log
+from flows import processes, project
 from flows.reproduce import Outcome, run_id
+from flows.stage_logs import Log
 
 LOCK = Path("dvc.lock")
 STORE = Path("mlflow.db")
@@ -60,10 +60,10 @@ def register(species: list[str], logs: Path) -> State[None]:
         return Completed(name="Cached", message="every version is registered")
     log = Log(logs / "register.log", get_run_logger().info)
     command = [sys.executable, "-m", "pipeline", "register", *species]
-    with procs.started(command, project.environment(**run_id())) as child:
+    with processes.started(command, project.environment(**run_id())) as child:
         for _line in log.follow(child.stdout):
             pass
-    if procs.stopping():
+    if processes.stopping():
         return Cancelled(message="register was stopped; it can be repeated")
     if child.returncode:
         return Failed(message=_failure(log))

@@ -18,9 +18,9 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import graph, procs, project, slots, validation
+from flows import gpu_leases, graph, processes, project, validation
 from flows.errors import FlowError, StageFailed, StageInterrupted, Stopped
-from flows.output import Log
+from flows.stage_logs import Log
 
 RETRIES = 2
 RETRY_DELAY_SECONDS = [3, 10]
@@ -64,7 +64,7 @@ def reproduce(plan: graph.Graph, logs: Path) -> list[Outcome]:
 
 
 def _interrupted(_task: object, _run: object, state: State) -> bool:
-    return not procs.stopping() and isinstance(state.data, StageInterrupted)
+    return not processes.stopping() and isinstance(state.data, StageInterrupted)
 
 
 @task(
@@ -103,7 +103,7 @@ def _attempt(stage: graph.Stage, logs: Path) -> State[Done]:
 
 
 def _reproduced(stage: graph.Stage, logs: Path, show: Callable[[str], None]) -> State[Done]:
-    with slots.slot(stage.kind, show) as more, Kept(stage):
+    with gpu_leases.slot(stage.kind, show) as more, Kept(stage):
         began = monotonic()
         said = dvc_repro(stage, logs, show, more)
     if any(_UNCHANGED in line for line in said):
@@ -124,10 +124,10 @@ def dvc_repro(
     """`dvc repro` of one stage; its telling lines. Raises StageFailed with the stage's own sentence or last lines."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage.name]
     log = Log(logs / f"{stage.name}.log", show)
-    with procs.started(command, project.environment(**slots.threads(stage.kind), **run_id(), **more)) as child:
+    with processes.started(command, project.environment(**gpu_leases.threads(stage.kind), **run_id(), **more)) as child:
         said = [line for line in log.follow(child.stdout) if _INTERRUPTED.search(line) or "skipping" in line]
     saved = any(_INTERRUPTED.search(line) for line in said)
-    if procs.stopping():
+    if processes.stopping():
         raise Stopped(f"{stage.name} was stopped" + (", its work is saved" if saved else ""))
     if child.returncode:
         raise (StageInterrupted if saved else StageFailed)(_failure(stage, log))

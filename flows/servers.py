@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from flows import embedded, procs, project
+from flows import prefect_server, processes, project
 from flows.errors import FlowError
 
-START_SECONDS = embedded.START_SECONDS
+START_SECONDS = prefect_server.START_SECONDS
 STOP_SECONDS = 60  # the schedule may have to stop a training, which saves
 HOST = "127.0.0.1"
 
@@ -59,13 +59,13 @@ def up(args: Namespace) -> int:
         _announce(services, args.cron)
         _watch(everything)
     finally:
-        embedded.ADDRESSES.unlink(missing_ok=True)
+        prefect_server.ADDRESSES.unlink(missing_ok=True)
         _stop(everything)
 
 
 def _refuse_second() -> None:
-    running = embedded.addresses()
-    if running and embedded.answers(f"{running['PREFECT_API_URL']}/health"):
+    running = prefect_server.addresses()
+    if running and prefect_server.answers(f"{running['PREFECT_API_URL']}/health"):
         raise FlowError(f"`paleo up` runs already in this project (process {running['pid']}); stop it first")
 
 
@@ -155,7 +155,7 @@ def _start(service: Service) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=embedded.die_with_parent,
+            preexec_fn=prefect_server.die_with_parent,
         )
 
 
@@ -166,28 +166,28 @@ def _await(service: Service, started: list[Service]) -> None:
             if other.process and other.process.poll() is not None:
                 _died(other)
         if time.monotonic() > end:
-            said = embedded.last_words(service.log)
+            said = prefect_server.last_words(service.log)
             raise FlowError(f"{service.name} did not answer within {START_SECONDS} s: {said}")
         time.sleep(0.1)
 
 
 def _ready(service: Service) -> bool:
     if service.health:
-        return embedded.answers(service.address + service.health)
+        return prefect_server.answers(service.address + service.health)
     with socket.socket() as probe:
         return probe.connect_ex((HOST, service.port)) == 0
 
 
 def _died(service: Service) -> NoReturn:
     code = service.process.returncode if service.process else ""
-    raise FlowError(f"{service.name} ended by itself (exit code {code}): {embedded.last_words(service.log)}")
+    raise FlowError(f"{service.name} ended by itself (exit code {code}): {prefect_server.last_words(service.log)}")
 
 
 def _write_addresses(prefect: Service, mlflow: Service, gallery: Service) -> None:
     """For a `paleo run` in another terminal."""
     found = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
     said = {"pid": os.getpid(), "gallery": gallery.address, **found}
-    embedded.ADDRESSES.write_text(json.dumps(said), encoding="utf-8")
+    prefect_server.ADDRESSES.write_text(json.dumps(said), encoding="utf-8")
 
 
 def _announce(services: list[Service], cron: str | None) -> None:
@@ -212,4 +212,4 @@ def _stop(services: list[Service]) -> None:
     """The schedule first: its run still wants to tell the servers that it was stopped."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave children
     for group in (services[-1:], services[:-1]):
-        procs.end([service.process for service in group if service.process], STOP_SECONDS)
+        processes.end([service.process for service in group if service.process], STOP_SECONDS)

@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect.artifacts import create_markdown_artifact
 
-from flows import embedded
+from flows import prefect_server
 
 KIND = "validate"  # the stage that writes verdicts
 NAMED = 3  # offenders of each expectation
@@ -51,7 +51,7 @@ def _summary(verdict: dict[str, Any]) -> str:
 def _places(verdict: dict[str, Any], page: Path) -> str:
     """On this machine's disk; in the gallery of a running `paleo up`, which shows what was accepted last."""
     own = f"[{page}]({page.absolute().as_uri()})"
-    gallery = embedded.addresses().get("gallery")
+    gallery = prefect_server.addresses().get("gallery")
     return f"{own}, [in the gallery]({gallery}/{verdict['species']}/validation.html)" if gallery else own
 
 

@@ -253,7 +253,7 @@ def _run_stage(args: argparse.Namespace):
 
 def _hand_over(args: argparse.Namespace, root: Path) -> None:
     """To accelerate's launcher, when a config is named and nobody has launched this process yet."""
-    launching = importlib.import_module("pipeline.io.launching")
+    launching = importlib.import_module("pipeline.io.launcher")
     flags = [f"--{name}" for name in ("resume", "debug") if getattr(args, name)]
     if found := launching.command(os.environ, root, ["train", args.species, *flags]):
         command, environment = found
@@ -271,27 +271,27 @@ def _run_review(args: argparse.Namespace):
     params, paths = _project(args, args.species)
     if args.dry_run:
         return _show("review", params, paths)
-    module = importlib.import_module("pipeline.review")
+    module = importlib.import_module("pipeline.commands.review")
     return module.take_over(params, paths, args.file) if args.file else module.review(params, paths)
 
 
 def _run_register(args: argparse.Namespace):
     params, paths = _project(args)
     keys = [_project(args, key)[1].species for key in args.species] or list(params.species)
-    return importlib.import_module("pipeline.register").register(
+    return importlib.import_module("pipeline.commands.register").register(
         params, [paths.of(key) for key in keys], dry_run=args.dry_run
     )
 
 
 def _run_promote(args: argparse.Namespace):
     params, paths = _project(args, args.species)
-    module = importlib.import_module("pipeline.promote")
+    module = importlib.import_module("pipeline.commands.promote")
     return module.promote(params, paths, version=args.version, force=args.force, dry_run=args.dry_run)
 
 
 def _run_generate(args: argparse.Namespace):
     params, paths = _project(args, args.species)
-    module = importlib.import_module("pipeline.generate")
+    module = importlib.import_module("pipeline.commands.generate")
     chosen = {"steps": args.steps, "guidance": args.guidance, "sampler": args.sampler}
     sample = params.sample.model_copy(update={key: value for key, value in chosen.items() if value is not None})
     if args.dry_run:
@@ -301,7 +301,7 @@ def _run_generate(args: argparse.Namespace):
 
 def _run_export(args: argparse.Namespace):
     params, paths = _project(args, args.species)
-    module = importlib.import_module("pipeline.export")
+    module = importlib.import_module("pipeline.commands.export")
     return module.export(
         params, paths, format=args.format, step=args.step, out=args.out, dtype=args.dtype, dry_run=args.dry_run
     )
@@ -309,7 +309,7 @@ def _run_export(args: argparse.Namespace):
 
 def _run_data(args: argparse.Namespace):
     params, paths = _project(args, args.species)
-    module = importlib.import_module("pipeline.data")
+    module = importlib.import_module("pipeline.commands.data")
     if args.kind == "log":
         return module.log(params, paths)
     return module.diff(params, paths, args.revisions)
@@ -317,18 +317,18 @@ def _run_data(args: argparse.Namespace):
 
 def _run_species(args: argparse.Namespace):
     params, paths = _project(args, getattr(args, "species", ""))
-    module = importlib.import_module("pipeline.species")
+    module = importlib.import_module("pipeline.commands.species")
     if args.action == "add":
         return module.add(params, paths, args.name, args.key, args.class_noun, args.pbdb, args.gbif, args.dry_run)
     return {"list": module.table, "show": module.show}[args.action](params, paths)
 
 
 def _run_profile(args: argparse.Namespace):
-    return importlib.import_module("pipeline.profile").profile(_root(), args.name, dry_run=args.dry_run)
+    return importlib.import_module("pipeline.commands.profile").profile(_root(), args.name, dry_run=args.dry_run)
 
 
 def _run_pretrain(args: argparse.Namespace):
-    module = importlib.import_module("pipeline.pretrain")
+    module = importlib.import_module("pipeline.commands.pretrain")
     if args.dry_run:
         return module.dry_run(args.scale, args.seed)
     return module.pretrain(args.out, work=args.work, scale=args.scale, seed=args.seed)

@@ -25,14 +25,16 @@ from pipeline.core.params import Params, Species
 from pipeline.core.paths import Paths
 from pipeline.core.records import Candidate, Rejection, Report
 from pipeline.core.source_params import API_HOSTS, Source
-from pipeline.io import earlier, images, looks, outputs, tables
-from pipeline.io.downloads import Downloads, by_host
-from pipeline.io.http import Web
-from pipeline.io.progress import Board
+from pipeline.io.files import atomic_write, parquet, previous_collection
+from pipeline.io.images import codecs
+from pipeline.io.terminal.progress_bars import Board
+from pipeline.io.web import crawl_session
+from pipeline.io.web.client import WebClient
+from pipeline.io.web.downloads import DownloadStore, by_host
 from pipeline.pages.credits import collection_credits
-from pipeline.sources import SOURCES, Offer, decide
+from pipeline.sources import SOURCES, Offer, licence_policy
 
-Row = decide.Row
+Row = licence_policy.Row
 COLUMNS = {
     "source": "str",
     "source_id": "str",
@@ -78,8 +80,8 @@ class Collecting:
 
     params: Params
     paths: Paths
-    web: Web
-    downloads: Downloads
+    web: WebClient
+    downloads: DownloadStore
     board: Board
     skipped: dict[str, str] = field(default_factory=dict)  # by source: why it was not heard to the end
     waiting: dict[str, Rejection] = field(default_factory=dict)  # by address or source: what goes on another day
@@ -94,16 +96,16 @@ class Collecting:
 
 def collect(params: Params, paths: Paths) -> Report:
     """Fill `data/raw/<species>/`: original bytes, one manifest row per candidate, the evidence, credits, the card."""
-    look = looks.begin(paths.work / "collect" / paths.species)
+    look = crawl_session.begin(paths.work / "collect" / paths.species)
     with ExitStack() as stack:
         run = Collecting(
             params,
             paths,
-            stack.enter_context(Web(params.collect, paths.work / "http", look=look.name)),
-            stack.enter_context(Downloads(paths.work / "downloads", look.name)),
+            stack.enter_context(WebClient(params.collect, paths.work / "http", look=look.name)),
+            stack.enter_context(DownloadStore(paths.work / "downloads", look.name)),
             stack.enter_context(Board()),
         )
-        folder = stack.enter_context(outputs.fresh_folder(paths.raw))
+        folder = stack.enter_context(atomic_write.fresh_folder(paths.raw))
         manifest = _manifest(_rows(run, folder))
         _demand_pictures(manifest, run)
         card = _write(run, folder, manifest)
@@ -115,12 +117,12 @@ def collect(params: Params, paths: Paths) -> Report:
 
 def _rows(run: Collecting, folder: Path) -> list[Row]:
     """From cheap to dear: what sources offer, what they may give, what has to be fetched, what we have already."""
-    past = earlier.read(run.paths.raw)
+    past = previous_collection.read(run.paths.raw)
     rows = [row for source in run.species.sources for row in _offered(run, source, folder)]
     rows = _without_disagreement(rows, "image_url")
     rows = _with_the_past(run, _fetched(run, rows, past), past)
     rows = _without_disagreement(rows, "sha256")
-    for place, refused in decide.again(rows).items():
+    for place, refused in licence_policy.again(rows).items():
         rows[place] = _refused(rows[place], refused)
     rows = [_laid_out(run, row, folder, past) for row in rows]
     _write_evidence(run, rows, folder, past)
@@ -153,23 +155,25 @@ def _walk(run: Collecting, source: Source) -> Iterator[Offer]:
 
 def _row(candidate: Candidate, content: bytes | Rejection | None, policy: tuple[str, ...], folder: Path) -> Row:
     """A manifest row; content that is here already is written down, content that is not is waited for."""
-    candidate = replace(candidate, licence=decide.spelled(candidate.licence, policy))
+    candidate = replace(candidate, licence=licence_policy.spelled(candidate.licence, policy))
     row = {**asdict(candidate), **UNJUDGED}
     if isinstance(content, Rejection):
         return _refused(row, content)
     if content is not None:
         row |= {"sha256": digest_bytes(content) if content else "", "bytes": len(content)}
-    refused = (images.refuse(content) if content is not None else None) or decide.refuse_licence(candidate, policy)
+    refused = (codecs.refuse(content) if content is not None else None) or licence_policy.refuse_licence(
+        candidate, policy
+    )
     if refused:
         return _refused(row, refused)
     if content is not None:
         row["path"] = _place(row["sha256"], content)
-        outputs.write_bytes(folder / row["path"], content)
+        atomic_write.write_bytes(folder / row["path"], content)
     return row
 
 
 def _place(sha256: str, content: bytes) -> str:
-    return f"images/{sha256}.{images.FORMATS[images.sniff(content)]}"
+    return f"images/{sha256}.{codecs.FORMATS[codecs.sniff(content)]}"
 
 
 def _refused(row: Row, refused: Rejection) -> Row:
@@ -177,12 +181,12 @@ def _refused(row: Row, refused: Rejection) -> Row:
 
 
 def _without_disagreement(rows: list[Row], key: str) -> list[Row]:
-    found = decide.disagreements(rows, key)
-    refusals = [None if row["reason_code"] else decide.disagreement(row, key, found) for row in rows]
+    found = licence_policy.disagreements(rows, key)
+    refusals = [None if row["reason_code"] else licence_policy.disagreement(row, key, found) for row in rows]
     return [_refused(row, refused) if refused else row for row, refused in zip(rows, refusals)]
 
 
-def _fetched(run: Collecting, rows: list[Row], past: earlier.Collection) -> list[Row]:
+def _fetched(run: Collecting, rows: list[Row], past: previous_collection.PreviousCollection) -> list[Row]:
     """Every row that waits for its bytes gets them, or the reason why there are none."""
     waiting: dict[str, list[Row]] = {}
     for row in rows:
@@ -231,11 +235,11 @@ def _with_bytes(run: Collecting, row: Row) -> Row:
         "content_type": found.content_type,
     }
     with run.downloads.path(found.sha256).open("rb") as stream:
-        refused = images.refuse(stream.read(HEAD_BYTES))
+        refused = codecs.refuse(stream.read(HEAD_BYTES))
     return _refused(row, refused) if refused else row
 
 
-def _or_before(run: Collecting, row: Row, past: earlier.Collection) -> Row:
+def _or_before(run: Collecting, row: Row, past: previous_collection.PreviousCollection) -> Row:
     """A picture that is still listed and cannot be fetched now stays as it was."""
     before = past.rows.get((row["source"], row["source_id"]))
     if row["sha256"] or before is None or not before["path"] or row["licence"] != before["licence"]:
@@ -273,7 +277,7 @@ def _show(run: Collecting, source: str) -> None:
     run.board.show(source, total - counts["waiting"], total, ", ".join(filter(None, words)))
 
 
-def _with_the_past(run: Collecting, rows: list[Row], past: earlier.Collection) -> list[Row]:
+def _with_the_past(run: Collecting, rows: list[Row], past: previous_collection.PreviousCollection) -> list[Row]:
     """What has not changed keeps its first evidence; what a source no longer offers, or cannot give now, stays."""
     rows = [_settled(row, past.rows.get((row["source"], row["source_id"]))) for row in rows]
     offered = {(row["source"], row["source_id"]) for row in rows}
@@ -283,11 +287,13 @@ def _with_the_past(run: Collecting, rows: list[Row], past: earlier.Collection) -
 def _settled(row: Row, before: Row | None) -> Row:
     if before is None:
         return row
-    same = all(row[key] == before[key] for key in earlier.FACTS)
+    same = all(row[key] == before[key] for key in previous_collection.FACTS)
     return {**row, "evidence": before["evidence"]} if same and before["evidence"] else row
 
 
-def _kept_on(run: Collecting, source: Source, past: earlier.Collection, offered: set) -> Iterator[Row]:
+def _kept_on(
+    run: Collecting, source: Source, past: previous_collection.PreviousCollection, offered: set
+) -> Iterator[Row]:
     """Rows of the collection before that this look did not bring, of a source that is asked the same as then."""
     if past.sources.get(source.label) != digest_json(source):
         return
@@ -305,14 +311,16 @@ def _judged_again(run: Collecting, row: Row, *, vanished: bool) -> Row:
         run.vanished.append(row["source_id"])
     if vanished and run.params.collect.drop_vanished:
         return _refused({**row, "path": ""}, Rejection("look", "vanished", "Its source no longer offers it."))
-    refused = decide.refuse_licence(Candidate(**{key: row[key] for key in (*earlier.FACTS, "evidence")}), policy)
+    refused = licence_policy.refuse_licence(
+        Candidate(**{key: row[key] for key in (*previous_collection.FACTS, "evidence")}), policy
+    )
     if refused:
         return _refused({**row, "path": ""}, refused)
     judged = row["reason_code"] in REJUDGED and row["sha256"]
     return {**row, "path": "", **({"reason_code": "", "reason": ""} if judged else {})}
 
 
-def _laid_out(run: Collecting, row: Row, folder: Path, past: earlier.Collection) -> Row:
+def _laid_out(run: Collecting, row: Row, folder: Path, past: previous_collection.PreviousCollection) -> Row:
     """Put the bytes of a kept row into the data set."""
     if row["reason_code"]:
         return {**row, "path": ""}
@@ -323,14 +331,16 @@ def _laid_out(run: Collecting, row: Row, folder: Path, past: earlier.Collection)
         sentence = "Its file was damaged on disk; `paleo collect` fetches it again."
         return _refused(row, Rejection("store", "lost", sentence))
     path = _place(row["sha256"], content)
-    outputs.write_bytes(folder / path, content)
+    atomic_write.write_bytes(folder / path, content)
     return {**row, "path": path}
 
 
-def _write_evidence(run: Collecting, rows: list[Row], folder: Path, past: earlier.Collection) -> None:
+def _write_evidence(
+    run: Collecting, rows: list[Row], folder: Path, past: previous_collection.PreviousCollection
+) -> None:
     for sha256 in {row["evidence"] for row in rows if row["evidence"]}:
         content = past.evidence(sha256) or run.web.evidence(sha256)
-        outputs.write_bytes(folder / "evidence" / f"{sha256}.json", content)
+        atomic_write.write_bytes(folder / "evidence" / f"{sha256}.json", content)
 
 
 def _manifest(rows: list[Row]) -> pd.DataFrame:
@@ -358,9 +368,9 @@ def _counts(codes: Counter) -> str:
 
 
 def _write(run: Collecting, folder: Path, manifest: pd.DataFrame) -> dict:
-    tables.write(folder / "manifest.parquet", manifest)
+    parquet.write(folder / "manifest.parquet", manifest)
     kept = manifest[manifest["kept"]]
-    outputs.write_text(folder / "CREDITS.md", collection_credits(run.species.name, kept.to_dict("records")))
+    atomic_write.write_text(folder / "CREDITS.md", collection_credits(run.species.name, kept.to_dict("records")))
     card = {
         "stage": "collect",
         "species": run.paths.species,
@@ -371,7 +381,7 @@ def _write(run: Collecting, folder: Path, manifest: pd.DataFrame) -> dict:
         "n_kept": len(kept),
         "by_reason": dict(Counter(manifest.loc[~manifest["kept"], "reason_code"])),
     }
-    outputs.write_card(folder, **card)
+    atomic_write.write_card(folder, **card)
     return card
 
 

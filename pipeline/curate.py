@@ -21,16 +21,18 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.core.errors import InputError
-from pipeline.core.lineage import code_digest, digest_json
+from pipeline.core.import_closure import code_digest
+from pipeline.core.lineage import digest_json
 from pipeline.core.params import Params, Species
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Rejection, Report
 from pipeline.curation import CHECKS, calibration, captions, classes, measuring, scoring
 from pipeline.curation.verdicts import KEPT, labels, recompute
-from pipeline.io import embeddings, images, outputs, pictures, reviews, tables, weights
-from pipeline.io.decoding import Job, decoded
-from pipeline.io.progress import track
+from pipeline.io.files import atomic_write, model_folders, parquet, reviews
+from pipeline.io.images import codecs, embedding_cache, image_cache
+from pipeline.io.images.decoding import DecodeJob, decoded
+from pipeline.io.terminal.progress_bars import track
 from pipeline.pages.contact_sheet import contact_sheet
 from pipeline.pages.curation_report import curation_report
 
@@ -66,7 +68,7 @@ ADDED = [
     "split",
     "file_name",
 ]
-MEASURING = ("borders.py", "detail.py", "hashes.py", "measuring.py", "images.py", "pictures.py", "wholeness.py")
+MEASURING = ("pipeline.curation.measuring", "pipeline.io.images.codecs", "pipeline.io.images.image_cache")
 EMBEDDED_AT_ONCE = 256  # pictures between two saves
 NAMED = 3  # hashes that a line names
 REMEDIES = {
@@ -99,12 +101,12 @@ def curate(params: Params, paths: Paths) -> Report:
     card = _card(paths.species, table.assign(png=scores["png_sha256"]))
     _demand_training(table, manifest, card, shelf, params, paths)
 
-    with outputs.fresh_folder(paths.curated) as folder:
+    with atomic_write.fresh_folder(paths.curated) as folder:
         _write_data(folder, table, scores, shelf)
-        outputs.write_card(folder, **card)
-    with outputs.fresh_folder(paths.curation) as folder:
+        atomic_write.write_card(folder, **card)
+    with atomic_write.fresh_folder(paths.curation) as folder:
         _write_pages(folder, table, manifest, card, shelf, params.species[paths.species].name)
-        outputs.write_card(folder, stage="curate", species=paths.species, digest=card["digest"])
+        atomic_write.write_card(folder, stage="curate", species=paths.species, digest=card["digest"])
     numbers = {name: card[name] for name in ("n_train", "n_holdout", "n_dropped")}
     return Report("curate", tuple(_lines(card, table, people, paths)), numbers)
 
@@ -112,7 +114,7 @@ def curate(params: Params, paths: Paths) -> Report:
 def calibrate(params: Params, paths: Paths) -> Report:
     """Precision, recall and confusion of the stored scores against the labels of people; changes nothing."""
     people = reviews.read(paths.reviews)
-    scores = tables.read(paths.curated / "scores.parquet")
+    scores = parquet.read(paths.curated / "scores.parquet")
     said = labels(scores, people)
     if not (said != "").any():
         line = f"no picture of {paths.species} is labelled; make labels with `paleo review {paths.species}`"
@@ -124,18 +126,17 @@ def calibrate(params: Params, paths: Paths) -> Report:
 
 
 def _read_manifest(paths: Paths) -> pd.DataFrame:
-    outputs.read_card(paths.raw)  # without it the folder is half a collection
-    manifest = tables.read(paths.raw / "manifest.parquet")
+    atomic_write.read_card(paths.raw)  # without it the folder is half a collection
+    manifest = parquet.read(paths.raw / "manifest.parquet")
     earlier = [name for name in LATER_COLUMNS if name not in manifest]  # collected before there were such columns
     return manifest.assign(**dict.fromkeys(earlier, "")) if earlier else manifest
 
 
 def _shelf(params: Params, paths: Paths) -> Path:
     """Where reduced pictures and measures lie: another folder for whatever would make other ones."""
-    curate, package = params.curate, Path(__file__).parent
+    curate = params.curate
     ways = [curate.crop_borders, curate.image_side_px, curate.decode.max_pixels, curate.decode.max_frames]
-    code = [code_digest(package / room, MEASURING) for room in ("curation", "io")]
-    made_by = digest_json([ways, code, list(scoring.MEASURED), PIL.__version__])
+    made_by = digest_json([ways, code_digest(MEASURING), list(scoring.MEASURED), PIL.__version__])
     return paths.work / "curate" / paths.species / made_by[:16]
 
 
@@ -154,11 +155,11 @@ def _look(stored: pd.DataFrame, shelf: Path, params: Params, paths: Paths) -> di
     curate, seen = params.curate, {}
     files = {sha: _there(paths.raw / path) for sha, path in zip(stored["sha256"], stored["path"])}
     for sha in files:
-        if found := pictures.kept(shelf, sha):
+        if found := image_cache.kept(shelf, sha):
             seen[sha] = _values(found)
-    jobs = [Job(path, sha) for sha, path in files.items() if sha not in seen]
-    look = partial(measuring.look, crop=curate.crop_borders, side_px=curate.image_side_px, shrink=images.shrink)
-    found = decoded(jobs, curate.decode, partial(pictures.keep, folder=shelf, look=look))
+    jobs = [DecodeJob(path, sha) for sha, path in files.items() if sha not in seen]
+    look = partial(measuring.look, crop=curate.crop_borders, side_px=curate.image_side_px, shrink=codecs.shrink)
+    found = decoded(jobs, curate.decode, partial(image_cache.keep, folder=shelf, look=look))
     for sha, measures in track(found, f"curate {paths.species}", len(jobs)):
         seen[sha] = measures if isinstance(measures, Rejection) else _values(measures)
     return seen
@@ -176,12 +177,12 @@ def _there(path: Path) -> Path:
 
 def _ask_clip(scores: pd.DataFrame, shelf: Path, params: Params, paths: Paths) -> pd.DataFrame:
     """Add embeddings and the cosines to every class and medium."""
-    from pipeline.families import clip  # brings torch, which a set of trusted pictures does not need
+    from pipeline.vision import clip  # brings torch, which a set of trusted pictures does not need
 
     species = params.species[paths.species]
-    model = weights.model_folder(paths.root, params.base.clip, marker="config.json")
+    model = model_folders.model_folder(paths.root, params.base.clip, marker="config.json")
     loaded = clip.load(model)
-    file = shelf / f"embeddings-{weights.weights_digest(model)[:16]}.npz"
+    file = shelf / f"embeddings-{model_folders.weights_digest(model)[:16]}.npz"
     rows = _embedded(scoring.to_embed(scores), file, shelf, partial(clip.embed_images, loaded, batch_size=1))
     prompts, media = (_filled(named, species) for named in (params.curate.classes, params.curate.media))
     return scoring.with_cosines(
@@ -191,13 +192,13 @@ def _ask_clip(scores: pd.DataFrame, shelf: Path, params: Params, paths: Paths) -
 
 def _embedded(wanted: pd.DataFrame, file: Path, shelf: Path, embed) -> dict[str, np.ndarray]:
     """Embeddings by pixel_sha256. One picture at a time: in a batch the last bits depend on the company."""
-    rows = embeddings.read(file)
+    rows = embedding_cache.read(file)
     missing = wanted[~wanted["pixel_sha256"].isin(rows)]
     pairs = zip(missing["pixel_sha256"], missing["sha256"])
     for number, (pixels, sha) in enumerate(track(pairs, "curate: ask CLIP", len(missing)), start=1):
-        rows[pixels] = embed([pictures.opened(shelf, sha)])[0].astype(np.float16)
+        rows[pixels] = embed([image_cache.opened(shelf, sha)])[0].astype(np.float16)
         if number % EMBEDDED_AT_ONCE == 0 or number == len(missing):
-            embeddings.write(file, rows)
+            embedding_cache.write(file, rows)
     return rows
 
 
@@ -234,11 +235,11 @@ def _described(table: pd.DataFrame, said: list[str], shelf: Path, folder: Path, 
     silent = [row for row in np.flatnonzero(table["verdict"] == "keep") if not said[row]]
     if not silent:
         return said
-    from pipeline.families import captioner
+    from pipeline.vision import captioner
 
     loaded, described = captioner.load(folder), list(said)
     for row in track(silent, "curate: describe", len(silent)):
-        found = captioner.describe(loaded, [pictures.opened(shelf, table["sha256"].iloc[row])])
+        found = captioner.describe(loaded, [image_cache.opened(shelf, table["sha256"].iloc[row])])
         described[row] = captions.clean(found[0], most)
     return described
 
@@ -247,11 +248,11 @@ def _write_data(folder: Path, table: pd.DataFrame, scores: pd.DataFrame, shelf: 
     """The kept pictures as an imagefolder, and the tables."""
     for sha, name in zip(table["sha256"], table["file_name"]):
         if name:
-            pictures.place(shelf, sha, "png", folder / name)
+            image_cache.place(shelf, sha, "png", folder / name)
     kept = table[table["verdict"] == "keep"]
-    tables.write(folder / "scores.parquet", scores)
-    tables.write(folder / "verdicts.parquet", table)
-    tables.write(folder / "metadata.parquet", kept[["file_name", *kept.columns.drop("file_name")]])
+    parquet.write(folder / "scores.parquet", scores)
+    parquet.write(folder / "verdicts.parquet", table)
+    parquet.write(folder / "metadata.parquet", kept[["file_name", *kept.columns.drop("file_name")]])
 
 
 def _card(species: str, table: pd.DataFrame) -> dict[str, Any]:
@@ -277,10 +278,10 @@ def _demand_training(
     if card["n_train"]:
         return
     species, aside = params.species[paths.species], paths.work / "curate" / paths.species / "refused"
-    with outputs.fresh_folder(aside) as folder:
+    with atomic_write.fresh_folder(aside) as folder:
         _write_pages(folder, table, manifest, card, shelf, species.name)
-        tables.write(folder / "verdicts.parquet", table)  # for `paleo review`: people may know better
-        outputs.write_card(folder, **card)
+        parquet.write(folder / "verdicts.parquet", table)  # for `paleo review`: people may know better
+        atomic_write.write_card(folder, **card)
     codes = Counter(table["code"])
     hints = "; ".join(REMEDIES[code].format(key=paths.species) for code, _ in codes.most_common() if code in REMEDIES)
     raise InputError(
@@ -292,9 +293,9 @@ def _demand_training(
 def _write_pages(folder: Path, table: pd.DataFrame, manifest: pd.DataFrame, card: dict, shelf: Path, name: str) -> None:
     """The report, the contact sheet and every thumbnail."""
     for sha in table.loc[table["width_px"].notna(), "sha256"]:
-        pictures.place(shelf, sha, "webp", folder / "thumbs" / f"{sha}.webp")
-    outputs.write_text(folder / "contact_sheet.html", contact_sheet(name, table, manifest[~manifest["kept"]]))
-    outputs.write_text(folder / "index.html", curation_report(name, table, manifest, card))
+        image_cache.place(shelf, sha, "webp", folder / "thumbs" / f"{sha}.webp")
+    atomic_write.write_text(folder / "contact_sheet.html", contact_sheet(name, table, manifest[~manifest["kept"]]))
+    atomic_write.write_text(folder / "index.html", curation_report(name, table, manifest, card))
 
 
 def _counts(codes: Counter) -> str:

@@ -15,12 +15,13 @@ from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Rejection, Report
-from pipeline.families import clip
-from pipeline.io import images, outputs, tables
-from pipeline.io.progress import track
-from pipeline.io.weights import model_folder
-from pipeline.metrics import findings
-from pipeline.metrics.evidence import Reference, Samples, Views
+from pipeline.io.files import atomic_write, parquet
+from pipeline.io.files.model_folders import model_folder
+from pipeline.io.images import codecs
+from pipeline.io.terminal.progress_bars import track
+from pipeline.metrics import evaluation
+from pipeline.metrics.embedded import EmbeddedSamples, Reference, Views
+from pipeline.vision import clip
 
 
 def evaluate(params: Params, paths: Paths) -> Report:
@@ -31,22 +32,22 @@ def evaluate(params: Params, paths: Paths) -> Report:
     InputError
         When samples, curated pictures or the CLIP model are missing or damaged.
     """
-    card, table = outputs.read_card(paths.samples), tables.read(paths.samples / "samples.parquet")
+    card, table = atomic_write.read_card(paths.samples), parquet.read(paths.samples / "samples.parquet")
     curated = _curated(params, paths)
     eyes = clip.load(model_folder(paths.root, params.base.clip, marker="config.json"))
     reference = _reference(eyes, curated, params, paths)
     samples = _samples(eyes, table, params, paths)
 
     by_step = {int(step): samples.take((table["step"] == step).to_numpy()) for step in sorted(table["step"].unique())}
-    found = findings.measure(by_step, reference, params.evaluate, params.seed)
-    per_image = findings.per_image(table, samples, reference)
-    metrics = findings.summary(found)
+    found = evaluation.measure(by_step, reference, params.evaluate, params.seed)
+    per_image = evaluation.per_image(table, samples, reference)
+    metrics = evaluation.summary(found)
 
-    with outputs.fresh_folder(paths.evaluation / "details") as folder:
-        tables.write(folder / "per_image.parquet", per_image)
+    with atomic_write.fresh_folder(paths.evaluation / "details") as folder:
+        parquet.write(folder / "per_image.parquet", per_image)
         lineage = {"lineage_id": card["lineage_id"]}
-        outputs.write_json(folder / "verdict.json", findings.verdict(found, per_image) | lineage)
-        outputs.write_card(
+        atomic_write.write_json(folder / "verdict.json", evaluation.verdict(found, per_image) | lineage)
+        atomic_write.write_card(
             folder,
             stage="evaluate",
             species=paths.species,
@@ -55,8 +56,8 @@ def evaluate(params: Params, paths: Paths) -> Report:
             primary=found.choice.primary,
             **lineage,
         )
-    outputs.write_json(paths.evaluation / "metrics.json", metrics)
-    return Report("evaluate", tuple(findings.lines(found)), metrics["chosen"])
+    atomic_write.write_json(paths.evaluation / "metrics.json", metrics)
+    return Report("evaluate", tuple(evaluation.lines(found)), metrics["chosen"])
 
 
 def _curated(params: Params, paths: Paths) -> dict[str, pd.DataFrame]:
@@ -64,9 +65,9 @@ def _curated(params: Params, paths: Paths) -> dict[str, pd.DataFrame]:
     found = {}
     for species in params.species:
         folder = paths.of(species).curated
-        if species == paths.species or (folder / outputs.CARD).is_file():
-            outputs.read_card(folder)
-            found[species] = tables.read(folder / "metadata.parquet")
+        if species == paths.species or (folder / atomic_write.CARD).is_file():
+            atomic_write.read_card(folder)
+            found[species] = parquet.read(folder / "metadata.parquet")
     return found
 
 
@@ -105,12 +106,12 @@ def _known_words(captions: Sequence[str], params: Params, species: str) -> list[
     return [re.sub(re.escape(words.name), words.class_noun, caption, flags=re.IGNORECASE) for caption in captions]
 
 
-def _samples(eyes: clip.Clip, table: pd.DataFrame, params: Params, paths: Paths) -> Samples:
+def _samples(eyes: clip.Clip, table: pd.DataFrame, params: Params, paths: Paths) -> EmbeddedSamples:
     noun = params.species[paths.species].class_noun
     scored = {template: fill_prompt(template, name=noun, class_noun=noun) for template in table["template"].unique()}
     rows = dict(zip(scored, clip.embed_texts(eyes, list(scored.values())), strict=True))
     names = track(table["file_name"], f"measuring {paths.species}")
-    return Samples(
+    return EmbeddedSamples(
         rows=clip.embed_images(eyes, _pictures(paths.samples, names, params)),
         texts=np.stack([rows[template] for template in table["template"]]),
         prompt_index=table["prompt_index"].to_numpy(),
@@ -123,7 +124,7 @@ def _pictures(folder: Path, names: Sequence[str], params: Params) -> list[Image.
 
 def _picture(path: Path, max_pixels: int) -> Image.Image:
     try:
-        image = images.decode(path.read_bytes(), max_pixels)
+        image = codecs.decode(path.read_bytes(), max_pixels)
     except FileNotFoundError:
         raise InputError(f"{path} is missing, though its table names it; run the stage that writes it again") from None
     if isinstance(image, Rejection):

@@ -16,8 +16,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Rejection, Report
-from pipeline.io import outputs, site
-from pipeline.io.results import Results, results
+from pipeline.io.files import atomic_write, site_files
+from pipeline.io.files.stage_outputs import Results, results
 from pipeline.pages import counted
 from pipeline.pages.credits import credit, credits_file, site_credits
 from pipeline.pages.external import match
@@ -36,15 +36,15 @@ def gallery(params: Params, paths: Paths) -> Report:
     found = {key: results(paths.of(key)) for key in params.species}
     folders = {name: _external_folder(paths.root, name, path) for name, path in params.gallery.external.items()}
 
-    with outputs.fresh_folder(paths.site) as folder:
+    with atomic_write.fresh_folder(paths.site) as folder:
         animals = [_animal(key, found[key], params, paths.of(key), folders, folder / key) for key in params.species]
         for animal in animals:
-            outputs.write_text(folder / animal.key / "index.html", species_page(params.gallery.title, animal))
-        outputs.write_text(folder / "index.html", overview_page(params.gallery.title, animals))
+            atomic_write.write_text(folder / animal.key / "index.html", species_page(params.gallery.title, animal))
+        atomic_write.write_text(folder / "index.html", overview_page(params.gallery.title, animals))
         cites_pbdb = any(species.taxon and species.taxon.pbdb for species in params.species.values())
         credits = [(animal.name, animal.credits) for animal in animals if animal.credits]
-        outputs.write_text(folder / "CREDITS.md", site_credits(credits, cites_pbdb=cites_pbdb))
-        outputs.write_card(folder, stage="gallery", species=list(params.species))
+        atomic_write.write_text(folder / "CREDITS.md", site_credits(credits, cites_pbdb=cites_pbdb))
+        atomic_write.write_card(folder, stage="gallery", species=list(params.species))
     return Report("gallery", _lines(animals, paths), {})
 
 
@@ -94,8 +94,8 @@ def _sampled(found: Results, paths: Paths, page: Path) -> Sampled:
     scores = _records(found.evaluation.rows) if found.evaluation else []
     return Sampled(
         rows,
-        {name: asdict(site.add_own_picture(paths.samples / name, page, f"samples/{name}")) for name in names},
-        {name: site.parameters_of(paths.samples / name) for name in names},
+        {name: asdict(site_files.add_own_picture(paths.samples / name, page, f"samples/{name}")) for name in names},
+        {name: site_files.parameters_of(paths.samples / name) for name in names},
         {row["file_name"]: row for row in scores},
     )
 
@@ -103,7 +103,10 @@ def _sampled(found: Results, paths: Paths, page: Path) -> Sampled:
 def _held_out(kept: Sequence[Mapping], credits: Mapping[str, Mapping], paths: Paths, page: Path) -> list[tuple]:
     """(credit, picture) of the pictures that were never trained on."""
     names = sorted(row["file_name"] for row in kept if row["split"] == "holdout")
-    return [(credits[name], asdict(site.add_own_picture(paths.curated / name, page, f"real/{name}"))) for name in names]
+    return [
+        (credits[name], asdict(site_files.add_own_picture(paths.curated / name, page, f"real/{name}")))
+        for name in names
+    ]
 
 
 def _external_folder(root: Path, name: str, path: str) -> Path:
@@ -121,7 +124,7 @@ def _outside(name: str, folder: Path, number: int, prompts: Mapping[int, str], o
     """
     own = (folder / page.name).is_dir()
     here = folder / page.name if own else folder
-    places = match(site.picture_names(here), list(prompts.values()), numbered=own or only)
+    places = match(site_files.picture_names(here), list(prompts.values()), numbered=own or only)
     pictures, reasons = {}, {}
     for index, files in ((list(prompts)[place], files) for place, files in places.items()):
         added = [_external(here / file, page, f"external/{number}/{index:02d}-{k}") for k, file in enumerate(files)]
@@ -131,9 +134,9 @@ def _outside(name: str, folder: Path, number: int, prompts: Mapping[int, str], o
     return Outside(name, pictures, reasons, f"no picture in {here.name}{hint}")
 
 
-def _external(source: Path, page: Path, name: str) -> site.Picture | Rejection:
+def _external(source: Path, page: Path, name: str) -> site_files.SiteImage | Rejection:
     """Under a name of our own: that of a file from elsewhere may mean something in an address."""
-    return site.add_picture(source, page, f"{name}{source.suffix.lower()}")
+    return site_files.add_picture(source, page, f"{name}{source.suffix.lower()}")
 
 
 def _add_files(kept: Sequence[Mapping], name: str, credits: list, paths: Paths, page: Path) -> list[str]:
@@ -149,11 +152,11 @@ def _add_files(kept: Sequence[Mapping], name: str, credits: list, paths: Paths, 
     }
     there = [name for name, source in pages.items() if source.is_file()]
     thumbs = {f"thumbs/{row['sha256']}.webp" for row in kept}.union(
-        *(site.thumbnails_of(pages[name]) for name in there)
+        *(site_files.thumbnails_of(pages[name]) for name in there)
     )
-    site.add_files({**{thumb: paths.curation / thumb for thumb in thumbs}, **pages}, page)
+    site_files.add_files({**{thumb: paths.curation / thumb for thumb in thumbs}, **pages}, page)
     if credits:
-        outputs.write_text(page / "CREDITS.md", credits_file(name, credits))
+        atomic_write.write_text(page / "CREDITS.md", credits_file(name, credits))
     return there
 
 

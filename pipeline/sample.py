@@ -16,18 +16,19 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import InputError
-from pipeline.core.lineage import code_digest, digest_bytes, digest_json
+from pipeline.core.import_closure import code_digest
+from pipeline.core.lineage import digest_bytes, digest_json
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Checkpoint, Report
-from pipeline.diffusion import schedulers
-from pipeline.families.parts import Parts, counter_of_cut, read_scheduler
-from pipeline.io import outputs, tables
-from pipeline.io.progress import track
-from pipeline.io.weights import model_folder, weights_digest
-from pipeline.sampling import device, draw, plan, stamp
+from pipeline.diffusion import samplers
+from pipeline.families.model_components import ModelComponents, counter_of_cut, read_scheduler
+from pipeline.io.files import atomic_write, parquet
+from pipeline.io.files.model_folders import model_folder, weights_digest
+from pipeline.io.terminal.progress_bars import track
+from pipeline.methods import load, token_embeddings
+from pipeline.sampling import device, draw, plan, png_metadata
 from pipeline.sampling.plan import Cell
-from pipeline.training import load, tokens
 
 LIBRARIES = ("diffusers", "numpy", "pillow", "torch", "transformers")
 TABLE = "samples.parquet"
@@ -44,22 +45,22 @@ def sample(params: Params, paths: Paths) -> Report:
     InputError
         When a model is missing or another one than was trained from, or a picture shows nothing.
     """
-    schedulers.find(params.sample.sampler)
+    samplers.find(params.sample.sampler)
     species = params.species[paths.species]
     cells = plan.suite(params.sample, name=species.name, class_noun=species.class_noun)
     draw.check_size(cells[0].spec)
-    card = outputs.read_card(paths.model)
+    card = atomic_write.read_card(paths.model)
     columns = _columns(card, params, paths)
 
     warnings = _cut_prompts(columns[-1].checkpoint, cells)
     pictures = (row for column in columns for row in column.pictures(cells, params.sample.batch_size))
 
     total = len(cells) * len(columns)
-    with outputs.fresh_folder(paths.samples) as folder:
+    with atomic_write.fresh_folder(paths.samples) as folder:
         rows = [_store(folder, *row) for row in track(pictures, f"sampling {paths.species}", total)]
-        tables.write(folder / TABLE, pd.DataFrame(rows))
+        parquet.write(folder / TABLE, pd.DataFrame(rows))
         labels = [column.checkpoint.label for column in columns]
-        outputs.write_card(
+        atomic_write.write_card(
             folder,
             stage="sample",
             species=paths.species,
@@ -80,10 +81,10 @@ class Column:
     """One checkpoint with where its weights are and where its finished batches wait."""
 
     checkpoint: Checkpoint
-    origin: stamp.Origin
+    origin: png_metadata.Origin
     work: Path
 
-    def parts(self) -> Parts:
+    def parts(self) -> ModelComponents:
         """Load the weights."""
         its = self.checkpoint
         base = Path(its.base) if its.step else None
@@ -100,14 +101,14 @@ class Column:
                 self._draw(parts, batch, folder)
             yield from ((self.checkpoint, cell, (folder / cell.file_name).read_bytes()) for cell in batch)
 
-    def _draw(self, parts: Parts, batch: Sequence[Cell], final: Path) -> None:
+    def _draw(self, parts: ModelComponents, batch: Sequence[Cell], final: Path) -> None:
         try:
             images = draw.draw(parts, [cell.spec for cell in batch])
         except InputError as error:
             raise InputError(f"{self.checkpoint.label}: {error}") from error
-        with outputs.fresh_folder(final) as folder:
+        with atomic_write.fresh_folder(final) as folder:
             for cell, image in zip(batch, images, strict=True):
-                outputs.write_bytes(folder / cell.file_name, stamp.png(image, cell.spec, self.origin))
+                atomic_write.write_bytes(folder / cell.file_name, png_metadata.png(image, cell.spec, self.origin))
 
 
 def _columns(card: dict[str, Any], params: Params, paths: Paths) -> list[Column]:
@@ -133,7 +134,7 @@ def _column(checkpoint: Checkpoint, base_digest: str, paths: Paths, learnt: dict
     folder = Path(checkpoint.path)
     if not folder.is_dir():
         raise InputError(f"{folder} is missing, though its card names it; run the training of {paths.species} again")
-    origin = stamp.Origin(
+    origin = png_metadata.Origin(
         species=paths.species,
         checkpoint=checkpoint.label,
         step=checkpoint.step,
@@ -141,19 +142,23 @@ def _column(checkpoint: Checkpoint, base_digest: str, paths: Paths, learnt: dict
         lineage_id=checkpoint.lineage_id,
         scheduler_config={**read_scheduler(Path(checkpoint.base)), **learnt},
     )
-    return Column(checkpoint, origin, paths.work / "sample" / f"{paths.species}-{_fingerprint(origin, base_digest)}")
+    return Column(
+        checkpoint, origin, paths.work / "sample" / f"{paths.species}-{_fingerprint(origin, base_digest, checkpoint)}"
+    )
 
 
-def _fingerprint(origin: stamp.Origin, base_digest: str) -> str:
+def _fingerprint(origin: png_metadata.Origin, base_digest: str, checkpoint: Checkpoint) -> str:
     """Of all that decides the bytes of a checkpoint's pictures, apart from their specs."""
+    chosen = (f"pipeline.methods.{checkpoint.method}", f"pipeline.families.{checkpoint.family}")
+    code = code_digest(["pipeline.sample", *chosen])
     libraries = {name: version(name) for name in LIBRARIES}
     where = [str(part) for part in device.best()]
-    return digest_json([asdict(origin), base_digest, code_digest(Path(__file__).parent), libraries, where])[:16]
+    return digest_json([asdict(origin), base_digest, code, libraries, where])[:16]
 
 
 def _cut_prompts(checkpoint: Checkpoint, cells: Sequence[Cell]) -> list[str]:
     """A warning for each prompt whose end the text encoder does not read; no weights are loaded."""
-    cut_of = counter_of_cut(Path(checkpoint.base), tokens.words_in(Path(checkpoint.path)))
+    cut_of = counter_of_cut(Path(checkpoint.base), token_embeddings.words_in(Path(checkpoint.path)))
     cut = {cell.spec.prompt: cut_of(cell.spec.prompt) for cell in cells}
     return [
         f"warning: the last {n} tokens of {prompt!r} are beyond the encoder's window and change nothing; shorten it"
@@ -165,7 +170,7 @@ def _cut_prompts(checkpoint: Checkpoint, cells: Sequence[Cell]) -> list[str]:
 def _store(folder: Path, checkpoint: Checkpoint, cell: Cell, content: bytes) -> dict[str, Any]:
     """Write one picture; its row of samples.parquet."""
     name = f"{checkpoint.label}/{cell.file_name}"
-    outputs.write_bytes(folder / name, content)
+    atomic_write.write_bytes(folder / name, content)
     described = {"template": cell.template, **asdict(cell.spec)}
     return {
         "file_name": name,

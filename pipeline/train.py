@@ -20,39 +20,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import GateError, InputError
-from pipeline.core.lineage import digest_file, digest_json
+from pipeline.core.import_closure import code_digest
+from pipeline.core.lineage import digest_json
 from pipeline.core.params import Params, Train
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
-from pipeline.core.records import LookReport, Report, Subject
+from pipeline.core.records import MonitoringReport, Report, Subject
 from pipeline.families import check_base
-from pipeline.io import held_out, outputs, steps, tables, tracking
-from pipeline.io.weights import model_folder, weights_digest
-from pipeline.training import (
-    captions,
-    check_pair,
-    checks,
-    hardware,
-    identity,
-    looks,
-    masks,
-    memory,
-    other_sections,
-    trigger,
-)
-from pipeline.training.cache import Picture
-from pipeline.training.identity import Identity
-from pipeline.training.loop import COLUMNS, Hooks, Job, run, share
+from pipeline.io.files import atomic_write, monitoring_files, parquet
+from pipeline.io.files.model_folders import model_folder, weights_digest
+from pipeline.io.terminal import training_console
+from pipeline.io.tracking import mlflow_runs
+from pipeline.methods import check_pair, other_sections, trigger
+from pipeline.training import monitoring, preflight
+from pipeline.training.checkpoint import identity
+from pipeline.training.checkpoint.identity import Identity
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.data import captions, masks
+from pipeline.training.data.latent_cache import TrainingImage
+from pipeline.training.distributed import hardware, oom_advice
+from pipeline.training.loop import COLUMNS, Hooks, TrainingJob, run, share
 from pipeline.training.optimisers import check_optimiser
-from pipeline.training.prepare import Task, prepare, without_bytes
-from pipeline.training.spent import Spent
-from pipeline.training.state import Saves
+from pipeline.training.task import TrainingTask, prepare, without_bytes
+from pipeline.training.timing import StepTimer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-# What a result depends on, below pipeline/.
-CODE = ("train.py", "core/prompts.py", "training/*.py", "families/*.py", "diffusion/*.py")
 LICENCE_COLUMNS = ["file_name", "licence", "author", "page_url"]
 WAIT_HOURS = 12  # for another process
 NO_INFLUENCE = {"save_every_steps", "keep_states", "look", "gradient_checkpointing"}  # on the weights
@@ -74,8 +68,8 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
         was encoded so far is kept.
     """
     task = _task(params, paths)
-    checks.check(task.family, task.base, task.train, task.subject, task.pictures, say=lambda line: None)
-    saves = Saves(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
+    preflight.check(task.family, task.base, task.train, task.subject, task.pictures, say=lambda line: None)
+    saves = CheckpointStore(paths.work / "train" / task.stamp["lineage_id"], task.stamp["lineage_id"])
     if resume:
         identity.refuse_to_start(saves, task.identity, params.train.snapshots)
     with ExitStack() as held:  # the lock, until the result is written
@@ -84,8 +78,8 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
                 held.enter_context(saves.alone())
                 for line in identity.begin(saves, task.identity, _means(accelerator)):
                     accelerator.print(line)
-            spent = Spent(time.monotonic, marks=accelerator.device.type)
-            with tracking.training_run(
+            spent = StepTimer(time.monotonic, marks=accelerator.device.type)
+            with mlflow_runs.training_run(
                 params,
                 paths,
                 lineage_id=saves.lineage_id,
@@ -102,20 +96,25 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
 
 
 def _published(
-    task: Task, params: Params, paths: Paths, saves: Saves, history: list[list[float]], spent: Spent
+    task: TrainingTask,
+    params: Params,
+    paths: Paths,
+    saves: CheckpointStore,
+    history: list[list[float]],
+    spent: StepTimer,
 ) -> Report:
     """Put the snapshots in place of the last result, all or none; nothing of the training is left in `.work/`."""
     seen = _seen(task, saves)
-    with outputs.fresh_folder(paths.model) as folder:
+    with atomic_write.fresh_folder(paths.model) as folder:
         shutil.copytree(saves.snapshots, folder, copy_function=_link, dirs_exist_ok=True)
-        outputs.write_text(folder / "train.csv", _csv(history))
-        held_out.write(folder, seen)
-        outputs.write_card(folder, **_card(task, params, paths), held_out=held_out.card(seen))
+        atomic_write.write_text(folder / "train.csv", _csv(history))
+        monitoring_files.write(folder, seen)
+        atomic_write.write_card(folder, **_card(task, params, paths), held_out=monitoring_files.card(seen))
     saves.clear()
     return _report(task, params, paths, history, seen, spent)
 
 
-def _task(params: Params, paths: Paths) -> Task:
+def _task(params: Params, paths: Paths) -> TrainingTask:
     """Read everything that decides the result; whatever can be refused without loading a model is refused here."""
     check_pair(params.train.method, params.base.family)
     check_optimiser(params.train)
@@ -127,8 +126,8 @@ def _task(params: Params, paths: Paths) -> Task:
     subject = Subject(paths.species, species.name, species.class_noun)
     pictures = _masked(_pictures(paths, subject, params.train.captions, "train"), params, paths)
     deciding = _deciding(params, paths.species) | masks.digests(pictures)
-    same = Identity(paths.species, dataset=dataset, base=base_digest, params=deciding, code=_code())
-    return Task(
+    same = Identity(paths.species, dataset=dataset, base=base_digest, params=deciding, code=_code(params))
+    return TrainingTask(
         family=params.base.family,
         base=base,
         subject=subject,
@@ -162,18 +161,18 @@ def _licences(paths: Paths) -> str:
 
     `data/curated/<species>/metadata.parquet` has the rows; a picture's file is named after the digest of its bytes.
     """
-    table = tables.read(paths.curated / "metadata.parquet")
+    table = parquet.read(paths.curated / "metadata.parquet")
     rows = table[table["split"] == "train"].reindex(columns=LICENCE_COLUMNS).fillna("")
     return digest_json(sorted(rows.astype(str).values.tolist()))
 
 
 def _gate(paths: Paths) -> str:
     """The digest of the data set, which its expectations have let pass."""
-    digest = outputs.read_card(paths.curated)["digest"]
+    digest = atomic_write.read_card(paths.curated)["digest"]
     path = paths.validation / "verdict.json"
     if not path.is_file():
         raise GateError(f"{paths.species} was not validated, so not trained on; run `paleo validate {paths.species}`")
-    verdict = outputs.read_json(path)
+    verdict = atomic_write.read_json(path)
     if not verdict["success"]:
         reasons = ", ".join(verdict["stopped"])
         raise GateError(f"{paths.species} is not trained: its data set was refused ({reasons}); see {paths.validation}")
@@ -182,14 +181,14 @@ def _gate(paths: Paths) -> str:
     return digest
 
 
-def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split: str) -> tuple[Picture, ...]:
+def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split: str) -> tuple[TrainingImage, ...]:
     """The pictures of a split, sorted; each sentence has the species' name in it, or there is no word to learn."""
-    table = tables.read(paths.curated / "metadata.parquet")
+    table = parquet.read(paths.curated / "metadata.parquet")
     rows = table[table["split"] == split].sort_values("file_name")
     if rows.empty and split == "train":
         raise InputError(f"{paths.curated} has no picture to train on; run `paleo curate {paths.species}`")
     return tuple(
-        Picture(
+        TrainingImage(
             row.file_name,
             _content(paths.curated / row.file_name),
             captions.named(row.caption, subject.name),
@@ -199,7 +198,7 @@ def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split:
     )
 
 
-def _masked(pictures: tuple[Picture, ...], params: Params, paths: Paths) -> tuple[Picture, ...]:
+def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -> tuple[TrainingImage, ...]:
     """The pictures with their masks, which are read only where black counts less than white."""
     if params.train.masks.outside == 1:
         return pictures
@@ -228,19 +227,23 @@ def _deciding(params: Params, species: str) -> dict[str, Any]:
     return {"seed": params.seed, "species": words, "family": params.base.family, "train": train}
 
 
-def _code() -> str:
-    package = Path(__file__).parent
-    files = sorted(path for pattern in CODE for path in package.glob(pattern))
-    return digest_json([(path.relative_to(package).as_posix(), digest_file(path)) for path in files])
+def _code(params: Params) -> str:
+    chosen = (f"pipeline.methods.{params.train.method}", f"pipeline.families.{params.base.family}")
+    return code_digest(["pipeline.train", *chosen])
 
 
 def _prepared(
-    task: Task, paths: Paths, saves: Saves, accelerator: Accelerator, stopping: Callable[[], bool], spent: Spent
-) -> Job:
+    task: TrainingTask,
+    paths: Paths,
+    saves: CheckpointStore,
+    accelerator: Accelerator,
+    stopping: Callable[[], bool],
+    spent: StepTimer,
+) -> TrainingJob:
     with (
-        memory.explained(task.train, accelerator, saves),
+        oom_advice.explained(task.train, accelerator, saves),
         spent.on("preparation"),
-        steps.preparing(f"train {paths.species}", main_process=accelerator.is_main_process) as tell,
+        training_console.preparing(f"train {paths.species}", main_process=accelerator.is_main_process) as tell,
     ):
         return prepare(
             task,
@@ -256,19 +259,19 @@ def _prepared(
 
 
 def _trained(
-    job: Job,
+    job: TrainingJob,
     train: Train,
     name: str,
-    saves: Saves,
+    saves: CheckpointStore,
     accelerator: Accelerator,
     stopping: Callable[[], bool],
-    spent: Spent,
-    tracked: tracking.Run | tracking.Silence,
+    spent: StepTimer,
+    tracked: mlflow_runs.MlflowRun | mlflow_runs.NullRun,
 ) -> list[list[float]]:
     """Run it; returns the numbers of every step."""
     with (
-        memory.explained(train, accelerator, saves, job),
-        steps.shown(name, train.steps, main_process=accelerator.is_main_process) as show,
+        oom_advice.explained(train, accelerator, saves, job),
+        training_console.shown(name, train.steps, main_process=accelerator.is_main_process) as show,
     ):
         hooks = Hooks(
             report=lambda step: (tracked.step(step), show(step)),
@@ -290,15 +293,15 @@ def _means(accelerator: Accelerator) -> dict[str, str]:
     return means | {name: version(name) for name in libraries}
 
 
-def _looks(saves: Saves) -> Path:
+def _looks(saves: CheckpointStore) -> Path:
     return saves.folder / "looks"
 
 
-def _seen(task: Task, saves: Saves) -> tuple[LookReport, ...]:
+def _seen(task: TrainingTask, saves: CheckpointStore) -> tuple[MonitoringReport, ...]:
     """The looks of this training, those of runs that were interrupted too."""
-    if not looks.wanted_at_all(task.train.look, task.holdout):
+    if not monitoring.is_enabled(task.train.look, task.holdout):
         return ()
-    return looks.earlier(_looks(saves), task.train.snapshots)
+    return monitoring.earlier(_looks(saves), task.train.snapshots)
 
 
 def _memory_mb(accelerator: Accelerator) -> Callable[[], float]:
@@ -393,7 +396,7 @@ def _csv(history: list[list[float]]) -> str:
     return "\n".join([",".join(["step", *COLUMNS]), *rows]) + "\n"
 
 
-def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
+def _card(task: TrainingTask, params: Params, paths: Paths) -> dict[str, Any]:
     name = params.species[paths.species].name
     return {
         "stage": "train",
@@ -407,14 +410,21 @@ def _card(task: Task, params: Params, paths: Paths) -> dict[str, Any]:
 
 
 def _report(
-    task: Task, params: Params, paths: Paths, history: list[list[float]], seen: Sequence[LookReport], spent: Spent
+    task: TrainingTask,
+    params: Params,
+    paths: Paths,
+    history: list[list[float]],
+    seen: Sequence[MonitoringReport],
+    spent: StepTimer,
 ) -> Report:
     last = history[-max(1, len(history) // 10) :]
     loss = sum(row[0] for row in last) / len(last)
     snapshots = ", ".join(map(str, params.train.snapshots))
-    told = ", ".join(filter(None, [f"loss {loss:.4f} over the last tenth", held_out.words(seen)]))
+    told = ", ".join(filter(None, [f"loss {loss:.4f} over the last tenth", monitoring_files.words(seen)]))
     line = (
         f"train {paths.species}: {params.train.steps} steps ({params.train.method}) on {len(task.pictures)} pictures, "
         f"{told}; snapshots {snapshots} in {paths.model.relative_to(paths.root)}"
     )
-    return Report("train", (line, *steps.time_table(spent.seconds)), {"loss": loss, "steps": params.train.steps})
+    return Report(
+        "train", (line, *training_console.time_table(spent.seconds)), {"loss": loss, "steps": params.train.steps}
+    )

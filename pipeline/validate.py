@@ -19,11 +19,12 @@ from pipeline.core.errors import GateError, InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
-from pipeline.curation import curated_expectations as curated
-from pipeline.curation import drift
-from pipeline.curation import manifest_expectations as collected
-from pipeline.curation.expectations import Expectation
-from pipeline.io import checks, outputs, site, tables
+from pipeline.expectations import curated_suite as curated
+from pipeline.expectations import drift
+from pipeline.expectations import manifest_suite as collected
+from pipeline.expectations.expectation import Expectation
+from pipeline.io import great_expectations
+from pipeline.io.files import atomic_write, parquet, site_files
 from pipeline.pages.validation import validation_page
 
 NAMED = 5  # offenders that a message names
@@ -52,7 +53,7 @@ def validate(params: Params, paths: Paths) -> Report:
     InputError
         When a table is missing or of an earlier form, or the statistics of the earlier version cannot be read.
     """
-    digest = outputs.read_card(paths.curated)["digest"]
+    digest = atomic_write.read_card(paths.curated)["digest"]
     manifest, kept = _tables(paths)
     earlier = _earlier(paths.statistics, digest)
 
@@ -64,7 +65,7 @@ def validate(params: Params, paths: Paths) -> Report:
     if not verdict["success"]:
         raise GateError(_refusal(verdict, paths))
     seen = {"dataset_digest": digest, "statistics": drift.statistics(tested[1].facts)}
-    outputs.write_json(paths.statistics, {**seen, "previous": earlier})
+    atomic_write.write_json(paths.statistics, {**seen, "previous": earlier})
     return Report("validate", _lines(verdict), {"n_train": verdict["n_train"], "n_holdout": verdict["n_holdout"]})
 
 
@@ -77,7 +78,7 @@ def _tables(paths: Paths) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _table(path: Path, needed: tuple[str, ...], command: str) -> pd.DataFrame:
-    table = tables.read(path)
+    table = parquet.read(path)
     lacking = sorted(set(needed) - set(table.columns))
     if lacking:
         raise InputError(f"{path} lacks {', '.join(lacking)}, so an earlier version wrote it; run `{command}` again")
@@ -117,8 +118,8 @@ def _tested(
     params: Params, paths: Paths, manifest: pd.DataFrame, kept: pd.DataFrame, earlier: dict[str, Any] | None
 ) -> tuple[Checked, ...]:
     """Candidates, curated pictures, their authors, and in which quantities they differ from the version before."""
-    candidates = collected.facts(manifest, checks.sizes(paths.raw, "images"), params.collect.licences)
-    measured = checks.measure(paths.curated, list(kept["file_name"]), f"validate {paths.species}")
+    candidates = collected.facts(manifest, great_expectations.sizes(paths.raw, "images"), params.collect.licences)
+    measured = great_expectations.measure(paths.curated, list(kept["file_name"]), f"validate {paths.species}")
     pictures = curated.facts(kept, measured, params)
     moved = drift.compared(pictures, earlier["statistics"] if earlier else {})
     sha256 = dict(zip(candidates["candidate"], manifest["sha256"]))  # curation made thumbnails, where that was safe
@@ -150,7 +151,7 @@ def _tested(
 def _judged(checked: Checked, severity: Mapping[str, str]) -> list[dict[str, Any]]:
     """The entries of the verdict for one table: each expectation, and what was found."""
     asked = [{"name": e.name, "type": e.type, "kwargs": e.kwargs, "severity": severity[e.name]} for e in checked.suite]
-    found = checks.run_suite(checked.facts, asked, checked.index)
+    found = great_expectations.run_suite(checked.facts, asked, checked.index)
     return [_entry(checked, e, severity[e.name], found[e.name]) for e in checked.suite]
 
 
@@ -221,7 +222,7 @@ def _offences(entry: Mapping[str, Any], picture: Callable[[str], Path | None]) -
     shown = list(zip(entry["offending"], entry["values"]))[:SHOWN]
     paths = [picture(name) for name, _ in shown]
     return [
-        {"file_name": name, "value": value, "picture": site.thumbnail_uri(path) if path else None}
+        {"file_name": name, "value": value, "picture": site_files.thumbnail_uri(path) if path else None}
         for (name, value), path in zip(shown, paths)
     ]
 
@@ -229,10 +230,10 @@ def _offences(entry: Mapping[str, Any], picture: Callable[[str], Path | None]) -
 def _write(paths: Paths, verdict: dict[str, Any], page: str) -> None:
     """Verdict, page and card; a red verdict is written too, so that one can see what was wrong."""
     kept = {key: verdict[key] for key in ("species", "success", "n_train", "n_holdout", "dataset_digest")}
-    with outputs.fresh_folder(paths.validation) as folder:
-        outputs.write_json(folder / "verdict.json", verdict)
-        outputs.write_text(folder / "index.html", page)
-        outputs.write_card(folder, stage="validate", **kept)
+    with atomic_write.fresh_folder(paths.validation) as folder:
+        atomic_write.write_json(folder / "verdict.json", verdict)
+        atomic_write.write_text(folder / "index.html", page)
+        atomic_write.write_card(folder, stage="validate", **kept)
 
 
 def _refusal(verdict: dict[str, Any], paths: Paths) -> str:

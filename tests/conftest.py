@@ -12,12 +12,12 @@ import pytest
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory) -> Path:
     """An embedded MLflow store without anything in it: making one takes seconds, copying it none."""
-    from pipeline.io import mlstore
+    from pipeline.io.tracking import mlflow_store
 
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(mlstore.URI, raising=False)
-        mlstore.connect(folder)
+        patch.delenv(mlflow_store.URI, raising=False)
+        mlflow_store.connect(folder)
     return folder / "mlflow.db"
 
 

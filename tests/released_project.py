@@ -14,9 +14,9 @@ from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Subject
 from pipeline.families import family
-from pipeline.io import outputs, tables
-from pipeline.io.weights import weights_digest
-from pipeline.training import method
+from pipeline.io.files import atomic_write, parquet
+from pipeline.io.files.model_folders import weights_digest
+from pipeline.methods import method
 from tests import tiny_models
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ CHANGES = {
 def make(root: Path, kind: str = "dreambooth") -> Params:
     """Base model, CLIP and params; the species come with `finish`."""
     tiny_models.write_sd(root / "base")
-    outputs.write_json(root / "clip/config.json", {"which": "tiny"})
+    atomic_write.write_json(root / "clip/config.json", {"which": "tiny"})
     (root / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     return changed(params_module.load(root / "params.yaml"), **CHANGES, **{"train.method": kind})
 
@@ -55,7 +55,7 @@ def finish(
     _model(params, paths, lineage_id)
     _samples(params, paths, lineage_id)
     _evaluation(params, paths, lineage_id, accuracy)
-    outputs.write_text(paths.site / species / "index.html", "<!doctype html><title>gallery</title>")
+    atomic_write.write_text(paths.site / species / "index.html", "<!doctype html><title>gallery</title>")
     return paths
 
 
@@ -75,8 +75,8 @@ def _curated(params: Params, paths: Paths) -> None:
         }
         for n in range(4)
     ]
-    tables.write(paths.curated / "metadata.parquet", pd.DataFrame(rows))
-    outputs.write_card(paths.curated, stage="curate", species=paths.species, digest="d" * 64)
+    parquet.write(paths.curated / "metadata.parquet", pd.DataFrame(rows))
+    atomic_write.write_card(paths.curated, stage="curate", species=paths.species, digest="d" * 64)
 
 
 def _model(params: Params, paths: Paths, lineage_id: str) -> None:
@@ -84,9 +84,9 @@ def _model(params: Params, paths: Paths, lineage_id: str) -> None:
     for step in params.train.snapshots:
         _snapshot(params, paths, paths.model / f"step-{step:06d}", step, lineage_id)
     lines = [f"{step},{1 / step},0.0003,0.5" for step in range(1, params.train.steps + 1)]
-    outputs.write_text(paths.model / "train.csv", "\n".join(["step,loss,learning_rate,gradient_norm", *lines, ""]))
+    atomic_write.write_text(paths.model / "train.csv", "\n".join(["step,loss,learning_rate,gradient_norm", *lines, ""]))
     snapshots = [{"step": step, "path": f"step-{step:06d}"} for step in params.train.snapshots]
-    outputs.write_card(
+    atomic_write.write_card(
         paths.model,
         stage="train",
         species=paths.species,
@@ -135,8 +135,8 @@ def _samples(params: Params, paths: Paths, lineage_id: str) -> None:
         for index, template in enumerate(sample.prompts)
         for seed in sample.seeds
     ]
-    tables.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
-    outputs.write_card(paths.samples, stage="sample", species=paths.species, lineage_id=lineage_id)
+    parquet.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
+    atomic_write.write_card(paths.samples, stage="sample", species=paths.species, lineage_id=lineage_id)
 
 
 def _evaluation(params: Params, paths: Paths, lineage_id: str, accuracy: float) -> None:
@@ -147,11 +147,11 @@ def _evaluation(params: Params, paths: Paths, lineage_id: str, accuracy: float) 
         str(step): {name: {"value": value, "low": 0, "high": 1, "n": 4} for name, value in by.items()}
         for step, by in values.items()
     }
-    outputs.write_json(
+    atomic_write.write_json(
         paths.evaluation / "metrics.json",
         {"chosen_step": last, "base": values[0] | {"memorised": None}, "chosen": values[last] | {"memorised": None}},
     )
-    outputs.write_json(
+    atomic_write.write_json(
         paths.evaluation / "details/verdict.json",
         {
             "species": paths.species,
@@ -161,4 +161,4 @@ def _evaluation(params: Params, paths: Paths, lineage_id: str, accuracy: float) 
             "compared_with": list(SPECIES[1:]),
         },
     )
-    outputs.write_card(paths.evaluation / "details", stage="evaluate", lineage_id=lineage_id, chosen_step=last)
+    atomic_write.write_card(paths.evaluation / "details", stage="evaluate", lineage_id=lineage_id, chosen_step=last)

@@ -15,7 +15,7 @@ from pipeline.core import params as params_module
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
-from pipeline.io import outputs, tables
+from pipeline.io.files import atomic_write, parquet
 
 SHIPPED = (Path(__file__).parents[1] / "params.yaml").read_text()
 CHECKPOINTS = (("base", 0), ("step-000050", 50), ("step-000250", 250), ("step-000500", 500))
@@ -81,17 +81,19 @@ def write_curated(
     for row in rows:
         thumb = io.BytesIO()
         picture(int(row["source_id"]), 96, 0.9).save(thumb, "WEBP")
-        outputs.write_bytes(paths.curation / "thumbs" / f"{row['sha256']}.webp", thumb.getvalue())
+        atomic_write.write_bytes(paths.curation / "thumbs" / f"{row['sha256']}.webp", thumb.getvalue())
     verdicts = pd.DataFrame(rows).sort_values(["source", "source_id"], ignore_index=True)
     metadata = verdicts[verdicts["verdict"] == "keep"].reset_index(drop=True)
     metadata = metadata[["file_name", *[c for c in metadata.columns if c != "file_name"]]]
-    tables.write(paths.curated / "verdicts.parquet", verdicts)
+    parquet.write(paths.curated / "verdicts.parquet", verdicts)
     write_metadata(paths, metadata)
     shown = "".join(f'<img src="thumbs/{row["sha256"]}.webp" alt="">' for row in rows)
     for page in ("index.html", "contact_sheet.html"):
-        outputs.write_text(paths.curation / page, f"<!doctype html><title>{page}</title><p>kept and dropped {shown}")
+        atomic_write.write_text(
+            paths.curation / page, f"<!doctype html><title>{page}</title><p>kept and dropped {shown}"
+        )
     by_code = {code: sum(c == code for c, _ in DROPPED) for code, _ in DROPPED}
-    outputs.write_card(
+    atomic_write.write_card(
         paths.curated,
         stage="curate",
         species=paths.species,
@@ -105,7 +107,7 @@ def write_curated(
 
 
 def write_metadata(paths: Paths, metadata: pd.DataFrame) -> None:
-    tables.write(paths.curated / "metadata.parquet", metadata)
+    parquet.write(paths.curated / "metadata.parquet", metadata)
 
 
 def write_validation(paths: Paths) -> None:
@@ -119,9 +121,9 @@ def write_validation(paths: Paths) -> None:
         "n_holdout": HELD_OUT,
         "dataset_digest": _digest(f"set {paths.species}"),
     }
-    outputs.write_json(paths.validation / "verdict.json", verdict)
-    outputs.write_text(paths.validation / "index.html", "<!doctype html><title>Validation</title><p>accepted")
-    outputs.write_card(paths.validation, stage="validate", species=paths.species, success=True)
+    atomic_write.write_json(paths.validation / "verdict.json", verdict)
+    atomic_write.write_text(paths.validation / "index.html", "<!doctype html><title>Validation</title><p>accepted")
+    atomic_write.write_card(paths.validation, stage="validate", species=paths.species, success=True)
 
 
 def write_model(params: Params, paths: Paths) -> None:
@@ -130,9 +132,11 @@ def write_model(params: Params, paths: Paths) -> None:
         f"{s},{0.2 + 0.6 * math.exp(-s / 120) + 0.05 * math.sin(s * 12.9898):.6f},0.0003,{1 + 0.2 * math.cos(s):.6f}"
         for s in range(1, steps + 1)
     ]
-    outputs.write_text(paths.model / "train.csv", "\n".join(["step,loss,learning_rate,gradient_norm", *lines]) + "\n")
+    atomic_write.write_text(
+        paths.model / "train.csv", "\n".join(["step,loss,learning_rate,gradient_norm", *lines]) + "\n"
+    )
     snapshots = [{"step": step, "path": label} for label, step in CHECKPOINTS if step]
-    outputs.write_card(
+    atomic_write.write_card(
         paths.model,
         stage="train",
         species=paths.species,
@@ -160,7 +164,7 @@ def write_samples(params: Params, paths: Paths) -> pd.DataFrame:
                 text = f"{prompt}\n{settings}, Seed: {seed}, Size: 64x64"
                 content = png(picture(index * 7 + seed, 64, min(1.0, step / 300)), text)
                 file_name = f"{label}/p{index:02d}-s{seed:05d}.png"
-                outputs.write_bytes(paths.samples / file_name, content)
+                atomic_write.write_bytes(paths.samples / file_name, content)
                 rows.append(
                     {
                         "file_name": file_name,
@@ -180,8 +184,8 @@ def write_samples(params: Params, paths: Paths) -> pd.DataFrame:
                     }
                 )
     table = pd.DataFrame(rows)
-    tables.write(paths.samples / "samples.parquet", table)
-    outputs.write_card(
+    parquet.write(paths.samples / "samples.parquet", table)
+    atomic_write.write_card(
         paths.samples,
         stage="sample",
         species=paths.species,
@@ -212,13 +216,13 @@ def write_evaluation(params: Params, paths: Paths, samples: pd.DataFrame, metada
         }
         for s in samples.itertuples()
     ]
-    tables.write(paths.evaluation / "details/per_image.parquet", pd.DataFrame(rows))
+    parquet.write(paths.evaluation / "details/per_image.parquet", pd.DataFrame(rows))
     steps = {str(step): _metrics(step) for _, step in CHECKPOINTS}
     plain = {step: {metric: entry["value"] for metric, entry in values.items()} for step, values in steps.items()}
-    outputs.write_json(
+    atomic_write.write_json(
         paths.evaluation / "metrics.json", {"chosen_step": 250, "base": plain["0"], "chosen": plain["250"]}
     )
-    outputs.write_json(
+    atomic_write.write_json(
         paths.evaluation / "details/verdict.json",
         {
             "species": paths.species,
@@ -234,7 +238,7 @@ def write_evaluation(params: Params, paths: Paths, samples: pd.DataFrame, metada
         },
     )
     lineage = _digest(f"lineage {paths.species}")[:16]
-    outputs.write_card(paths.evaluation / "details", stage="evaluate", species=paths.species, lineage_id=lineage)
+    atomic_write.write_card(paths.evaluation / "details", stage="evaluate", species=paths.species, lineage_id=lineage)
 
 
 def complete(params: Params, root: Path, species: str) -> Paths:
@@ -253,7 +257,7 @@ def _kept(paths: Paths, name: str, number: int, split: str) -> dict:
     row = _row(name, number, verdict="keep", code="", sentence="kept")
     row |= {"sha256": hashlib.sha256(content).hexdigest(), "pixel_sha256": _digest(f"pixels {number}"), "split": split}
     row["file_name"] = f"{split}/{row['sha256'][:16]}.png"
-    outputs.write_bytes(paths.curated / row["file_name"], content)
+    atomic_write.write_bytes(paths.curated / row["file_name"], content)
     return row
 
 

@@ -10,7 +10,7 @@ from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.lineage import digest_bytes, digest_tree
 from pipeline.core.paths import Paths
 from pipeline.core.records import Candidate, Rejection
-from pipeline.io import outputs
+from pipeline.io.files import atomic_write
 from pipeline.sources import SOURCES, synthetic
 from tests.pictures import encoded, scene
 from tests.project import ROOT, edit_params
@@ -82,7 +82,7 @@ def test_every_candidate_is_a_row_and_original_bytes_are_kept(project, offers):
     assert (paths.raw / row["path"]).read_bytes() == picture
     assert sorted(path.name for path in paths.raw.glob("images/*")) == sorted(stored)
     assert "'CC-BY-NC-4.0'" in manifest["reason"][6] and "collect.licences" in manifest["reason"][6]
-    card = outputs.read_card(paths.raw)
+    card = atomic_write.read_card(paths.raw)
     assert (card["n_candidates"], card["n_kept"], card["by_reason"]["same_bytes"]) == (9, 2, 1)
     assert report.lines[0].startswith("collect dodo: 2 of 9 files kept; not kept: 1 empty_file")
 
@@ -97,11 +97,11 @@ def test_a_picture_refused_for_its_licence_does_not_hide_a_free_copy(project, of
 def test_a_refused_candidate_makes_no_other_data_set(project, offers):
     kept = ("a", "CC0-1.0", encoded(scene(1)))
     offers(kept)
-    first = outputs.read_card(_collect(project, _folder())[1].raw)["digest"]
+    first = atomic_write.read_card(_collect(project, _folder())[1].raw)["digest"]
     offers(kept, ("b", "CC0-1.0", b"<html>"))
-    assert outputs.read_card(_collect(project, _folder())[1].raw)["digest"] == first
+    assert atomic_write.read_card(_collect(project, _folder())[1].raw)["digest"] == first
     offers((*kept[:1], "CC-BY-4.0", kept[2]))
-    assert outputs.read_card(_collect(project, _folder())[1].raw)["digest"] != first
+    assert atomic_write.read_card(_collect(project, _folder())[1].raw)["digest"] != first
 
 
 def test_without_any_picture_the_stage_fails_and_earlier_results_stay(project, offers):

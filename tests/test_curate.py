@@ -14,7 +14,8 @@ from pipeline.core.lineage import digest_tree
 from pipeline.core.paths import Paths
 from pipeline.curation import CHECKS
 from pipeline.curation.verdicts import COLUMNS, recompute
-from pipeline.io import outputs, pictures, reviews, tables
+from pipeline.io.files import atomic_write, parquet, reviews
+from pipeline.io.images import image_cache
 from pipeline.sources import synthetic
 from tests.pictures import encoded, scene
 from tests.project import ROOT, edit_params
@@ -105,7 +106,7 @@ def test_the_output_is_an_imagefolder_with_all_that_is_documented(mixed):
         assert row["file_name"] == f"{row['split']}/{row['sha256'][:16]}.png"
         with Image.open(paths.curated / row["file_name"]) as image:
             assert (image.mode, image.size) == ("RGB", (row["width_px"], row["height_px"]))
-    card = outputs.read_card(paths.curated)
+    card = atomic_write.read_card(paths.curated)
     assert (card["n_train"], card["n_holdout"], card["n_dropped"], card["by_code"]["kept"]) == (5, 1, 6, 6)
 
 
@@ -117,7 +118,7 @@ def test_what_people_look_at_is_an_output_of_its_own(mixed):
     assert "<i>Raphus cucullatus</i>" in page and page.count("<figure>") == 12
     assert page.count('src="thumbs/') == len(decoded) == 10
     assert "Raphus cucullatus" in (paths.curation / "index.html").read_text()
-    assert outputs.read_card(paths.curation)["digest"] == outputs.read_card(paths.curated)["digest"]
+    assert atomic_write.read_card(paths.curation)["digest"] == atomic_write.read_card(paths.curated)["digest"]
 
 
 def test_the_same_input_gives_the_same_bytes(mixed):
@@ -163,7 +164,7 @@ def test_the_digest_follows_what_is_trained_on(project):
     _put(project, a=encoded(scene(1)), b=encoded(scene(2)))
 
     def digest(**changed) -> str:
-        return outputs.read_card(_curate(project, **changed)[1].curated)["digest"]
+        return atomic_write.read_card(_curate(project, **changed)[1].curated)["digest"]
 
     first = digest()
     _put(project, c=encoded(scene(3, (20, 20))))
@@ -234,7 +235,7 @@ def asked(project) -> Path:
 
 def _recomputed(paths: Paths, **changed) -> pd.DataFrame:
     params = params_module.load(paths.params)
-    scores = tables.read(paths.curated / "scores.parquet")
+    scores = parquet.read(paths.curated / "scores.parquet")
     curate = params.curate.model_copy(update=changed)
     return recompute(scores, reviews.read(paths.reviews), curate, params.seed, CHECKS)
 
@@ -249,7 +250,7 @@ def test_every_verdict_can_be_recomputed_from_stored_scores(asked):
     _, paths = _curate(asked, trusted=False)
     _review(asked, paths, picture3="drop", small="keep")
     _curate(asked, trusted=False)
-    stored = tables.read(paths.curated / "verdicts.parquet")
+    stored = parquet.read(paths.curated / "verdicts.parquet")
     again = _recomputed(paths)
     pd.testing.assert_frame_equal(again, stored[list(COLUMNS)].astype(COLUMNS))
     assert dict(stored["code"].value_counts()) == {"kept": 8, "duplicate": 1, "reviewed": 1}
@@ -257,11 +258,11 @@ def test_every_verdict_can_be_recomputed_from_stored_scores(asked):
 
 def test_another_threshold_gives_other_verdicts_from_the_same_scores(asked):
     _, paths = _curate(asked, trusted=False)
-    margins = tables.read(paths.curated / "verdicts.parquet")["clip_margin"].dropna()
+    margins = parquet.read(paths.curated / "verdicts.parquet")["clip_margin"].dropna()
     middle = float(margins.median())
     again = _recomputed(paths, min_class_margin=middle, min_side_px=10)
     _curate(asked, trusted=False, curate={"min_class_margin": middle, "min_side_px": 10})
-    stored = tables.read(paths.curated / "verdicts.parquet")
+    stored = parquet.read(paths.curated / "verdicts.parquet")
     assert again["code"].tolist() == stored["code"].tolist()
     assert {"wrong_class", "kept"} <= set(again["code"]) and "too_small" not in set(again["code"])
 
@@ -273,7 +274,7 @@ def test_a_changed_threshold_looks_at_no_picture_again(asked, monkeypatch):
         raise AssertionError("looked again")
 
     monkeypatch.setattr(stage, "decoded", lambda jobs, *rest: never() if jobs else iter(()))
-    monkeypatch.setattr(pictures, "opened", never)
+    monkeypatch.setattr(image_cache, "opened", never)
     report, _ = _curate(asked, trusted=False, curate={"min_side_px": 70})
     assert "1 too_small" in report.lines[0]
 
@@ -331,9 +332,9 @@ def test_a_review_that_is_no_table_is_one_sentence(project):
 def test_what_its_source_calls_a_specimen_is_dropped(project):
     _put(project, a=encoded(scene(1)), b=encoded(scene(2)), c=encoded(scene(3)))
     _, paths = _curate(project)
-    manifest = tables.read(paths.raw / "manifest.parquet")
+    manifest = parquet.read(paths.raw / "manifest.parquet")
     manifest.loc[manifest["source_id"] == "b", "shows"] = "specimen"
-    tables.write(paths.raw / "manifest.parquet", manifest)
+    parquet.write(paths.raw / "manifest.parquet", manifest)
     stage.curate(params_module.load(paths.params), paths)
     assert _verdicts(paths)["code"].to_dict() == {"a": "kept", "b": "specimen", "c": "kept"}
 
@@ -342,7 +343,7 @@ def test_a_collection_of_an_earlier_version_is_still_read(project):
     _put(project, a=encoded(scene(1)), b=encoded(scene(2)))
     _, paths = _curate(project)
     table = _verdicts(paths)
-    tables.write(paths.raw / "manifest.parquet", tables.read(paths.raw / "manifest.parquet").drop(columns=["shows"]))
+    parquet.write(paths.raw / "manifest.parquet", parquet.read(paths.raw / "manifest.parquet").drop(columns=["shows"]))
     stage.curate(params_module.load(paths.params), paths)
     assert _verdicts(paths)["file_name"].equals(table["file_name"])
 

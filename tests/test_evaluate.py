@@ -16,7 +16,8 @@ from pipeline.core.lineage import digest_tree
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.evaluate import evaluate
-from pipeline.io import images, outputs, tables
+from pipeline.io.files import atomic_write, parquet
+from pipeline.io.images import codecs
 from tests.released_project import ROOT, changed
 from tests.tiny_clip import write_clip
 
@@ -36,9 +37,9 @@ def _curate(paths: Paths, colour: tuple, name: str, n: int = 8) -> None:
     for i in range(n):
         split = "holdout" if i % 2 else "train"
         rows.append({"file_name": f"{split}/{i}.png", "split": split, "caption": f"a painting of {name}"})
-        outputs.write_bytes(paths.curated / rows[-1]["file_name"], images.png(_picture(colour, i)))
-    tables.write(paths.curated / "metadata.parquet", pd.DataFrame(rows))
-    outputs.write_card(paths.curated, stage="curate")
+        atomic_write.write_bytes(paths.curated / rows[-1]["file_name"], codecs.png(_picture(colour, i)))
+    parquet.write(paths.curated / "metadata.parquet", pd.DataFrame(rows))
+    atomic_write.write_card(paths.curated, stage="curate")
 
 
 def _colour(step: int, index: int, seed: int) -> tuple:
@@ -54,8 +55,8 @@ def _sample(paths: Paths, name: str) -> None:
         for index, template in enumerate(PROMPTS):
             for seed in SEEDS:
                 file_name = f"{label}/p{index:02d}-s{seed:05d}.png"
-                content = images.png(_picture(_colour(step, index, seed), 1000 + 100 * step + 10 * index + seed))
-                outputs.write_bytes(paths.samples / file_name, content)
+                content = codecs.png(_picture(_colour(step, index, seed), 1000 + 100 * step + 10 * index + seed))
+                atomic_write.write_bytes(paths.samples / file_name, content)
                 rows.append(
                     {
                         "file_name": file_name,
@@ -67,8 +68,8 @@ def _sample(paths: Paths, name: str) -> None:
                         "seed": seed,
                     }
                 )
-    tables.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
-    outputs.write_card(paths.samples, stage="sample", lineage_id="a" * 16)
+    parquet.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
+    atomic_write.write_card(paths.samples, stage="sample", lineage_id="a" * 16)
 
 
 def _params() -> Params:
@@ -95,7 +96,7 @@ def project(original, tmp_path):
 def _found(paths):
     """The metrics with the verdict, as the gallery reads them."""
     files = (paths.evaluation / "details/verdict.json", paths.evaluation / "metrics.json")
-    return outputs.read_json(files[0]) | outputs.read_json(files[1])
+    return atomic_write.read_json(files[0]) | atomic_write.read_json(files[1])
 
 
 def test_the_step_that_draws_the_species_is_chosen_and_the_reason_has_the_numbers(project):
@@ -115,7 +116,7 @@ def test_the_step_that_draws_the_species_is_chosen_and_the_reason_has_the_number
 def test_what_dvc_shows_of_the_metrics_fits_a_screen(project):
     params, paths = project
     evaluate(params, paths)
-    metrics = outputs.read_json(paths.evaluation / "metrics.json")
+    metrics = atomic_write.read_json(paths.evaluation / "metrics.json")
     assert set(metrics) == {"chosen_step", "base", "chosen"}
     assert all(isinstance(value, float) for which in ("base", "chosen") for value in metrics[which].values())
 
@@ -131,7 +132,7 @@ def test_every_metric_stands_there_with_its_interval(project):
 def test_every_picture_has_a_row_that_agrees_with_the_metrics(project):
     params, paths = project
     evaluate(params, paths)
-    table = tables.read(paths.evaluation / "details/per_image.parquet")
+    table = parquet.read(paths.evaluation / "details/per_image.parquet")
     metrics = _found(paths)
     assert len(table) == 27
     for step, by_metric in metrics["steps"].items():
@@ -146,11 +147,11 @@ def test_every_picture_has_a_row_that_agrees_with_the_metrics(project):
 def test_the_verdict_has_the_paired_gain_and_what_was_compared(project):
     params, paths = project
     evaluate(params, paths)
-    verdict = outputs.read_json(paths.evaluation / "details/verdict.json")
+    verdict = atomic_write.read_json(paths.evaluation / "details/verdict.json")
     assert verdict["gain"]["value"] == 1
     assert verdict["better_than_base"] and verdict["chosen_checkpoint"] == "step-000250"
     assert verdict["compared_with"] == ["dimorphodontidae", "ornithocheiromorpha"]
-    assert verdict["lineage_id"] == outputs.read_card(paths.evaluation / "details")["lineage_id"] == "a" * 16
+    assert verdict["lineage_id"] == atomic_write.read_card(paths.evaluation / "details")["lineage_id"] == "a" * 16
 
 
 def test_evaluating_twice_writes_the_same_bytes(project):
@@ -167,8 +168,10 @@ def test_a_copied_training_picture_is_named_as_memorised(project):
     copied = paths.samples / "step-000250/p01-s00002.png"
     shutil.copyfile(paths.curated / "train/2.png", copied)
     evaluate(params, paths)
-    assert "step-000250/p01-s00002.png" in outputs.read_json(paths.evaluation / "details/verdict.json")["memorised"]
-    table = tables.read(paths.evaluation / "details/per_image.parquet").set_index("file_name")
+    assert (
+        "step-000250/p01-s00002.png" in atomic_write.read_json(paths.evaluation / "details/verdict.json")["memorised"]
+    )
+    table = parquet.read(paths.evaluation / "details/per_image.parquet").set_index("file_name")
     assert table.loc["step-000250/p01-s00002.png", "nearest_train"] == "train/2.png"
     assert table.loc["step-000250/p01-s00002.png", "nearest_train_cosine"] == pytest.approx(1, abs=1e-5)
 
@@ -184,13 +187,13 @@ def test_a_species_alone_is_chosen_by_clip_i_and_says_so(project):
     assert "no other species" in metrics["missing"]["species_accuracy"]
     assert "chosen by CLIP-I, as species accuracy is unknown" in metrics["reason"]
     assert any("species accuracy   unknown" in line for line in report.lines)
-    assert not tables.read(paths.evaluation / "details/per_image.parquet")["species_hit"].any()
+    assert not parquet.read(paths.evaluation / "details/per_image.parquet")["species_hit"].any()
 
 
 def test_one_seed_a_prompt_leaves_diversity_unknown(project):
     params, paths = project
-    table = tables.read(paths.samples / "samples.parquet")
-    tables.write(paths.samples / "samples.parquet", table[table["seed"] == 1])
+    table = parquet.read(paths.samples / "samples.parquet")
+    parquet.write(paths.samples / "samples.parquet", table[table["seed"] == 1])
     evaluate(params, paths)
     metrics = _found(paths)
     assert metrics["chosen"]["diversity"] is None and "at least two" in metrics["missing"]["diversity"]
@@ -220,7 +223,7 @@ def test_what_is_missing_or_damaged_is_named_and_earlier_results_stay(project, s
 
 def test_without_held_out_pictures_there_is_nothing_to_measure_with(project):
     params, paths = project
-    table = tables.read(paths.curated / "metadata.parquet").assign(split="train")
-    tables.write(paths.curated / "metadata.parquet", table)
+    table = parquet.read(paths.curated / "metadata.parquet").assign(split="train")
+    parquet.write(paths.curated / "metadata.parquet", table)
     with pytest.raises(InputError, match="has no held-out pictures to measure with; see curate.holdout_fraction"):
         evaluate(params, paths)

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Paths
 from pipeline.gallery import gallery
-from pipeline.io import outputs, tables
+from pipeline.io.files import atomic_write, parquet
 from tests import browser
 from tests import site_fixture as fixture
 
@@ -25,10 +25,10 @@ def _outside_pictures(root: Path) -> None:
     """A folder from elsewhere: the 2nd and the 3rd prompt, and a file that is no picture for the 4th."""
     folder = root / "elsewhere/sinomacrops"
     for number in (2, 3):
-        outputs.write_bytes(
+        atomic_write.write_bytes(
             folder / f"{number:02d} #50% ?.png", fixture.png(fixture.picture(number, 90).resize((90, 60)))
         )
-    outputs.write_bytes(folder / "04.jpg", b"<html>")
+    atomic_write.write_bytes(folder / "04.jpg", b"<html>")
 
 
 @pytest.fixture(scope="module")
@@ -159,16 +159,16 @@ def test_a_species_without_others_is_chosen_and_shown_by_another_metric(tmp_path
     paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
     (tmp_path / "elsewhere").mkdir()
     files = [paths.evaluation / name for name in ("metrics.json", "details/verdict.json")]
-    metrics, verdict = map(outputs.read_json, files)
+    metrics, verdict = map(atomic_write.read_json, files)
     unknown = {"value": None, "low": None, "high": None, "n": 0}
     verdict |= {"primary": "clip_i", "missing": {"species_accuracy": "there is no other species to compare with"}}
     for part in (*verdict["steps"].values(), metrics["base"], metrics["chosen"]):
         part["species_accuracy"] = unknown if isinstance(part["species_accuracy"], dict) else None
     for file, content in zip(files, (metrics, verdict), strict=True):
-        outputs.write_json(file, content)
-    rows = tables.read(paths.evaluation / "details/per_image.parquet")
+        atomic_write.write_json(file, content)
+    rows = parquet.read(paths.evaluation / "details/per_image.parquet")
     lonely = rows.assign(species_hit=None, nearest_species="")
-    tables.write(paths.evaluation / "details/per_image.parquet", lonely)
+    parquet.write(paths.evaluation / "details/per_image.parquet", lonely)
     gallery(PARAMS, Paths(tmp_path, ""))
     page = (tmp_path / "site/sinomacrops/index.html").read_text()
     assert "species_accuracy is unknown: there is no other species to compare with" in page
@@ -180,7 +180,7 @@ def test_a_species_without_others_is_chosen_and_shown_by_another_metric(tmp_path
 def test_an_adapter_loads_on_top_of_its_base(tmp_path):
     paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
     (tmp_path / "elsewhere").mkdir()
-    outputs.write_card(paths.model, **{**outputs.read_card(paths.model), "method": "lora"})
+    atomic_write.write_card(paths.model, **{**atomic_write.read_card(paths.model), "method": "lora"})
     gallery(PARAMS, Paths(tmp_path, ""))
     page = (tmp_path / "site/sinomacrops/index.html").read_text()
     assert "StableDiffusionPipeline.from_pretrained(&#34;pipeline/assets/tiny&#34;)" in page
@@ -190,8 +190,8 @@ def test_an_adapter_loads_on_top_of_its_base(tmp_path):
 def test_a_snapshot_that_was_not_sampled_is_a_column_of_gaps(tmp_path):
     paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
     (tmp_path / "elsewhere").mkdir()
-    rows = tables.read(paths.samples / "samples.parquet")
-    tables.write(
+    rows = parquet.read(paths.samples / "samples.parquet")
+    parquet.write(
         paths.samples / "samples.parquet", rows[(rows["step"] != 500) & ~((rows["step"] == 50) & (rows["seed"] == 2))]
     )
     gallery(PARAMS, Paths(tmp_path, ""))
@@ -206,7 +206,7 @@ def test_the_pages_of_curation_and_validation_come_along_with_their_thumbnails_a
         assert (root / "site/sinomacrops" / name).is_file()
         assert f'<a href="{name}">' in page
         assert f'<a href="sinomacrops/{name}">' in (root / "site/index.html").read_text()
-    verdicts = tables.read(root / "data/curated/sinomacrops/verdicts.parquet")
+    verdicts = parquet.read(root / "data/curated/sinomacrops/verdicts.parquet")
     thumbs = {path.stem for path in (root / "site/sinomacrops/thumbs").iterdir()}
     assert thumbs == set(verdicts["sha256"]), "dropped ones are on the contact sheet too"
 
@@ -214,13 +214,13 @@ def test_the_pages_of_curation_and_validation_come_along_with_their_thumbnails_a
 def test_what_the_validation_said_stands_beside_its_link(tmp_path):
     paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
     (tmp_path / "elsewhere").mkdir()
-    verdict = outputs.read_json(paths.validation / "verdict.json")
+    verdict = atomic_write.read_json(paths.validation / "verdict.json")
     for changed, badge in (
         ({"warned": ["author"]}, '<span class="badge warn">accepted, 1 warning</span>'),
         ({"warned": []}, '<span class="badge good">accepted</span>'),
         ({"success": False, "stopped": ["licence"]}, '<span class="badge bad">refused</span>'),
     ):
-        outputs.write_json(paths.validation / "verdict.json", {**verdict, **changed})
+        atomic_write.write_json(paths.validation / "verdict.json", {**verdict, **changed})
         gallery(PARAMS, Paths(tmp_path, ""))
         assert (tmp_path / "site/sinomacrops/index.html").read_text().count(badge) == 2, (
             "in the pictures, in the lineage"
@@ -242,8 +242,8 @@ def test_results_of_different_trainings_are_not_shown_without_a_word(tmp_path):
     paths = fixture.complete(PARAMS, tmp_path, "sinomacrops")
     (tmp_path / "elsewhere").mkdir()
     for folder, key in ((paths.samples, "lineage_id"), (paths.curated, "digest")):
-        card = outputs.read_card(folder)
-        outputs.write_card(folder, **{**card, key: "another"})
+        card = atomic_write.read_card(folder)
+        atomic_write.write_card(folder, **{**card, key: "another"})
     report = gallery(PARAMS, Paths(tmp_path, ""))
     page = (tmp_path / "site/sinomacrops/index.html").read_text()
     assert "The samples belong to another training than the model; paleo run sinomacrops" in page

@@ -21,11 +21,11 @@ import pytest
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import SingleQuotedScalarString
 
-from flows.procs import GRACE_SECONDS
+from flows.processes import GRACE_SECONDS
 from pipeline import train as stage
 from pipeline.__main__ import main
 from pipeline.core.errors import InputError
-from pipeline.io import launching
+from pipeline.io import launcher
 from tests import tiny_models
 from tests.conftest import copy_store
 from tests.project import ROOT, environment, paleo
@@ -116,23 +116,23 @@ def test_several_processes_have_time_to_save_wherever_they_are_launched(monkeypa
 
     _, job = YAML(typ="safe").load_all(INFRA / "kubernetes/train-job.yaml")
     pod, script = job["spec"]["template"]["spec"], (INFRA / "slurm/train.sbatch").read_text()
-    _, said = launching.command({launching.VARIABLE: str(INFRA / "accelerate/cpu_2.yaml")}, ROOT, ["train", "dodo"])
-    seconds = next(entry["value"] for entry in pod["containers"][0]["env"] if entry["name"] == launching.PATIENCE)
-    monkeypatch.setenv(launching.PATIENCE, seconds)
+    _, said = launcher.command({launcher.VARIABLE: str(INFRA / "accelerate/cpu_2.yaml")}, ROOT, ["train", "dodo"])
+    seconds = next(entry["value"] for entry in pod["containers"][0]["env"] if entry["name"] == launcher.PATIENCE)
+    monkeypatch.setenv(launcher.PATIENCE, seconds)
     assert LaunchConfig(1, 1, 1).shutdown_timeout == int(seconds) < pod["terminationGracePeriodSeconds"]
-    assert f"export {launching.PATIENCE}={seconds} " in script and int(seconds) < GRACE_SECONDS
+    assert f"export {launcher.PATIENCE}={seconds} " in script and int(seconds) < GRACE_SECONDS
     assert int(seconds) < int(re.search(r"--signal=B:TERM@(\d+)", script)[1])
-    assert said[launching.PATIENCE] == seconds
+    assert said[launcher.PATIENCE] == seconds
 
 
 # --- what is refused ---
 
 
 def test_gpus_that_are_not_there_are_told_once_before_anything_is_launched(monkeypatch):
-    monkeypatch.setattr(launching, "_n_gpus", lambda: 1)
-    named = {launching.VARIABLE: str(INFRA / "accelerate/multi_gpu.yaml")}
+    monkeypatch.setattr(launcher, "_n_gpus", lambda: 1)
+    named = {launcher.VARIABLE: str(INFRA / "accelerate/multi_gpu.yaml")}
     with pytest.raises(InputError, match="multi_gpu.yaml asks for 2 GPUs on this machine, which has 1; mend"):
-        launching.command(named, ROOT, ["train", "dodo"])
+        launcher.command(named, ROOT, ["train", "dodo"])
 
 
 def test_a_config_that_is_not_there_or_no_yaml_is_one_sentence(paths, capsys, monkeypatch):
@@ -149,29 +149,29 @@ def test_who_was_launched_does_not_launch_again(tmp_path):
     said = {"PALEO_ACCELERATE_CONFIG": "one.yaml"}
     for name in ("cpu.yaml", "cpu_2.yaml"):
         by_hand = {"PALEO_ACCELERATE_CONFIG": str(INFRA / "accelerate" / name), "ACCELERATE_MIXED_PRECISION": "bf16"}
-        _, given = launching.command(by_hand, tmp_path, [])
-        assert not launching.command({**by_hand, **given}, tmp_path, [])
+        _, given = launcher.command(by_hand, tmp_path, [])
+        assert not launcher.command({**by_hand, **given}, tmp_path, [])
     for mark in ("ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID"):  # by dvc or Slurm
-        assert not launching.command({**said, mark: ""}, tmp_path, [])
-    assert not launching.command({}, tmp_path, [])
+        assert not launcher.command({**said, mark: ""}, tmp_path, [])
+    assert not launcher.command({}, tmp_path, [])
     with pytest.raises(InputError, match="is no accelerate config"):
         (tmp_path / "one.yaml").write_text("words")
-        launching.command(said, tmp_path, [])
+        launcher.command(said, tmp_path, [])
     with pytest.raises(InputError, match="is no config that accelerate takes: A `distributed_type` must be"):
         (tmp_path / "one.yaml").write_text("use_gpu: true")
-        launching.command(said, tmp_path, [])
+        launcher.command(said, tmp_path, [])
 
 
 def test_one_process_needs_no_launcher_and_several_do():
     several = {"PALEO_ACCELERATE_CONFIG": "infra/accelerate/cpu_2.yaml"}
-    command, environment = launching.command(several, ROOT, ["train", "dodo"])
+    command, environment = launcher.command(several, ROOT, ["train", "dodo"])
     assert command[1:3] == ["-m", "accelerate.commands.launch"]
     assert environment == {**several, "PALEO_LAUNCHED": "1", "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "110"}
-    assert launching.command({**several, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "9"}, ROOT, [])[1].items() >= {
+    assert launcher.command({**several, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "9"}, ROOT, [])[1].items() >= {
         ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "9")
     }
     one = {"PALEO_ACCELERATE_CONFIG": "infra/accelerate/cpu.yaml"}
-    command, environment = launching.command(one, ROOT, ["train", "dodo"])
+    command, environment = launcher.command(one, ROOT, ["train", "dodo"])
     assert command == [sys.executable, "-m", "pipeline", "train", "dodo"]
     assert environment["ACCELERATE_USE_CPU"] == "True" and environment["ACCELERATE_MIXED_PRECISION"] == "no"
 

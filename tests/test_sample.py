@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from pipeline import sample as stage
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.lineage import digest_file, digest_tree
-from pipeline.io import outputs, tables
+from pipeline.io.files import atomic_write, parquet
 from pipeline.sample import sample
 from pipeline.sampling import draw
 from tests.released_project import changed, finish, make
@@ -63,7 +63,7 @@ def _columns(paths) -> list[np.ndarray]:
 def test_every_prompt_and_seed_of_every_checkpoint_is_one_file_and_one_row(project):
     params, paths = project
     report = sample(params, paths)
-    table = tables.read(paths.samples / "samples.parquet")
+    table = parquet.read(paths.samples / "samples.parquet")
     assert list(table["checkpoint"].unique()) == ["base", "step-000002", "step-000004"]
     assert len(table) == 3 * 2 * 2
     for row in table.itertuples():
@@ -74,7 +74,7 @@ def test_every_prompt_and_seed_of_every_checkpoint_is_one_file_and_one_row(proje
         "Sinomacrops bondei",
         1,
     ]
-    card = outputs.read_card(paths.samples)
+    card = atomic_write.read_card(paths.samples)
     assert card["n_images"] == 12 and card["lineage_id"] == "a" * 16
     assert "12 pictures" in report.lines[-1]
 
@@ -119,7 +119,7 @@ def test_the_base_model_is_not_drawn_again_for_a_new_training(project, drawn):
     sample(params, paths)
     before = _bytes(paths)
     drawn.clear()
-    outputs.write_card(paths.model, **{**outputs.read_card(paths.model), "lineage_id": "b" * 16})
+    atomic_write.write_card(paths.model, **{**atomic_write.read_card(paths.model), "lineage_id": "b" * 16})
     sample(params, paths)
     after = _bytes(paths)
     assert len(drawn) == 2
@@ -173,7 +173,7 @@ def test_what_was_trained_to_pure_noise_is_drawn_from_it_and_the_base_as_before(
     params, paths = project
     sample(params, paths)
     before = _columns(paths)
-    card = outputs.read_card(paths.model)
+    card = atomic_write.read_card(paths.model)
     card["params"] = {"loss": {"zero_terminal_snr": True}}
     (paths.model / "card.json").write_text(json.dumps(card))
     sample(params, paths)

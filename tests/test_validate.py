@@ -8,7 +8,7 @@ import pytest
 from pipeline.core.errors import GateError, InputError
 from pipeline.core.params import Severity
 from pipeline.core.paths import Paths
-from pipeline.curation import curated_expectations, manifest_expectations
+from pipeline.expectations import curated_suite, manifest_suite
 from pipeline.validate import validate
 from tests import site_fixture as fixture
 from tests import validation_fixture as world
@@ -176,10 +176,10 @@ def test_what_is_not_there_is_said_in_a_sentence(paths):
 
 def test_every_expectation_has_its_severity_and_every_severity_its_expectation():
     suites = (
-        manifest_expectations.suite(PARAMS),
-        curated_expectations.suite(PARAMS, "Any name"),
-        curated_expectations.author_suite(PARAMS),
-        curated_expectations.drift_suite(PARAMS),
+        manifest_suite.suite(PARAMS),
+        curated_suite.suite(PARAMS, "Any name"),
+        curated_suite.author_suite(PARAMS),
+        curated_suite.drift_suite(PARAMS),
     )
     assert sorted(Severity.model_fields) == sorted(e.name for suite in suites for e in suite)
 

@@ -12,9 +12,9 @@ from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Subject
 from pipeline.families import family
-from pipeline.io import outputs
-from pipeline.io.weights import weights_digest
-from pipeline.training import method, trigger
+from pipeline.io.files import atomic_write
+from pipeline.io.files.model_folders import weights_digest
+from pipeline.methods import method, trigger
 from tests.project import ROOT, edit_params
 
 SPECIES, NAME = "dodo", "Raphus cucullatus"
@@ -44,7 +44,7 @@ def make(root: Path, base: Path, name: str, kind: str, **train: Any) -> tuple[Pa
         "base": "base",
     }
     _snapshots(params, paths, stamp)
-    outputs.write_card(
+    atomic_write.write_card(
         paths.model,
         stage="train",
         **stamp,

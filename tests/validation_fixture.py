@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
-from pipeline.io import outputs, tables
+from pipeline.io.files import atomic_write, parquet
 from tests import site_fixture as site
 
 ONLY_CURATED = [
@@ -44,23 +44,23 @@ def write(params: Params, paths: Paths, **numbers: int) -> None:
     )
     write_kept(paths, kept)
     write_manifest(paths, _manifest(paths, kept))
-    outputs.write_card(paths.raw, stage="collect", species=paths.species)
+    atomic_write.write_card(paths.raw, stage="collect", species=paths.species)
 
 
 def kept(paths: Paths) -> pd.DataFrame:
-    return tables.read(paths.curated / "metadata.parquet")
+    return parquet.read(paths.curated / "metadata.parquet")
 
 
 def write_kept(paths: Paths, table: pd.DataFrame) -> None:
-    tables.write(paths.curated / "metadata.parquet", table)
+    parquet.write(paths.curated / "metadata.parquet", table)
 
 
 def manifest(paths: Paths) -> pd.DataFrame:
-    return tables.read(paths.raw / "manifest.parquet")
+    return parquet.read(paths.raw / "manifest.parquet")
 
 
 def write_manifest(paths: Paths, table: pd.DataFrame) -> None:
-    tables.write(paths.raw / "manifest.parquet", table)
+    parquet.write(paths.raw / "manifest.parquet", table)
 
 
 def spoil(paths: Paths, row: int, **values: Any) -> str:
@@ -85,7 +85,7 @@ def _spoilt(table: pd.DataFrame, row: int, values: dict[str, Any]) -> pd.DataFra
 def new_version(paths: Paths, digest: str, **columns: Any) -> None:
     """Another version of the curated set: its card's digest, and columns of its table."""
     write_kept(paths, kept(paths).assign(**columns))
-    outputs.write_card(paths.curated, **{**outputs.read_card(paths.curated), "digest": digest})
+    atomic_write.write_card(paths.curated, **{**atomic_write.read_card(paths.curated), "digest": digest})
 
 
 def _manifest(paths: Paths, kept: pd.DataFrame) -> pd.DataFrame:
@@ -93,9 +93,9 @@ def _manifest(paths: Paths, kept: pd.DataFrame) -> pd.DataFrame:
     path = [f"images/{sha256}.png" for sha256 in kept["sha256"]]
     stored = kept.drop(columns=ONLY_CURATED).assign(path=path, kept=True, reason_code="", reason="")
     for row in stored.to_dict("records"):
-        outputs.write_bytes(paths.raw / row["path"], b"x" * row["bytes"])
+        atomic_write.write_bytes(paths.raw / row["path"], b"x" * row["bytes"])
         thumb = site.png(site.picture(int(row["source_id"]), 96))
-        outputs.write_bytes(paths.curation / "thumbs" / f"{row['sha256']}.webp", thumb)
+        atomic_write.write_bytes(paths.curation / "thumbs" / f"{row['sha256']}.webp", thumb)
     empty = {"kept": False, "sha256": "", "path": "", "bytes": 0}
     refused = [
         {

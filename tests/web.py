@@ -7,7 +7,7 @@ import threading
 from pipeline.core import params
 from pipeline.core.params import Collect
 from pipeline.core.records import Rejection
-from pipeline.io.http import Web
+from pipeline.io.web.client import WebClient
 from tests.project import ROOT
 
 SECONDS = 1_800_000_000.0  # of the clock in these tests
@@ -38,7 +38,7 @@ def collecting(address: str, hosts: dict | None = None, contact: str = "jane@exa
     return Collect.model_validate(DEFAULTS.model_dump() | changes)
 
 
-def refusal(web: Web, path: str, host: str = "a.example") -> Rejection:
+def refusal(web: WebClient, path: str, host: str = "a.example") -> Rejection:
     found = web.download(f"https://{host}/{path}")
     assert isinstance(found, Rejection) and found.check == "download"
     assert found.sentence.endswith(".") and "\n" not in found.sentence

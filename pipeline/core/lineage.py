@@ -32,11 +32,6 @@ def digest_tree(folder: Path, patterns: Iterable[str] = ("*",)) -> str:
     return digest_json([(p.relative_to(folder).as_posix(), digest_file(p)) for p in paths])
 
 
-def code_digest(package: Path, patterns: Iterable[str] = ("*.py",)) -> str:
-    """Digest of the source files under a package folder."""
-    return digest_tree(package, patterns)
-
-
 def lineage_id(*, dataset: str, base: str, params: Any, code: str) -> str:
     """The identity of a training: same id, same weights (on the same hardware).
 

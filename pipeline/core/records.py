@@ -164,7 +164,7 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class LookReport:
+class MonitoringReport:
     """What a training looks like at a step: held-out losses by timestep, those of step 0 (if known), pictures."""
 
     step: int

@@ -53,7 +53,7 @@ class Prior(Section):
     prompt: Template
 
 
-class Look(Section):
+class Monitor(Section):
     """What is looked at before the first step and at every snapshot."""
 
     timesteps: NonNegativeInt
@@ -125,7 +125,7 @@ class Train(Section):
     save_dtype: Literal["float16", "float32", "bfloat16"]
     gradient_checkpointing: bool
     compile: bool
-    look: Look
+    look: Monitor
     prior: Prior
     dreambooth: Dreambooth
     full: Full

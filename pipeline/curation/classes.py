@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.core.records import Rejection
-from pipeline.curation.findings import Findings, rows
+from pipeline.curation.findings import CheckFindings, rows
 
 if TYPE_CHECKING:  # children that decode need neither
     import pandas as pd
@@ -23,7 +23,7 @@ SURE = 0.5  # probability from which on the few-shot head keeps a picture
 UNSURE = (0.3, 0.7)  # probabilities between which people should look
 
 
-def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
+def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> CheckFindings:
     """Drop as `wrong_class` when the best class to keep does not lead the best other class by `min_class_margin`.
 
     The score is that lead, in cosine, or the few-shot probability where there is one. Pictures of a trusted source
@@ -32,7 +32,7 @@ def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
     names, margin, friend, rival = race(scores, params)
     columns = {"clip_class": np.where(margin >= 0, friend, rival), "clip_margin": margin}
     columns["clip_class"] = np.where(np.isnan(margin), "", columns["clip_class"]).astype(object)
-    findings = Findings(columns=columns)
+    findings = CheckFindings(columns=columns)
     for row in rows(alive & scores["trusted"].to_numpy(dtype=bool)):
         findings.praise[row] = "Chosen by hand, so what it shows was not asked."
     learnt = scores["few_shot"].to_numpy(dtype=float)
@@ -61,7 +61,7 @@ def race(scores: pd.DataFrame, params: Curate) -> tuple[list[str], np.ndarray, n
     return names, margin, *leaders
 
 
-def _by_race(findings: Findings, row: int, margin: float, friend: str, rival: str, least: float) -> None:
+def _by_race(findings: CheckFindings, row: int, margin: float, friend: str, rival: str, least: float) -> None:
     if margin < least:
         findings.drops[row] = _rejection(friend, rival, margin, least)
     else:
@@ -70,7 +70,7 @@ def _by_race(findings: Findings, row: int, margin: float, friend: str, rival: st
         findings.doubts[row] = f"It was a close race between {friend} and {rival}."
 
 
-def _by_labels(findings: Findings, row: int, probability: float) -> None:
+def _by_labels(findings: CheckFindings, row: int, probability: float) -> None:
     told = f"what people labelled makes it one to keep with a probability of {probability:.2f}"
     if probability < SURE:
         sentence = f"It is unlike the pictures that people kept: {told}."

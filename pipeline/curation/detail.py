@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageStat
 
 from pipeline.core.records import Rejection
-from pipeline.curation.findings import Findings, rows
+from pipeline.curation.findings import CheckFindings, rows
 
 if TYPE_CHECKING:  # children that decode need neither
     import pandas as pd
@@ -25,7 +25,7 @@ SIDES_PX = (192, 128, 96, 64, 48, 32, 16)
 LOST_LEVELS = 2.0  # grey levels (root mean square) that a smaller size may lose unseen
 
 
-def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
+def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> CheckFindings:
     """Drop as `blurred` what is soft and was blown up, as `low_information` what is plain and soft; as either with one
     reason alone when it is a photograph. What has one reason and is none is for people to look at.
 
@@ -40,7 +40,7 @@ def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
     drops = {row: _blurred(scores.iloc[row], params) for row in rows(blurred)}
     drops |= {row: _empty(scores.iloc[row], params) for row in rows(empty)}
     doubts = {row: _doubt(scores.iloc[row], soft[row]) for row in rows((soft | plain) & ~empty & ~blurred)}
-    return Findings(drops, doubts=doubts)
+    return CheckFindings(drops, doubts=doubts)
 
 
 def sharpness(grey: Image.Image) -> float:

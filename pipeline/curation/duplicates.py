@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.core.records import Rejection
-from pipeline.curation import partition
-from pipeline.curation.findings import Findings
+from pipeline.curation import union_find
+from pipeline.curation.findings import CheckFindings
 
 if TYPE_CHECKING:  # children that decode need neither
     import pandas as pd
@@ -34,7 +34,7 @@ class Near:
     dhash: np.ndarray
 
 
-def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
+def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> CheckFindings:
     """Keep the best of each group that is still alive and drop the others as `duplicate` (score: pHash distance).
 
     Every picture, dropped or not, gets its `group`: the first 16 digits of the sha256 of the group's best picture, so
@@ -42,8 +42,8 @@ def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
     """
     leaders, suspect = groups(scores, params)
     order, names = worth(scores), np.full(len(scores), "", dtype=object)
-    findings = Findings(columns={"group": names})
-    for group in partition.members(leaders):
+    findings = CheckFindings(columns={"group": names})
+    for group in union_find.members(leaders):
         ranked = group[np.argsort(order[group])]
         living = ranked[alive[ranked]]
         best = living[0] if len(living) else ranked[0]
@@ -62,11 +62,11 @@ def groups(scores: pd.DataFrame, params: Curate) -> tuple[np.ndarray, np.ndarray
     """
     most_p, most_d = params.duplicate_phash_bits, params.duplicate_dhash_bits
     looser = max(0, params.review_phash_bits - most_p)
-    leaders = partition.by_value(scores["pixel_sha256"].to_numpy(dtype=object).astype("U64"))
+    leaders = union_find.by_value(scores["pixel_sha256"].to_numpy(dtype=object).astype("U64"))
     suspect, distance = np.full(len(scores), -1), np.full(len(scores), 255)
     for near in _pairs(scores, most_p + looser, most_d + looser):
         same = (near.phash <= most_p) & (near.dhash <= most_d)
-        leaders = partition.join(leaders, near.ones[same], near.others[same])
+        leaders = union_find.join(leaders, near.ones[same], near.others[same])
         _remember(suspect, distance, near.ones[~same], near.others[~same], near.phash[~same] + near.dhash[~same])
     return leaders, suspect
 

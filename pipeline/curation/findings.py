@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # children that decode need neither
 
 
 @dataclass(frozen=True)
-class Findings:
+class CheckFindings:
     """By row: whom a check drops and why, what speaks for a picture, why a person should look at it; new columns.
 
     The columns are for later checks and for the table; each is as long as the scores.
@@ -30,7 +30,7 @@ class Findings:
 
 
 # (scores of all decoded pictures, which of them no earlier check dropped, thresholds) -> what was found
-Check = Callable[["pd.DataFrame", np.ndarray, "Curate"], Findings]
+Check = Callable[["pd.DataFrame", np.ndarray, "Curate"], CheckFindings]
 
 
 def rows(mask: np.ndarray) -> list[int]:

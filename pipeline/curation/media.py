@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.curation.findings import Findings
+from pipeline.curation.findings import CheckFindings
 
 if TYPE_CHECKING:  # children that decode need neither
     import pandas as pd
@@ -17,12 +17,12 @@ PREFIX = "medium:"  # of the columns with a picture's cosine to each medium
 UNKNOWN = ""  # of a picture that CLIP was not asked about
 
 
-def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
+def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> CheckFindings:
     """Nothing is dropped: the column `medium` says which of `curate.media` a picture is most like."""
     names = [column for column in scores.columns if column.startswith(PREFIX)]
     if not names:
-        return Findings(columns={"medium": np.full(len(scores), UNKNOWN, dtype=object)})
+        return CheckFindings(columns={"medium": np.full(len(scores), UNKNOWN, dtype=object)})
     cosines = scores[names].to_numpy(dtype=float)
     asked = ~np.isnan(cosines).any(axis=1)
     best = np.array([name.removeprefix(PREFIX) for name in names], dtype=object)[np.nan_to_num(cosines).argmax(axis=1)]
-    return Findings(columns={"medium": np.where(asked, best, UNKNOWN)})
+    return CheckFindings(columns={"medium": np.where(asked, best, UNKNOWN)})

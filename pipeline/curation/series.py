@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.core.records import Rejection
-from pipeline.curation import partition
+from pipeline.curation import union_find
 from pipeline.curation.duplicates import worth
-from pipeline.curation.findings import Findings
+from pipeline.curation.findings import CheckFindings
 
 if TYPE_CHECKING:  # children that decode need neither
     import pandas as pd
@@ -23,16 +23,16 @@ if TYPE_CHECKING:  # children that decode need neither
 BLOCK = 2**20  # pairs compared at a time
 
 
-def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
+def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> CheckFindings:
     """Keep the best `series.keep` of each series that are still alive and drop the others as `series`.
 
     Every picture gets its `series`: the first 16 digits of the sha256 of the best one. Without embeddings a series is a
     group of near duplicates. The score is the place in the series, from 1.
     """
-    leaders = join_alike(scores, partition.by_value(scores["group"].to_numpy(dtype="U16")), params.series.cosine)
+    leaders = join_alike(scores, union_find.by_value(scores["group"].to_numpy(dtype="U16")), params.series.cosine)
     order, names = worth(scores), np.full(len(scores), "", dtype=object)
-    findings = Findings(columns={"series": names})
-    for series in partition.members(leaders):
+    findings = CheckFindings(columns={"series": names})
+    for series in union_find.members(leaders):
         ranked = series[np.argsort(order[series])]
         living = ranked[alive[ranked]]
         best = living[0] if len(living) else ranked[0]
@@ -50,7 +50,7 @@ def join_alike(scores: pd.DataFrame, leaders: np.ndarray, cosine: float) -> np.n
     for start in range(0, len(known), height):
         alike = rows[start : start + height] @ rows[start:].T >= cosine
         one, other = np.nonzero(alike)
-        leaders = partition.join(leaders, known[one + start], known[other + start])
+        leaders = union_find.join(leaders, known[one + start], known[other + start])
     return leaders
 
 

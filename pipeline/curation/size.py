@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.core.records import Rejection
-from pipeline.curation.findings import Findings, rows
+from pipeline.curation.findings import CheckFindings, rows
 
 if TYPE_CHECKING:  # children that decode need neither
     import pandas as pd
@@ -15,14 +15,14 @@ if TYPE_CHECKING:  # children that decode need neither
     from pipeline.core.params import Curate
 
 
-def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> Findings:
+def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> CheckFindings:
     """Drop as `too_small` when the shorter side (the score, in px) is below `min_side_px`, as `bad_aspect` when the
     longer side is more than `max_aspect` times the shorter one (the score is that ratio)."""
     sides = scores[["width_px", "height_px"]].to_numpy(dtype=float)
     shorter, aspect = sides.min(axis=1), sides.max(axis=1) / sides.min(axis=1)
     small, long = alive & (shorter < params.min_side_px), alive & (aspect > params.max_aspect)
     drops = {row: _long(sides[row], aspect[row], params.max_aspect) for row in rows(long)}
-    return Findings(drops | {row: _small(sides[row], params.min_side_px) for row in rows(small)})
+    return CheckFindings(drops | {row: _small(sides[row], params.min_side_px) for row in rows(small)})
 
 
 def _small(sides: np.ndarray, least: int) -> Rejection:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.core.lineage import digest_json
-from pipeline.curation import partition
+from pipeline.curation import union_find
 
 NOBODY = ("", "unknown", "anonymous", "unknown author")  # who is not named binds no pictures together
 TOO_MANY = 0.4  # a unit with a larger share of the pictures falls apart into its series
@@ -23,11 +23,11 @@ def units(series: pd.Series, authors: pd.Series) -> np.ndarray:
     there only series stay together, or the one or other side would have nothing.
     """
     who = authors.str.strip().str.casefold().to_numpy(dtype=object)
-    apart = partition.by_value(series.to_numpy(dtype=object).astype("U64"))
+    apart = union_find.by_value(series.to_numpy(dtype=object).astype("U64"))
     known = ~np.isin(who, NOBODY)
     named = np.flatnonzero(known)
-    same = partition.by_value(who[named].astype("U")) if len(named) else named
-    together = partition.join(apart, named, named[same])
+    same = union_find.by_value(who[named].astype("U")) if len(named) else named
+    together = union_find.join(apart, named, named[same])
     counts = np.bincount(together, minlength=len(together))
     large = counts[together] > TOO_MANY * len(together)
     names = np.where(known, "0 " + who.astype("U"), "1 " + series.to_numpy(dtype=object).astype("U"))

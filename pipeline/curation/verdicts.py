@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.core.params import Curate
 from pipeline.core.records import Rejection
-from pipeline.curation.findings import Check, Findings, rows
+from pipeline.curation.findings import Check, CheckFindings, rows
 from pipeline.curation.split import held_out, units
 
 KEPT = "kept"
@@ -89,7 +89,7 @@ def _judged(scores: pd.DataFrame, reviews: pd.DataFrame, params: Curate, checks:
         _add(praise, findings.praise)
         _add(doubts, findings.doubts)
     praise |= _praise_of_people(scores, reviews)
-    return _rows(scores, Findings(drops, praise, doubts))
+    return _rows(scores, CheckFindings(drops, praise, doubts))
 
 
 def _add(sentences: dict[int, str], more: Mapping[int, str]) -> None:
@@ -97,7 +97,7 @@ def _add(sentences: dict[int, str], more: Mapping[int, str]) -> None:
         sentences[row] = f"{sentences[row]} {sentence}" if row in sentences else sentence
 
 
-def _rows(scores: pd.DataFrame, found: Findings) -> pd.DataFrame:
+def _rows(scores: pd.DataFrame, found: CheckFindings) -> pd.DataFrame:
     numbers = range(len(scores))
     kept = np.array([row not in found.drops for row in numbers], dtype=bool)
     reviewed, learnt = scores["label"] != "", scores["few_shot"].notna()
@@ -121,7 +121,7 @@ def _rows(scores: pd.DataFrame, found: Findings) -> pd.DataFrame:
     return frame.reindex(columns=list(COLUMNS), fill_value="").astype(object)
 
 
-def _by_class(found: Findings, numbers: range) -> np.ndarray:
+def _by_class(found: CheckFindings, numbers: range) -> np.ndarray:
     return np.array([row in found.drops and found.drops[row].check == "classes" for row in numbers], dtype=bool)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from pipeline.families.parts import Parts
+from pipeline.families.model_components import ModelComponents
 
 
 @torch.no_grad()
-def merged(parts: Parts) -> Parts:
+def merged(parts: ModelComponents) -> ModelComponents:
     """The same parts without adapters; their modules are changed. Exact up to rounding in the weights' own dtype."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import ModuleType
 
 from pipeline.core.errors import ParamsError
-from pipeline.families import bases, sd, sdxl
+from pipeline.families import model_folder, sd, sdxl
 
 FAMILIES: dict[str, ModuleType] = {"sd": sd, "sdxl": sdxl}
 
 
 def check_base(folder: Path, name: str) -> None:
     """InputError unless the folder is a whole model of this family; nothing is loaded."""
-    bases.check(folder, name, family(name).TRAINED_TEXT_ENCODERS)
+    model_folder.check(folder, name, family(name).TRAINED_TEXT_ENCODERS)
 
 
 def family(name: str) -> ModuleType:

@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pipeline.families import bases
-from pipeline.families.parts import Conditioning, Parts, load_model, load_tokenizer, read_scheduler, tokenise
+from pipeline.families import model_folder
+from pipeline.families.model_components import (
+    Conditioning,
+    ModelComponents,
+    load_model,
+    load_tokenizer,
+    read_scheduler,
+    tokenise,
+)
 
 if TYPE_CHECKING:
     from diffusers import StableDiffusionPipeline
@@ -22,14 +29,14 @@ NAME = "sd"
 TRAINED_TEXT_ENCODERS = ("text_encoder",)
 
 
-def load(folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Parts:
+def load(folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> ModelComponents:
     """Read a local diffusers folder; InputError, before anything is loaded, as `bases.check` says it."""
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextModel
 
     folder, device = Path(folder), torch.device(device)
-    bases.check(folder, NAME, TRAINED_TEXT_ENCODERS)
-    return Parts(
+    model_folder.check(folder, NAME, TRAINED_TEXT_ENCODERS)
+    return ModelComponents(
         family=NAME,
         folder=folder,
         unet=load_model(UNet2DConditionModel, folder, "unet", device, dtype),
@@ -42,22 +49,24 @@ def load(folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dt
     )
 
 
-def encode_prompt(parts: Parts, prompts: Sequence[str]) -> Conditioning:
+def encode_prompt(parts: ModelComponents, prompts: Sequence[str]) -> Conditioning:
     """n prompts -> states (n, context, width); gradients flow into a text encoder that is trained."""
     return encode_tokens(parts, tokenise(parts, prompts))
 
 
-def encode_tokens(parts: Parts, tokens: tuple[torch.Tensor, ...]) -> Conditioning:
+def encode_tokens(parts: ModelComponents, tokens: tuple[torch.Tensor, ...]) -> Conditioning:
     """Ids (n, context) -> states, without an attention mask, as Stable Diffusion was trained."""
     return Conditioning(parts.text_encoders[0](tokens[0]).last_hidden_state)
 
 
-def predict(parts: Parts, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+def predict(
+    parts: ModelComponents, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning
+) -> torch.Tensor:
     """The UNet's output (n, c, h, w): noise or velocity, as the scheduler's prediction type says."""
     return parts.unet(noisy, timesteps, encoder_hidden_states=conditioning.states, return_dict=False)[0]
 
 
-def pipeline(parts: Parts, scheduler: Any) -> StableDiffusionPipeline:
+def pipeline(parts: ModelComponents, scheduler: Any) -> StableDiffusionPipeline:
     """diffusers' own pipeline around these parts, for sampling; no safety checker, no progress bar."""
     from diffusers import StableDiffusionPipeline
 

@@ -16,7 +16,7 @@ from pipeline.core.records import Score
 from pipeline.metrics.clip_i import clip_i, real_clip_i
 from pipeline.metrics.clip_t import clip_t, real_clip_t
 from pipeline.metrics.diversity import diversity, real_diversity
-from pipeline.metrics.evidence import Measured, Reference, Samples
+from pipeline.metrics.embedded import EmbeddedSamples, Measurement, Reference
 from pipeline.metrics.intervals import interval
 from pipeline.metrics.nearest_train import memorised, nearest_train, real_nearest_train
 from pipeline.metrics.species_accuracy import real_species_accuracy, species_accuracy
@@ -28,7 +28,7 @@ class Metric:
 
     title: str
     better: Literal["higher", "lower"]
-    measure: Callable[[Samples, Reference], Measured]
+    measure: Callable[[EmbeddedSamples, Reference], Measurement]
     real: Callable[[Reference], np.ndarray] | None = None
     share: bool = False
 
@@ -47,7 +47,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def score(name: str, samples: Samples, reference: Reference, *, resamples: int, seed: int) -> Score | str:
+def score(name: str, samples: EmbeddedSamples, reference: Reference, *, resamples: int, seed: int) -> Score | str:
     """One metric of one checkpoint with its interval, or a sentence why there is none."""
     metric = METRICS[name]
     measured = metric.measure(samples, reference)
@@ -58,7 +58,9 @@ def score(name: str, samples: Samples, reference: Reference, *, resamples: int, 
     return Score(name, float(values.mean()), len(values), metric.better, bounds)
 
 
-def gain(name: str, new: Samples, old: Samples, reference: Reference, *, resamples: int, seed: int) -> Score:
+def gain(
+    name: str, new: EmbeddedSamples, old: EmbeddedSamples, reference: Reference, *, resamples: int, seed: int
+) -> Score:
     """By how much `new` beats `old`, picture by picture: both hold the same prompts and seeds in the same order."""
     measure = METRICS[name].measure
     after, before = measure(new, reference), measure(old, reference)

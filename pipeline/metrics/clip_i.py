@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.evidence import Measured, Reference, Rows, Samples
+from pipeline.metrics.embedded import EmbeddedSamples, Measurement, Reference, Rows
 
 
-def clip_i(samples: Samples, reference: Reference) -> Measured:
+def clip_i(samples: EmbeddedSamples, reference: Reference) -> Measurement:
     """Mean cosine of each picture to all held-out ones, which is its dot product with their mean vector."""
-    return Measured(samples.rows @ reference.own_holdout.mean(axis=0), samples.prompt_index)
+    return Measurement(samples.rows @ reference.own_holdout.mean(axis=0), samples.prompt_index)
 
 
 def real_clip_i(reference: Reference) -> np.ndarray:

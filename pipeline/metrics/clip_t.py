@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.evidence import Measured, Reference, Samples
+from pipeline.metrics.embedded import EmbeddedSamples, Measurement, Reference
 
 
-def clip_t(samples: Samples, reference: Reference) -> Measured:
+def clip_t(samples: EmbeddedSamples, reference: Reference) -> Measurement:
     """Cosine of each picture with its text; a raw cosine, not CLIPScore's 2.5 times it."""
-    return Measured(np.einsum("nd,nd->n", samples.rows, samples.texts), samples.prompt_index)
+    return Measurement(np.einsum("nd,nd->n", samples.rows, samples.texts), samples.prompt_index)
 
 
 def real_clip_t(reference: Reference) -> np.ndarray:

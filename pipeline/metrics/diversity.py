@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.evidence import Measured, Reference, Rows, Samples
+from pipeline.metrics.embedded import EmbeddedSamples, Measurement, Reference, Rows
 
 
-def diversity(samples: Samples, reference: Reference) -> Measured:
+def diversity(samples: EmbeddedSamples, reference: Reference) -> Measurement:
     """1 - cosine of every pair of pictures of the same prompt; values (pairs,)."""
     prompts = np.unique(samples.prompt_index)
     pairs = [pairwise_distances(samples.rows[samples.prompt_index == prompt]) for prompt in prompts]
     if not sum(map(len, pairs)):
-        return Measured.missing("there is one picture for each prompt; give `sample.seeds` at least two")
+        return Measurement.missing("there is one picture for each prompt; give `sample.seeds` at least two")
     clusters = [np.full(len(values), prompt) for prompt, values in zip(prompts, pairs, strict=True)]
-    return Measured(np.concatenate(pairs), np.concatenate(clusters))
+    return Measurement(np.concatenate(pairs), np.concatenate(clusters))
 
 
 def real_diversity(reference: Reference) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.evidence import Measured, Reference, Rows, Samples
+from pipeline.metrics.embedded import EmbeddedSamples, Measurement, Reference, Rows
 
 QUANTILE = 0.99
 
@@ -25,9 +25,9 @@ def threshold(reference: Reference) -> float:
     return float(np.quantile(real_nearest_train(reference), QUANTILE))
 
 
-def nearest_train(samples: Samples, reference: Reference) -> Measured:
+def nearest_train(samples: EmbeddedSamples, reference: Reference) -> Measurement:
     """Cosine of each picture to the nearest training picture."""
-    return Measured(nearest(samples.rows, reference)[1], samples.prompt_index)
+    return Measurement(nearest(samples.rows, reference)[1], samples.prompt_index)
 
 
 def real_nearest_train(reference: Reference) -> np.ndarray:
@@ -35,7 +35,7 @@ def real_nearest_train(reference: Reference) -> np.ndarray:
     return nearest(reference.own_holdout, reference)[1]
 
 
-def memorised(samples: Samples, reference: Reference) -> Measured:
+def memorised(samples: EmbeddedSamples, reference: Reference) -> Measurement:
     """1 for each picture that is nearer to a training picture than held-out pictures are, else 0."""
     flags = nearest(samples.rows, reference)[1] > threshold(reference)
-    return Measured(flags.astype(float), samples.prompt_index)
+    return Measurement(flags.astype(float), samples.prompt_index)

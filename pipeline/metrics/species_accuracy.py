@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from pipeline.metrics.covariance import ledoit_wolf
-from pipeline.metrics.evidence import Measured, Reference, Rows, Samples, Views
+from pipeline.metrics.embedded import EmbeddedSamples, Measurement, Reference, Rows, Views
 
 
 def nearest_species(rows: Rows, reference: Reference) -> np.ndarray:
@@ -25,12 +25,12 @@ def nearest_species(rows: Rows, reference: Reference) -> np.ndarray:
     return names[distances(rows, reference.holdout, reference.train).argmin(axis=1)]
 
 
-def species_accuracy(samples: Samples, reference: Reference) -> Measured:
+def species_accuracy(samples: EmbeddedSamples, reference: Reference) -> Measurement:
     """1 for each picture whose nearest species is its own, else 0."""
     if not reference.can_compare:
-        return Measured.missing("no other species has held-out pictures to compare with")
+        return Measurement.missing("no other species has held-out pictures to compare with")
     hits = nearest_species(samples.rows, reference) == reference.species
-    return Measured(hits.astype(float), samples.prompt_index)
+    return Measurement(hits.astype(float), samples.prompt_index)
 
 
 def real_species_accuracy(reference: Reference) -> np.ndarray:

@@ -11,16 +11,16 @@ from PIL import Image
 
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import SampleSpec
-from pipeline.diffusion import schedulers
+from pipeline.diffusion import samplers
 from pipeline.families import FAMILIES
-from pipeline.families.parts import Conditioning, Parts
+from pipeline.families.model_components import Conditioning, ModelComponents
 
 SIDE_MULTIPLE_PX = 8  # diffusers' pipelines ask for it
 FLAT = 2  # levels of 255: a picture whose channels vary less than this shows nothing
 
 
 @torch.inference_mode()
-def draw(parts: Parts, specs: Sequence[SampleSpec]) -> list[Image.Image]:
+def draw(parts: ModelComponents, specs: Sequence[SampleSpec]) -> list[Image.Image]:
     """One picture for each spec; they differ in prompt and seed alone, and are computed as one batch.
 
     The noise of a picture is a function of its seed, drawn on the CPU in single precision as A1111 does with
@@ -33,7 +33,7 @@ def draw(parts: Parts, specs: Sequence[SampleSpec]) -> list[Image.Image]:
     """
     first = _settings(specs)
     check_size(first)
-    pipe = FAMILIES[parts.family].pipeline(parts, schedulers.build(first.sampler, parts.scheduler))
+    pipe = FAMILIES[parts.family].pipeline(parts, samplers.build(first.sampler, parts.scheduler))
     generators = [torch.Generator().manual_seed(spec.seed) for spec in specs]
     pixels = pipe(
         **_conditions(parts, specs, pipe),
@@ -65,14 +65,14 @@ def _settings(specs: Sequence[SampleSpec]) -> SampleSpec:
     return specs[0]
 
 
-def _noise(parts: Parts, spec: SampleSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
+def _noise(parts: ModelComponents, spec: SampleSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
     """Latents (n, c, h, w) of deviation one, each from its own generator."""
     size = (spec.height_px // parts.pixels_per_latent, spec.width_px // parts.pixels_per_latent)
     rows = [torch.randn(parts.latent_channels, *size, generator=generator) for generator in generators]
     return torch.stack(rows).to(parts.device, parts.dtype)
 
 
-def _conditions(parts: Parts, specs: Sequence[SampleSpec], pipe: Any) -> dict[str, torch.Tensor]:
+def _conditions(parts: ModelComponents, specs: Sequence[SampleSpec], pipe: Any) -> dict[str, torch.Tensor]:
     """The encoded prompts, each different one encoded once, as the pipeline's arguments."""
     prompts = list(dict.fromkeys(spec.prompt for spec in specs))
     rows = torch.tensor([prompts.index(spec.prompt) for spec in specs], device=parts.device)
@@ -83,7 +83,7 @@ def _conditions(parts: Parts, specs: Sequence[SampleSpec], pipe: Any) -> dict[st
     return arguments
 
 
-def _negative(parts: Parts, text: str, positive: Conditioning, pipe: Any) -> Conditioning:
+def _negative(parts: ModelComponents, text: str, positive: Conditioning, pipe: Any) -> Conditioning:
     """The negative prompt for every row; some families were trained with zeros where there is none."""
     if not text and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
         pooled = None if positive.pooled is None else torch.zeros_like(positive.pooled)

@@ -18,7 +18,7 @@ from pipeline.core.records import Candidate
 from pipeline.core.source_params import SyntheticSource
 from pipeline.sources import addresses, commons, folder, gbif, inaturalist, openverse, phylopic
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.listing import Ask, Offer
+from pipeline.sources.pagination import Ask, Offer
 
 
 def drawn(source: SyntheticSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:

@@ -15,9 +15,9 @@ from typing import Any
 from pipeline.core.errors import InputError
 from pipeline.core.records import Candidate, Rejection
 from pipeline.core.source_params import AddressesSource
+from pipeline.sources.json_reader import clean, web_address
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.listing import Ask, Offer
-from pipeline.sources.reading import clean, web_address
+from pipeline.sources.pagination import Ask, Offer
 
 COLUMNS = {
     "url": "url",

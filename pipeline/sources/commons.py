@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from pipeline.core.errors import ParamsError, ServiceError
 from pipeline.core.records import Answer, Candidate, Rejection, Request
 from pipeline.core.source_params import API_HOSTS, CommonsSource
+from pipeline.sources.json_reader import Reading, opened
 from pipeline.sources.licences import address_of, first_named
-from pipeline.sources.listing import Ask, Offer, answers, at_most, each, never_ends, new, told_by
 from pipeline.sources.markup import plain
-from pipeline.sources.reading import Reading, opened
+from pipeline.sources.pagination import Ask, Offer, answers, at_most, each, never_ends, new, told_by
 
 HOST = API_HOSTS["commons"]
 BASE = f"https://{HOST}/"

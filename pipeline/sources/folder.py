@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.records import Candidate, Rejection
 from pipeline.core.source_params import FolderSource
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.listing import Ask, Offer
+from pipeline.sources.pagination import Ask, Offer
 
 CAPTION = ".txt"
 MAX_BYTES = 200 * 2**20  # no picture that somebody means is larger; a disk image put there by mistake is

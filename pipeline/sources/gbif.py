@@ -15,9 +15,9 @@ from pathlib import Path
 from pipeline.core.errors import ServiceError
 from pipeline.core.records import Answer, Candidate, Rejection, Request
 from pipeline.core.source_params import API_HOSTS, GbifSource
+from pipeline.sources.json_reader import Reading, clean, opened
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.listing import Ask, Offer, answers, at_most, each, new, told_by
-from pipeline.sources.reading import Reading, clean, opened
+from pipeline.sources.pagination import Ask, Offer, answers, at_most, each, new, told_by
 
 HOST = API_HOSTS["gbif"]
 PER_ANSWER = 300  # the most that it gives at once

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from pipeline.core.records import Answer, Candidate, Rejection, Request
 from pipeline.core.source_params import API_HOSTS, INaturalistSource
+from pipeline.sources.json_reader import Reading, opened
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.listing import Ask, Offer, answers, at_most, each, new, told_by
 from pipeline.sources.markup import plain
-from pipeline.sources.reading import Reading, opened
+from pipeline.sources.pagination import Ask, Offer, answers, at_most, each, new, told_by
 
 HOST = API_HOSTS["inaturalist"]
 SITE = "https://www.inaturalist.org"

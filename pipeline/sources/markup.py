@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
-from pipeline.sources.reading import clean, web_address
+from pipeline.sources.json_reader import clean, web_address
 
 BLOCKS = {"p", "div", "br", "li", "ul", "ol", "dl", "dd", "dt", "td", "th", "tr", "table", "hr", "h1", "h2", "h3"}
 SILENT = {"script", "style", "template", "head", "title"}

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from pipeline.core.errors import ServiceError
 from pipeline.core.records import Answer, Candidate, Rejection, Request
 from pipeline.core.source_params import API_HOSTS, OpenverseSource
+from pipeline.sources.json_reader import Reading, opened
 from pipeline.sources.licences import address_of, first_named
-from pipeline.sources.listing import Ask, Offer, answers, at_most, each, new, told_by
-from pipeline.sources.reading import Reading, opened
+from pipeline.sources.pagination import Ask, Offer, answers, at_most, each, new, told_by
 
 HOST = API_HOSTS["openverse"]
 PER_ANSWER, PER_ANSWER_AS_CLIENT = 20, 500  # one more is refused with 401

@@ -16,9 +16,9 @@ from pathlib import Path
 from pipeline.core.errors import HttpError, ServiceError
 from pipeline.core.records import Candidate, Rejection, Request
 from pipeline.core.source_params import API_HOSTS, PhyloPicSource
+from pipeline.sources.json_reader import Reading, opened, web_address
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.listing import Ask, Offer, at_most, each, new, told_by
-from pipeline.sources.reading import Reading, opened, web_address
+from pipeline.sources.pagination import Ask, Offer, at_most, each, new, told_by
 
 HOST = API_HOSTS["phylopic"]
 SITE = "https://www.phylopic.org"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import torch
 
 from pipeline.families import FAMILIES
-from pipeline.families.parts import Conditioning, Parts
+from pipeline.families.model_components import Conditioning, ModelComponents
 
 GUIDANCE = 3.0
 
 
-def guided(parts: Parts, told: Conditioning, texts: Sequence[int]) -> Callable[..., torch.Tensor]:
+def guided(parts: ModelComponents, told: Conditioning, texts: Sequence[int]) -> Callable[..., torch.Tensor]:
     """Answers to noisy latents (n, c, h, w) at timesteps (n,), float32 whatever the precision of the model.
 
     `texts` has for each of them the row of its sentence in `told`, whose first row is the empty sentence. What half

@@ -17,16 +17,16 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
-from pipeline.core.records import LookReport, StepReport
-from pipeline.families.parts import Parts
-from pipeline.training import streamed
-from pipeline.training.average import Average
-from pipeline.training.finite import FP16_SKIPS, blame, skipping, sound
-from pipeline.training.shards import whole
-from pipeline.training.spent import Spent
-from pipeline.training.state import Progress, Saves
-from pipeline.training.trainable import Trainable
-from pipeline.training.wrapping import wrap
+from pipeline.core.records import MonitoringReport, StepReport
+from pipeline.families.model_components import ModelComponents
+from pipeline.methods.trainable import Trainable
+from pipeline.training.checkpoint import streaming
+from pipeline.training.checkpoint.state import CheckpointStore, TrainingState
+from pipeline.training.distributed.ddp import wrap
+from pipeline.training.distributed.fsdp import whole
+from pipeline.training.ema import EMA
+from pipeline.training.nan_guard import FP16_SKIPS, blame, skipping, sound
+from pipeline.training.timing import StepTimer
 
 COLUMNS = ("loss", "learning_rate", "gradient_norm")
 GPU_LOOKS_EVERY = 10  # steps; reading a number makes the CPU wait for the GPU
@@ -41,12 +41,12 @@ class Hooks:
     say: Callable[[str], None]
     stopping: Callable[[], bool]
     clock: Callable[[], float]
-    looked: Callable[[LookReport], None] = lambda report: None
+    looked: Callable[[MonitoringReport], None] = lambda report: None
     memory_mb: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoopSettings:
     """How long, how fast, and when to keep something; `rate` gives the learning rate after so many steps."""
 
     steps: int
@@ -60,7 +60,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training: what learns, from what, and how.
 
     `loss(parts, step, slots)` is a mean over slots; `seen(step)` names what the step was shown; `look(step)` measures
@@ -69,16 +69,18 @@ class Job:
     """
 
     trainable: Trainable
-    loss: Callable[[Parts, int, Sequence[int]], torch.Tensor]
+    loss: Callable[[ModelComponents, int, Sequence[int]], torch.Tensor]
     optimiser: Callable[[Trainable], torch.optim.Optimizer]
-    plan: Plan
+    plan: LoopSettings
     write_snapshot: Callable[[Path, int], None]
     seen: Callable[[int], list[str]] = lambda step: []
-    look: Callable[[int], LookReport | None] = lambda step: None
+    look: Callable[[int], MonitoringReport | None] = lambda step: None
     sharded: bool = False
 
 
-def run(job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent | None = None) -> Progress:
+def run(
+    job: TrainingJob, accelerator: Accelerator, saves: CheckpointStore, hooks: Hooks, spent: StepTimer | None = None
+) -> TrainingState:
     """Train to the last step, going on from a saved state; returns how far it is: to the end.
 
     Raises
@@ -88,7 +90,7 @@ def run(job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: S
     PaleoError
         When a loss or gradient is no finite number; nothing of that step is written.
     """
-    work = _Work(job, accelerator, saves, hooks, spent or Spent(hooks.clock))
+    work = _Work(job, accelerator, saves, hooks, spent or StepTimer(hooks.clock))
     work.look(0)  # a training that goes on has seen it, unless somebody removed it or wants to see something else
     plan, step = job.plan, work.resume()
     while step < plan.steps:
@@ -127,7 +129,9 @@ def share(batch_size: int, n_processes: int, n_parts: int, process: int) -> list
 class _Work:
     """The moving parts of a training."""
 
-    def __init__(self, job: Job, accelerator: Accelerator, saves: Saves, hooks: Hooks, spent: Spent):
+    def __init__(
+        self, job: TrainingJob, accelerator: Accelerator, saves: CheckpointStore, hooks: Hooks, spent: StepTimer
+    ):
         self.job, self.accelerator, self.saves, self.hooks, self.spent = job, accelerator, saves, hooks, spent
         plan = job.plan
         self.slots = share(
@@ -140,8 +144,8 @@ class _Work:
         self.weights = list(job.trainable.parameters.values())
         optimiser = job.optimiser(job.trainable)  # after sharding, which puts other parameters in the place of ours
         self.stepper = accelerator.prepare_optimizer(optimiser)
-        average = Average(job.trainable.parameters, plan.ema_decay) if plan.ema_decay else None
-        self.progress = Progress(job.trainable, optimiser, average, accelerator.scaler)
+        average = EMA(job.trainable.parameters, plan.ema_decay) if plan.ema_decay else None
+        self.progress = TrainingState(job.trainable, optimiser, average, accelerator.scaler)
         self.untold: list[torch.Tensor] = []
         self.since = hooks.clock()
         self.seconds = math.inf  # of a step, as last told
@@ -290,7 +294,7 @@ class _Work:
             if self.accelerator.is_main_process:
                 return self._save(step)
             if self.wrapped.cut:
-                streamed.take_part(self.progress.tensors())
+                streaming.take_part(self.progress.tensors())
         return True
 
     def _save(self, step: int) -> bool:

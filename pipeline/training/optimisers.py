@@ -15,7 +15,7 @@ import torch
 
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.params import Train
-from pipeline.training import method
+from pipeline.methods import method
 
 Groups = list[dict[str, Any]]
 PRODIGY_RATES = (0.1, 10.0)  # what its authors' rate of 1 may be multiplied by

@@ -13,8 +13,8 @@ from pipeline.core import params as params_module
 from pipeline.core.lineage import digest_bytes
 from pipeline.curation import measuring
 from pipeline.curation.scoring import MEASURED
-from pipeline.io import images
-from pipeline.io.reviews import COLUMNS
+from pipeline.io.files.reviews import COLUMNS
+from pipeline.io.images import codecs
 
 PARAMS = params_module.load(Path(__file__).parents[2] / "params.yaml").curate
 CLASSES = {"alive": ("a painting",), "bones": ("bones on rock", "a fossil")}
@@ -62,7 +62,7 @@ def row(name: str, **changed: Any) -> dict[str, Any]:
 
 def picture(name: str, image: Image.Image, **changed: Any) -> dict[str, Any]:
     """The row of a real picture."""
-    _, measures = measuring.look(image, crop=True, side_px=512, shrink=images.shrink)
+    _, measures = measuring.look(image, crop=True, side_px=512, shrink=codecs.shrink)
     return row(name, **measures) | changed
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from pipeline.curation import duplicates, partition
-from pipeline.io import images
+from pipeline.curation import duplicates, union_find
+from pipeline.io.images import codecs
 from tests.curation.scored import PARAMS, all_of, picture, row, scores
 from tests.pictures import encoded, scene
 
@@ -121,7 +121,7 @@ def _by_every_pair(frame) -> np.ndarray:
             for way in ("", "mirrored_")
         )
     ]
-    return partition.join(partition.alone(len(frame)), *np.array(pairs).T)
+    return union_find.join(union_find.alone(len(frame)), *np.array(pairs).T)
 
 
 def _bits(one: str, other: str) -> int:
@@ -130,8 +130,8 @@ def _bits(one: str, other: str) -> int:
 
 @pytest.mark.skipif(not REENCODED.is_dir(), reason="no re-encoded pictures (shared/data/hostile/reencode) here")
 def test_real_pictures_in_several_formats_form_their_groups():
-    decoded = {path.name: images.decode(path.read_bytes(), 50_000_000) for path in sorted(REENCODED.iterdir())}
+    decoded = {path.name: codecs.decode(path.read_bytes(), 50_000_000) for path in sorted(REENCODED.iterdir())}
     names = [name.split(".")[0].split("-")[0] for name in decoded]
     leaders, _ = duplicates.groups(scores(*(picture(name, image) for name, image in decoded.items())), PARAMS)
-    named = sorted(sorted({names[member] for member in group}) for group in partition.members(leaders))
+    named = sorted(sorted({names[member] for member in group}) for group in union_find.members(leaders))
     assert named == [["bricks"], ["harvesters"], ["hat"], ["hibiscus"], ["hippopotamus"]]

@@ -4,12 +4,12 @@ from PIL import Image
 
 from pipeline.curation import hashes
 from pipeline.curation.measuring import look
-from pipeline.io import images
+from pipeline.io.images import codecs
 from tests.pictures import scene
 
 
 def _look(image: Image.Image, side_px: int = 512, crop: bool = True):
-    return look(image, crop=crop, side_px=side_px, shrink=images.shrink)
+    return look(image, crop=crop, side_px=side_px, shrink=codecs.shrink)
 
 
 def test_a_picture_is_measured_whole_and_handed_back_reduced():

@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.core.records import Rejection
 from pipeline.curation import CHECKS
-from pipeline.curation.findings import Findings
+from pipeline.curation.findings import CheckFindings
 from pipeline.curation.verdicts import COLUMNS, recompute
 from tests.curation.scored import PARAMS, reviews, row, stored
 
@@ -24,12 +24,12 @@ def test_each_check_sees_what_the_earlier_ones_left_and_found():
     def drop_first(scores, alive, params):
         seen.append(alive.tolist())
         why = Rejection("x", "bad", "It is bad.", 3.0)
-        return Findings({0: why}, columns={"group": np.array(["g", "h"], dtype=object)})
+        return CheckFindings({0: why}, columns={"group": np.array(["g", "h"], dtype=object)})
 
     def praise_all(scores, alive, params):
         seen.append((alive.tolist(), scores["group"].tolist()))
         praise, doubts = {0: "Fine.", 1: "Fine."}, {1: "Who knows."}
-        return Findings({}, praise, doubts, {"clip_margin": np.array([np.nan, 0.5])})
+        return CheckFindings({}, praise, doubts, {"clip_margin": np.array([np.nan, 0.5])})
 
     found = _verdicts(row("a"), row("b"), checks={"one": drop_first, "two": praise_all, "three": praise_all})
     assert seen[:2] == [[True, True], ([False, True], ["g", "h"])]

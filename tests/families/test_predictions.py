@@ -10,9 +10,9 @@ from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from pipeline.families import sd
-from pipeline.families.parts import tokenise
+from pipeline.families.model_components import tokenise
 from pipeline.train import _task
-from pipeline.training.prepare import prepare
+from pipeline.training.task import prepare
 from tests import tiny_models
 from tests.training import world
 

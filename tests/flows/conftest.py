@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.embedded import free_port
+from flows.prefect_server import free_port
 from tests.flows import mini_project as mini
 
 

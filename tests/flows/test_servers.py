@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 
-from flows import embedded
+from flows import prefect_server
 from tests.flows import mini_project as mini
 
 
@@ -86,7 +86,7 @@ def test_a_port_in_use_is_named_with_its_option(fresh):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = mini.flows(fresh, "up", "--mlflow-port", str(port), "--prefect-port", str(embedded.free_port()))
+        done = mini.flows(fresh, "up", "--mlflow-port", str(port), "--prefect-port", str(prefect_server.free_port()))
     assert done.returncode == 1
     assert f"port {port} for mlflow is in use; choose another with --mlflow-port PORT" in done.stderr
 
@@ -99,7 +99,7 @@ def test_a_bad_cron_is_refused_before_anything_starts(fresh):
 
 def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh, tmp_path):
     log = tmp_path / "up.log"
-    ports = [f"--{name}-port={embedded.free_port()}" for name in ("prefect", "mlflow", "gallery")]
+    ports = [f"--{name}-port={prefect_server.free_port()}" for name in ("prefect", "mlflow", "gallery")]
     (fresh / "mlflow.db").write_text("no database")
     process = mini.start(fresh, "up", *ports, log=log)
     assert mini.ended(process) == 1
@@ -108,7 +108,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh
 
 
 def test_a_stop_while_it_starts_leaves_nobody(fresh, tmp_path):
-    ports = [f"--{name}-port={embedded.free_port()}" for name in ("prefect", "mlflow", "gallery")]
+    ports = [f"--{name}-port={prefect_server.free_port()}" for name in ("prefect", "mlflow", "gallery")]
     process = mini.start(fresh, "up", *ports, log=tmp_path / "up.log")
     mini.until(lambda: (fresh / ".work/logs/gallery.log").exists(), "children")
     process.send_signal(signal.SIGTERM)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.io.http import Web
+from pipeline.io.web.client import WebClient
 from tests.replay import replay
 from tests.web import PICTURE, Clock, collecting
 
@@ -23,9 +23,11 @@ def open_web(server, clock, tmp_path):
     """Open a Web on the server: the folder is the same every time, the keywords change params."""
     opened = []
 
-    def start(look: str = "look-1", hosts: dict | None = None, contact: str = "jane@example.org", **download) -> Web:
+    def start(
+        look: str = "look-1", hosts: dict | None = None, contact: str = "jane@example.org", **download
+    ) -> WebClient:
         collect = collecting(server.url, hosts, contact, **download)
-        opened.append(Web(collect, tmp_path / "http", look=look, now=clock, sleep=clock.sleep))
+        opened.append(WebClient(collect, tmp_path / "http", look=look, now=clock, sleep=clock.sleep))
         return opened[-1]
 
     yield start

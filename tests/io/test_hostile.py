@@ -14,7 +14,7 @@ from PIL import Image
 
 from pipeline.core.params import Decode
 from pipeline.core.records import Rejection
-from pipeline.io.decoding import Job, decoded
+from pipeline.io.images.decoding import DecodeJob, decoded
 from tests.pictures import encoded, scene
 
 HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
@@ -44,7 +44,7 @@ def _code(found):
 
 
 def _codes(folder, limits=LIMITS):
-    jobs = [Job(path, path.name) for path in sorted(folder.iterdir())]
+    jobs = [DecodeJob(path, path.name) for path in sorted(folder.iterdir())]
     return {key: _code(found) for key, found in decoded(jobs, limits, look)}
 
 
@@ -134,7 +134,7 @@ def test_a_later_frame_that_is_damaged_is_found(tmp_path, form):
 @pytest.mark.skipif(not HOSTILE.is_dir(), reason="the hostile pictures (shared/data/hostile) are not here")
 def test_every_hostile_file_gets_a_verdict_in_little_time_and_memory_and_always_the_same():
     paths = sorted(path for path in HOSTILE.rglob("*") if path.is_file() and path.name != "index.csv")
-    jobs = [Job(path, path.relative_to(HOSTILE).as_posix()) for path in paths]
+    jobs = [DecodeJob(path, path.relative_to(HOSTILE).as_posix()) for path in paths]
     start = time.monotonic()
     with Memory() as memory:
         found = dict(decoded(jobs, LIMITS, look))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.evidence import Reference, Samples, Views
+from pipeline.metrics.embedded import EmbeddedSamples, Reference, Views
 
 
 def unit(rows) -> np.ndarray:
@@ -18,9 +18,9 @@ def around(direction, n: int, spread: float, seed: int = 0) -> np.ndarray:
     return unit(direction + spread * np.random.default_rng(seed).standard_normal((n, len(direction))))
 
 
-def samples(rows, prompts=None, texts=None) -> Samples:
+def samples(rows, prompts=None, texts=None) -> EmbeddedSamples:
     rows = unit(rows)
-    return Samples(
+    return EmbeddedSamples(
         rows, rows if texts is None else unit(texts), np.asarray(prompts if prompts is not None else range(len(rows)))
     )
 

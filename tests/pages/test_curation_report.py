@@ -5,8 +5,8 @@ import re
 import pandas as pd
 import pytest
 
-from pipeline.io.images import thumbnail
-from pipeline.io.outputs import write_bytes, write_text
+from pipeline.io.files.atomic_write import write_bytes, write_text
+from pipeline.io.images.codecs import thumbnail
 from pipeline.pages.curation_report import DOTS, SWATCHES, curation_report
 from tests.browser import CHROMIUM, MISSING, browser
 from tests.pictures import scene

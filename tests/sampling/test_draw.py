@@ -10,9 +10,9 @@ import torch
 
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import SampleSpec
-from pipeline.diffusion import schedulers
+from pipeline.diffusion import samplers
 from pipeline.families import family
-from pipeline.families.parts import tokens_cut
+from pipeline.families.model_components import tokens_cut
 from pipeline.sampling import draw
 from tests.tiny_models import write_sd, write_sdxl
 
@@ -41,7 +41,7 @@ def test_a_picture_does_not_depend_on_its_neighbours(parts):
 
 def test_it_is_the_picture_that_diffusers_draws_with_the_same_generator(parts):
     """Nothing of ours stands between a seed and its picture: anyone can draw it again with the pipeline alone."""
-    pipe = family("sd").pipeline(parts, schedulers.build("DDIM", parts.scheduler))
+    pipe = family("sd").pipeline(parts, samplers.build("DDIM", parts.scheduler))
     theirs = pipe(
         "a bird",
         width=16,
@@ -54,7 +54,7 @@ def test_it_is_the_picture_that_diffusers_draws_with_the_same_generator(parts):
 
 
 def test_it_is_the_picture_that_diffusers_draws_for_xl(parts_xl):
-    pipe = family("sdxl").pipeline(parts_xl, schedulers.build("Euler", parts_xl.scheduler))
+    pipe = family("sdxl").pipeline(parts_xl, samplers.build("Euler", parts_xl.scheduler))
     theirs = pipe(
         "a bird",
         width=16,
@@ -79,7 +79,7 @@ def test_at_guidance_one_the_negative_prompt_is_inert(parts):
     assert (_arrays(parts, plain)[0] == _arrays(parts, replace(plain, negative="a fish"))[0]).all()
 
 
-@pytest.mark.parametrize("sampler", schedulers.SAMPLERS)
+@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
 def test_every_sampler_of_the_table_draws_and_repeats_itself(parts, sampler):
     specs = [replace(SPEC, sampler=sampler, seed=seed) for seed in (1, 2)]
     first, second = _arrays(parts, *specs), _arrays(parts, *specs)

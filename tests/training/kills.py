@@ -26,10 +26,10 @@ from accelerate import Accelerator
 from pipeline.core.errors import Interrupted
 from pipeline.core.paths import Paths
 from pipeline.train import _stop_requests, _task
-from pipeline.training import state, streamed
-from pipeline.training.loop import Hooks, Job, run
-from pipeline.training.prepare import prepare
-from pipeline.training.state import Saves
+from pipeline.training.checkpoint import state, streaming
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.loop import Hooks, TrainingJob, run
+from pipeline.training.task import prepare
 from tests.training import world
 
 STOPPED = 75
@@ -43,11 +43,11 @@ def die() -> None:
 
 
 def in_a_step(n: int) -> None:
-    _before(Job, "loss", n)
+    _before(TrainingJob, "loss", n)
 
 
 def in_the_middle_of_a_state(n: int) -> None:
-    contents, calls = streamed._contents, itertools.count(1)
+    contents, calls = streaming._contents, itertools.count(1)
 
     def some(*arguments):
         pieces = list(contents(*arguments))
@@ -55,7 +55,7 @@ def in_the_middle_of_a_state(n: int) -> None:
         if count == n:
             die()
 
-    streamed._contents = some
+    streaming._contents = some
 
 
 def before_a_state_has_its_name(n: int) -> None:
@@ -63,7 +63,7 @@ def before_a_state_has_its_name(n: int) -> None:
 
 
 def before_older_states_go(n: int) -> None:
-    _before(Saves, "_rotate", n)
+    _before(CheckpointStore, "_rotate", n)
 
 
 def in_the_middle_of_a_snapshot(n: int) -> None:
@@ -109,8 +109,8 @@ MOMENTS = [
 class Trained:
     """One training in a folder of its own, as often as it takes."""
 
-    def __init__(self, job: Job, folder: Path):
-        self.job, self.saves, self.ends = job, Saves(folder, "x"), []
+    def __init__(self, job: TrainingJob, folder: Path):
+        self.job, self.saves, self.ends = job, CheckpointStore(folder, "x"), []
 
     def go(self, meddle: Callable[[], None] = lambda: None, after: tuple[float, int] | None = None) -> int:
         """One process; `after` so many seconds it gets a signal. Returns the signal that ended it, or its code."""
@@ -152,7 +152,7 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def at_every_moment(job: Job, folder: Path) -> Trained:
+def at_every_moment(job: TrainingJob, folder: Path) -> Trained:
     trained = Trained(job, folder)
     for moment in MOMENTS:
         for n in (1, 2):
@@ -161,7 +161,7 @@ def at_every_moment(job: Job, folder: Path) -> Trained:
     return trained
 
 
-def at_random(job: Job, folder: Path, seconds: float) -> Trained:
+def at_random(job: TrainingJob, folder: Path, seconds: float) -> Trained:
     """Killed or told to stop at moments that nobody chose, within the `seconds` of an unbroken run."""
     trained, chance = Trained(job, folder), random.Random(0)
     while len(trained.ends) < 8:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pipeline.core.errors import InputError, Interrupted
 from pipeline.families import sd, sdxl
-from pipeline.families.parts import Conditioning
+from pipeline.families.model_components import Conditioning
 from pipeline.train import _task
 from tests.training import world
 from tests.training.test_loop import Recorder, _run

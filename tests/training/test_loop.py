@@ -11,11 +11,11 @@ from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
 from pipeline.train import _task
-from pipeline.training.batches import Bucket, Draw, Examples, batch_at
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.data.batches import Bucket, Examples, SamplingSettings, batch_at
 from pipeline.training.loop import Hooks, _Work, run, share
-from pipeline.training.prepare import Task, prepare
-from pipeline.training.rates import rate_at
-from pipeline.training.state import Saves
+from pipeline.training.lr_schedules import learning_rate_at
+from pipeline.training.task import TrainingTask, prepare
 from tests.training import world
 
 
@@ -31,13 +31,13 @@ class Recorder:
         return bool(self.reports) and self.reports[-1].step == self.stop_at
 
 
-def _task_of(paths, **train) -> Task:
+def _task_of(paths, **train) -> TrainingTask:
     return _task(world.change(paths, **train), paths)
 
 
-def _run(task: Task, folder: Path, recorder: Recorder | None = None):
+def _run(task: TrainingTask, folder: Path, recorder: Recorder | None = None):
     """Train in `folder`; returns history and, by step, the bytes of the snapshots."""
-    accelerator, saves = Accelerator(cpu=True), Saves(folder, "x")
+    accelerator, saves = Accelerator(cpu=True), CheckpointStore(folder, "x")
     recorder = recorder or Recorder()
     progress = run(prepare(task, accelerator, folder.parent / "cache"), accelerator, saves, recorder.hooks)
     return progress.history, _files(saves.snapshots)
@@ -72,7 +72,7 @@ def test_snapshots_and_saves_leave_the_trajectory_alone(project, tmp_path):
 
 
 def test_a_damaged_state_is_told_and_the_one_before_it_is_continued(project, tmp_path):
-    task, broken = _task_of(project), Saves(tmp_path / "broken", "x")
+    task, broken = _task_of(project), CheckpointStore(tmp_path / "broken", "x")
     straight = _run(task, tmp_path / "straight")
     with pytest.raises(Interrupted):
         _run(task, broken.folder, Recorder(stop_at=4))
@@ -132,8 +132,8 @@ def test_a_side_that_the_autoencoder_cannot_divide_is_refused(project, tmp_path)
 
 def test_the_rate_rises_and_stays(project):
     train = world.change(project, learning_rate=0.1, warmup_steps=4).train
-    assert [rate_at(train, step) for step in (0, 1, 3, 4, 99)] == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1])
-    assert rate_at(world.change(project, warmup_steps=0).train, 0) == pytest.approx(0.1)
+    assert [learning_rate_at(train, step) for step in (0, 1, 3, 4, 99)] == pytest.approx([0.025, 0.05, 0.1, 0.1, 0.1])
+    assert learning_rate_at(world.change(project, warmup_steps=0).train, 0) == pytest.approx(0.1)
 
 
 def test_processes_ask_each_other_at_every_slow_step_and_seldom_at_quick_ones():
@@ -162,7 +162,7 @@ def test_slots_are_shared_without_gap_or_overlap():
     taken = [list(part) for process in range(2) for part in share(8, 2, 2, process)]
     assert taken == [[0, 1], [2, 3], [4, 5], [6, 7]]
     examples = Examples((Bucket(torch.zeros(2, 2, 4, 8, 8), ((1,), (1,)), n_pictures=2),), ("", "a"))
-    draw = Draw(seed=0, batch_size=8, mirror=False, caption_dropout=0.0, prior_weight=0.0)
+    draw = SamplingSettings(seed=0, batch_size=8, mirror=False, caption_dropout=0.0, prior_weight=0.0)
     batches = [batch_at(step, part, examples, draw, 1000) for step in range(2) for part in taken]
     assert len(torch.cat([batch.noise for batch in batches]).unique(dim=0)) == 16, "no noise is ever repeated"
     assert len({*torch.cat([batch.timesteps for batch in batches[:4]]).tolist()}) == 8

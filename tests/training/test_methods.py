@@ -14,7 +14,7 @@ from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
 from pipeline.families import family
-from pipeline.training import METHODS, check_fit, lora, method
+from pipeline.methods import METHODS, check_fit, lora, method
 from tests import tiny_models
 from tests.project import ROOT
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import InputError, ParamsError
+from pipeline.methods.trainable import Group, Trainable
+from pipeline.training.checkpoint.state import CheckpointStore, TrainingState
 from pipeline.training.optimisers import OPTIMISERS, check_optimiser, optimiser
-from pipeline.training.state import Progress, Saves
-from pipeline.training.trainable import Group, Trainable
 from tests.training import world
 
 INSTALLED = [name for name in OPTIMISERS if name != "adamw8bit" or importlib.util.find_spec("bitsandbytes")]
@@ -29,13 +29,13 @@ class Net(nn.Module):
         return self.zero(torch.tanh(self.wide(self.conv(pictures).flatten(1)))) + self.wide.bias.sum()
 
 
-def _progress(name: str, groups: tuple[Group, ...] = ()) -> Progress:
+def _progress(name: str, groups: tuple[Group, ...] = ()) -> TrainingState:
     torch.manual_seed(0)
     trainable = Trainable(None, {"unet": Net()}, groups)
-    return Progress(trainable, optimiser(name)(trainable.optimised(weight_decay=0.1), RATES.get(name, 1e-2)))
+    return TrainingState(trainable, optimiser(name)(trainable.optimised(weight_decay=0.1), RATES.get(name, 1e-2)))
 
 
-def _steps(progress: Progress, first: int, last: int, rate: float) -> list[torch.Tensor]:
+def _steps(progress: TrainingState, first: int, last: int, rate: float) -> list[torch.Tensor]:
     for step in range(first, last):
         for group in progress.optimiser.param_groups:
             group["lr"] = rate * group["rate_factor"]
@@ -57,7 +57,7 @@ GROUPS = (
 def test_resumed_again_and_again_is_bit_for_bit_the_same(name, groups, tmp_path):
     rate = RATES.get(name, 1e-2)
     straight = _steps(_progress(name, groups), 0, 9, rate)
-    saves, step = Saves(tmp_path / "x", "x"), 0
+    saves, step = CheckpointStore(tmp_path / "x", "x"), 0
     for stop in (1, 2, 6, 9):
         progress = _progress(name, groups)
         assert saves.load(progress, (), pytest.fail) == step
@@ -69,7 +69,7 @@ def test_resumed_again_and_again_is_bit_for_bit_the_same(name, groups, tmp_path)
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_it_learns(name):
-    def loss(progress: Progress) -> float:
+    def loss(progress: TrainingState) -> float:
         pictures = torch.randn(64, 1, 8, 8, generator=torch.Generator().manual_seed(99))
         return ((progress.trainable.modules["unet"](pictures) - 1) ** 2).mean().item()
 
@@ -108,7 +108,7 @@ def test_prodigy_with_equal_rates_is_prodigy():
     def weights(make) -> list[torch.Tensor]:
         torch.manual_seed(0)
         trainable = Trainable(None, {"unet": Net()})
-        return _steps(Progress(trainable, make(trainable.optimised(0.1), 1.0)), 0, 20, 1.0)
+        return _steps(TrainingState(trainable, make(trainable.optimised(0.1), 1.0)), 0, 20, 1.0)
 
     ours = weights(OPTIMISERS["prodigy"])
     theirs = weights(lambda groups, rate: Prodigy(groups, lr=rate, use_bias_correction=True, safeguard_warmup=True))

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 
 from pipeline.core.errors import Interrupted, ParamsError
 from pipeline.families import FAMILIES, family
+from pipeline.methods import METHODS, check_pair, lora, token_embeddings, trigger
 from pipeline.train import _task
-from pipeline.training import METHODS, check_pair, lora, tokens, trigger
+from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.loop import Hooks, run
-from pipeline.training.prepare import prepare
-from pipeline.training.state import Saves
+from pipeline.training.task import prepare
 from tests.project import edit_params
 from tests.training import world
 
@@ -53,9 +53,9 @@ def _with_peft(base: Path, checkpoint: Path) -> DiffusionPipeline:
 
 
 def _with_words(base: Path, checkpoint: Path) -> DiffusionPipeline:
-    pipeline, state = _whole(checkpoint, base), load_file(checkpoint / tokens.FILE)
+    pipeline, state = _whole(checkpoint, base), load_file(checkpoint / token_embeddings.FILE)
     if len(state) == 1:
-        pipeline.load_textual_inversion(checkpoint / tokens.FILE, token="<dodo>")
+        pipeline.load_textual_inversion(checkpoint / token_embeddings.FILE, token="<dodo>")
     for key, end in (("clip_l", ""), ("clip_g", "_2")) if len(state) == 2 else ():
         encoder, tokenizer = getattr(pipeline, f"text_encoder{end}"), getattr(pipeline, f"tokenizer{end}")
         pipeline.load_textual_inversion(state[key], token="<dodo>", text_encoder=encoder, tokenizer=tokenizer)
@@ -81,7 +81,7 @@ LOADERS = {
 
 def _trained(task, folder: Path, stop_at: int | None = None):
     """Parts, numbers of every step, and the one checkpoint, of a training in `folder`."""
-    reports, saves = [], Saves(folder, "x")
+    reports, saves = [], CheckpointStore(folder, "x")
     hooks = Hooks(reports.append, print, lambda: len(reports) == stop_at, lambda: 0.0)
     accelerator = Accelerator(cpu=True)
     progress = run(prepare(task, accelerator, folder.parent / "cache"), accelerator, saves, hooks)

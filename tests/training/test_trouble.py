@@ -10,11 +10,11 @@ from accelerate import Accelerator
 from torch import nn
 
 from pipeline.core.errors import Interrupted, PaleoError
-from pipeline.families.parts import Parts
-from pipeline.training.finite import skipping
-from pipeline.training.loop import Job, Plan, run
-from pipeline.training.state import Saves
-from pipeline.training.trainable import Trainable
+from pipeline.families.model_components import ModelComponents
+from pipeline.methods.trainable import Trainable
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.loop import LoopSettings, TrainingJob, run
+from pipeline.training.nan_guard import skipping
 from tests.training.test_loop import Recorder
 
 
@@ -22,15 +22,15 @@ class Line:
     """y = w x, learnt from one slot for each of the four numbers of a step; no model, so a step costs nothing."""
 
     def __init__(self, folder: Path, xs=lambda step: (1.0, 2.0, 3.0, 4.0), **plan):
-        self.module, self.saves = nn.Linear(1, 1, bias=False), Saves(folder, "x")
+        self.module, self.saves = nn.Linear(1, 1, bias=False), CheckpointStore(folder, "x")
         nn.init.zeros_(self.module.weight)
-        self.parts = Parts("sd", folder, self.module, None, (), (), {}, torch.device("cpu"), torch.float32)
+        self.parts = ModelComponents("sd", folder, self.module, None, (), (), {}, torch.device("cpu"), torch.float32)
         self.xs, self.shown = xs, []
         settings = {"steps": 6, "batch_size": 4, "snapshots": (), "save_every_steps": 1, "max_gradient_norm": 1e9}
-        self.plan = Plan(**{**settings, "rate": lambda step: 0.01, **plan})
+        self.plan = LoopSettings(**{**settings, "rate": lambda step: 0.01, **plan})
 
     def run(self, recorder: Recorder | None = None) -> list[float]:
-        job = Job(
+        job = TrainingJob(
             Trainable(self.parts, {"unet": self.module}),
             self._loss,
             self._optimiser,

@@ -1,0 +1,170 @@
+"""What every latent diffusion model of this project consists of, whatever its family."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from pipeline.core.errors import InputError
+from pipeline.core.prompts import whole_name
+from pipeline.families.model_folder import read_json
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTokenizer
+
+Model = TypeVar("Model")
+
+
+@dataclass(frozen=True)
+class ModelComponents:
+    """A loaded model. `scheduler` is the base's own scheduler config: betas and prediction type are read from it.
+
+    `words` has names that were learnt as new words, and how the tokenizers write them: `<dodo> <dodo>_1`.
+    """
+
+    family: str
+    folder: Path
+    unet: nn.Module
+    vae: AutoencoderKL
+    text_encoders: tuple[nn.Module, ...]
+    tokenizers: tuple[CLIPTokenizer, ...]
+    scheduler: Mapping[str, Any]
+    device: torch.device
+    dtype: torch.dtype
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def pixels_per_latent(self) -> int:
+        """Edge of the square of pixels that one latent cell stands for."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def latent_channels(self) -> int:
+        return self.vae.config.latent_channels
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Encoded prompts: `states` (n, context, width), and `pooled` (n, d) where the family has it.
+
+    `sizes` (n, 6), in pixels, are for the family that is told of them: original height and width, crop top and left,
+    target height and width. Without them a picture is as large as it is drawn.
+    """
+
+    states: torch.Tensor
+    pooled: torch.Tensor | None = None
+    sizes: torch.Tensor | None = None
+
+    def __getitem__(self, rows) -> Conditioning:
+        """The prompts at `rows` (indices or a slice)."""
+        return self._each(lambda tensor: tensor[rows])
+
+    def to(self, device: torch.device) -> Conditioning:
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Conditioning:
+        known = (self.states, self.pooled, self.sizes)
+        return Conditioning(*(None if tensor is None else change(tensor) for tensor in known))
+
+
+def from_pure_noise(parts: ModelComponents, learnt: bool) -> ModelComponents:
+    """The parts with a scheduler that begins at pure noise, if they have `learnt` that (zero terminal SNR)."""
+    return replace(parts, scheduler={**parts.scheduler, "rescale_betas_zero_snr": True}) if learnt else parts
+
+
+def load_model(kind: type[Model], folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> Model:
+    """One subfolder of a diffusers folder, frozen, in evaluation mode.
+
+    Evaluation mode stays on in training too: dropout would draw from the global random state.
+    """
+    _no_bars()
+    try:
+        # The dtype is always given: transformers would otherwise keep the file's own.
+        model, found = kind.from_pretrained(
+            folder / name, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        why = "its weights are of another shape than config.json says" if "shape" in str(error) else _line(error)
+        raise InputError(f"{str(folder / name)!r} cannot be loaded ({why}); download it again") from error
+    if lacking := sorted(found["missing_keys"]):  # both libraries would draw these by chance, or leave them empty
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise InputError(f"{str(folder / name)!r} lacks the weights {lacking[0]}{more}; download it again")
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_tokenizer(folder: Path, name: str) -> CLIPTokenizer:
+    """A tokenizer's subfolder, which `bases.check` has seen."""
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
+
+
+def read_scheduler(folder: Path) -> dict[str, Any]:
+    """The scheduler's config as it stands in the folder, without defaults filled in."""
+    return read_json(folder, "scheduler/scheduler_config.json")
+
+
+def tokenise(parts: ModelComponents, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
+    """Ids (n, context) for each tokenizer, padded the way the pipelines pad them; longer prompts are cut."""
+    spelt = [spell(prompt, parts.words) for prompt in prompts]
+    return tuple(
+        tokenizer(
+            spelt, padding="max_length", max_length=_context(encoder), truncation=True, return_tensors="pt"
+        ).input_ids.to(parts.device)
+        for tokenizer, encoder in zip(parts.tokenizers, parts.text_encoders, strict=True)
+    )
+
+
+def tokens_cut(parts: ModelComponents, prompt: str) -> int:
+    """How many tokens of a prompt lie beyond the window of the first text encoder; those change nothing."""
+    return _beyond(parts.tokenizers[0], _context(parts.text_encoders[0]), spell(prompt, parts.words))
+
+
+def counter_of_cut(folder: Path, words: Mapping[str, str]) -> Callable[[str], int]:
+    """`tokens_cut` of a base in `folder` and perhaps new words, as `Parts` has them, before any weights are loaded."""
+    window = read_json(folder, "text_encoder/config.json")["max_position_embeddings"]
+    tokenizer = load_tokenizer(folder, "tokenizer")
+    tokenizer.add_tokens([word for spelt in words.values() for word in spelt.split()])
+    return lambda prompt: _beyond(tokenizer, window, spell(prompt, words))
+
+
+def _beyond(tokenizer: CLIPTokenizer, window: int, text: str) -> int:
+    return max(0, len(tokenizer(text, truncation=False, verbose=False).input_ids) - window)
+
+
+def spell(prompt: str, known: Mapping[str, str]) -> str:
+    """The prompt with the new words of `known`, as `Parts.words` has them, in place of the names.
+
+    The first word alone, `<dodo>`, stands for all of them too, as in diffusers' pipelines.
+    """
+    for name, words in known.items():
+        first = re.escape(words.partition(" ")[0])
+        spelt = rf"{first}(?!_\d)(?:\s+{first}_\d+)*"
+        prompt = re.sub(f"{whole_name(name)}|{spelt}", words, prompt, flags=re.IGNORECASE)
+    return prompt
+
+
+def _context(encoder: nn.Module) -> int:
+    # A tokenizer saved without model_max_length would pad to 10^30; DistributedDataParallel hides `config`.
+    return getattr(encoder, "module", encoder).config.max_position_embeddings
+
+
+def _no_bars() -> None:
+    """Loading a small model takes no time, and the bars would fill the logs of the stages."""
+    from diffusers.utils import logging as of_diffusers
+    from transformers.utils import logging as of_transformers
+
+    of_diffusers.disable_progress_bar()
+    of_transformers.disable_progress_bar()
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,0 +1,28 @@
+"""Embeddings that were computed before, by sha256 of the picture's pixels: half precision, one file per model."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.io.files import atomic_write
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """By sha256: (d,) float16. A missing or damaged file holds none."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+            return dict(zip(stored["sha256"].tolist(), stored["rows"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return {}
+
+
+def write(path: Path, rows: Mapping[str, np.ndarray]) -> None:
+    sink, names = io.BytesIO(), sorted(rows)
+    table = np.stack([rows[name] for name in names]).astype(np.float16)
+    np.savez(sink, sha256=np.array(names, dtype="U64"), rows=table)
+    atomic_write.write_bytes(path, sink.getvalue())

@@ -1,0 +1,126 @@
+"""What was downloaded so far, by address: a content store and its index under `.work/downloads/`.
+
+A picture is on disk before the index names it, so a run that is killed at any moment finds everything that it had and
+asks for nothing twice. What was refused is remembered for the present look only: the next one tries again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.core.errors import InputError
+from pipeline.core.lineage import digest_bytes
+from pipeline.core.records import Rejection
+from pipeline.io.files.atomic_write import write_bytes
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS stored
+    (url TEXT PRIMARY KEY, sha256 TEXT, bytes INTEGER, final_url TEXT, content_type TEXT);
+CREATE TABLE IF NOT EXISTS refused
+    (look TEXT, url TEXT, stage TEXT, code TEXT, sentence TEXT, PRIMARY KEY (look, url));
+"""
+STORED = "SELECT sha256, bytes, final_url, content_type FROM stored WHERE url = ?"
+REFUSED = "SELECT stage, code, sentence FROM refused WHERE look = ? AND url = ?"
+PATIENCE_SECONDS = 60  # for another species that writes at the same time
+
+
+@dataclass(frozen=True)
+class StoredDownload:
+    """A downloaded file; its content lies in the store."""
+
+    sha256: str
+    size_bytes: int
+    final_url: str
+    content_type: str
+
+
+class DownloadStore:
+    """The index of one look; threads may share it."""
+
+    def __init__(self, folder: Path, look: str) -> None:
+        self._folder, self._look, self._lock = folder, look, threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._index = sqlite3.connect(folder / "index.sqlite", PATIENCE_SECONDS, check_same_thread=False)
+            self._index.execute("PRAGMA journal_mode=WAL")
+            self._index.execute("PRAGMA synchronous=NORMAL")
+            self._index.executescript(SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"the downloads under {folder} cannot be kept ({error}); delete that folder") from error
+
+    def __enter__(self) -> DownloadStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._index.close()
+
+    def known(self, url: str) -> StoredDownload | Rejection | None:
+        """What became of an address: its file, why there is none in this look, or nothing yet."""
+        with self._lock:
+            row = self._index.execute(STORED, (url,)).fetchone()
+            if row and self.path(row[0]).is_file():
+                return StoredDownload(*row)
+            row = self._index.execute(REFUSED, (self._look, url)).fetchone()
+            return Rejection(*row) if row else None
+
+    def keep(self, url: str, content: bytes, final_url: str, content_type: str) -> StoredDownload:
+        stored = StoredDownload(digest_bytes(content), len(content), final_url, content_type)
+        if not self.path(stored.sha256).is_file():
+            write_bytes(self.path(stored.sha256), content)
+        with self._lock, self._index:
+            self._index.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?)", (url, *astuple(stored)))
+        return stored
+
+    def refuse(self, url: str, refused: Rejection) -> None:
+        row = (self._look, url, refused.check, refused.code, refused.sentence)
+        with self._lock, self._index:
+            self._index.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", row)
+
+    def forget_refusals(self) -> None:
+        """At the end of a look."""
+        with self._lock, self._index:
+            self._index.execute("DELETE FROM refused WHERE look = ?", (self._look,))
+
+    def content(self, sha256: str) -> bytes | None:
+        """The file's bytes; None when the store lost or damaged it, which removes it."""
+        path = self.path(sha256)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        if digest_bytes(content) == sha256:
+            return content
+        path.unlink()
+        return None
+
+    def path(self, sha256: str) -> Path:
+        return self._folder / "content" / sha256[:2] / sha256
+
+
+def by_host(
+    urls: Iterable[str], connections: Callable[[str], int], work: Callable[[str], None]
+) -> Iterator[tuple[str, Future[None]]]:
+    """Run `work(url)` for every address, with threads of its own for each host: a slow one keeps no other waiting.
+
+    Yields each address with its finished future. When the caller stops, what has not begun is not begun, and what is
+    under way is not waited for: it may hang on a slow server for minutes.
+    """
+    hosts: dict[str, list[str]] = defaultdict(list)
+    for url in urls:
+        hosts[urlsplit(url).hostname or ""].append(url)
+    with ExitStack() as stack:
+        futures: dict[Future[None], str] = {}
+        for host, asked in hosts.items():
+            pool = ThreadPoolExecutor(min(len(asked), connections(host)), thread_name_prefix=f"download-{host}")
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+            futures |= {pool.submit(work, url): url for url in asked}
+        for future in as_completed(futures):
+            yield futures[future], future

@@ -1,0 +1,141 @@
+"""Answers of web APIs, kept as they came: evidence for licences, and a cache for as long as one look lasts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import threading
+import zlib
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from pipeline.core.errors import InputError, ServiceError
+from pipeline.core.lineage import digest_bytes, digest_json
+from pipeline.core.records import Request
+from pipeline.io.files.atomic_write import write_bytes
+from pipeline.io.web.rate_limits import BUSY_SECONDS, kept_in
+
+SCHEMA = """CREATE TABLE IF NOT EXISTS answers
+    (question TEXT PRIMARY KEY, look TEXT, sha256 TEXT, url TEXT, etag TEXT, modified TEXT) WITHOUT ROWID"""
+KNOWN = "SELECT look, sha256, url, etag, modified FROM answers WHERE question = ?"
+SHOWN = 60  # characters of an answer that a message quotes
+
+
+@dataclass(frozen=True)
+class CachedResponse:
+    """A stored answer: in which look it came, its body, and what its server knows it by."""
+
+    look: str
+    sha256: str
+    url: str
+    etag: str = ""
+    modified: str = ""
+
+
+class ResponseCache:
+    """The store under `folder`; threads may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock = folder, threading.Lock()
+        with kept_in(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(
+                folder / "answers.sqlite", BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute(SCHEMA)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def known(self, request: Request) -> CachedResponse | None:
+        """What was answered last, if its body is still here."""
+        with self._lock, kept_in(self._folder):
+            row = self._db.execute(KNOWN, (_question(request),)).fetchone()
+        return CachedResponse(*row) if row and self._read(row[1]) is not None else None
+
+    def keep(self, request: Request, kept: CachedResponse) -> None:
+        with self._lock, kept_in(self._folder):
+            values = (_question(request), *astuple(kept))
+            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def store(self, body: bytes) -> str:
+        """Keep a body under its sha256."""
+        sha256 = digest_bytes(body)
+        if not self._path(sha256).is_file():
+            with kept_in(self._folder):
+                write_bytes(self._path(sha256), gzip.compress(body, 6, mtime=0))
+        return sha256
+
+    def body(self, sha256: str) -> bytes:
+        """The bytes of an answer, as they came.
+
+        Raises
+        ------
+        InputError
+            When they are lost or damaged.
+        """
+        body = self._read(sha256)
+        if body is None:
+            raise InputError(f"the answer {sha256[:12]}… is missing under {self._folder}; run this again to ask for it")
+        return body
+
+    def _read(self, sha256: str) -> bytes | None:
+        try:
+            body = gzip.decompress(self._path(sha256).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            body = b""
+        if digest_bytes(body) == sha256:
+            return body
+        self._path(sha256).unlink()
+        return None
+
+    def _path(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / f"{sha256}.gz"
+
+
+def address_of(request: Request) -> str:
+    """The address with the whole query; a key may stand in it several times."""
+    joint = "&" if "?" in request.url else "?"
+    return f"{request.url}{joint}{urlencode(request.query)}" if request.query else request.url
+
+
+def parsed(body: bytes, host: str) -> Any:
+    """The JSON of an answer.
+
+    Raises
+    ------
+    ServiceError
+        One sentence saying what came instead.
+    """
+    if not body.strip():
+        raise ServiceError(f"{host} sent nothing where JSON was asked for")
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ServiceError(f"{host} sent JSON that is nested too deeply to be read") from None
+    except ValueError as error:
+        raise ServiceError(f"{host} sent {_kind(body)} ({error}): {_shown(body)!r}") from None
+
+
+def _kind(body: bytes) -> str:
+    start = body.lstrip()[:1]
+    if start == b"<":
+        return "a web page instead of JSON"
+    return "damaged or incomplete JSON" if start in (b"{", b"[") else "something that is not JSON"
+
+
+def _shown(body: bytes) -> str:
+    text = " ".join(body[: 4 * SHOWN].decode("utf-8", "replace").split())
+    return text[:SHOWN] + "…" * (len(text) > SHOWN)
+
+
+def _question(request: Request) -> str:
+    """Not by `authorization`, which is another one every time."""
+    return digest_json(["GET", request.url, sorted(request.query), request.accept])

@@ -1,0 +1,173 @@
+"""What lora, lokr and loha share: small weights beside frozen layers, which peft puts in and diffusers calls.
+
+Only these weights learn, so a checkpoint holds only them, and the base answers again as soon as they are switched off.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pipeline.core.errors import ParamsError
+from pipeline.core.train_params import Loha, Lora
+from pipeline.diffusion import noise
+from pipeline.families import family
+from pipeline.families.empty_weights import skeleton
+from pipeline.families.model_components import ModelComponents
+from pipeline.methods.trainable import Trainable, cast
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+
+Settings = Lora | Loha  # lokr's are loha's and one more
+ADAPTER = "default"  # diffusers collects the metadata of no other name
+
+
+def check(section: str, settings: Settings, family_name: str, base: Path) -> None:
+    """Do targets and rank fit the base? Reads its configs only.
+
+    Raises
+    ------
+    ParamsError
+        As `check_layers` does.
+    """
+    names = ["unet"]
+    if settings.train_text_encoder:
+        names += family(family_name).TRAINED_TEXT_ENCODERS
+    check_layers(section, settings, {name: skeleton(base, name) for name in names})
+
+
+def attach(
+    section: str,
+    settings: Settings,
+    config: Callable[[list[str]], PeftConfig],
+    parts: ModelComponents,
+    seed: int,
+    frozen_dtype: torch.dtype,
+) -> Trainable:
+    """Put adapters in; the frozen weights may be in half precision, the adapters never.
+
+    `config(targets)` is peft's for one module. The first adapters are a function of `seed` and `section`.
+
+    Raises
+    ------
+    ParamsError
+        As `check_layers` does.
+    """
+    modules = learning_modules(parts, settings.train_text_encoder)
+    check_layers(section, settings, modules)
+    cast((parts.unet, *parts.text_encoders), frozen_dtype)
+    # peft draws from the global state, which is put back afterwards.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(noise.generator(seed, section).initial_seed())
+        for name, module in modules.items():
+            put_in(module, config(list(targets_of(settings, name))))
+    trainable = Trainable(parts, modules, teacher=partial(switched_off, parts, modules))
+    for weight in trainable.parameters.values():
+        weight.data = weight.data.float()
+    return trainable
+
+
+def learning_modules(parts: ModelComponents, with_text: bool) -> dict[str, nn.Module]:
+    """The UNet, and every text encoder if wanted, by the names of their folders."""
+    names = family(parts.family).TRAINED_TEXT_ENCODERS if with_text else ()
+    encoders = parts.text_encoders if with_text else ()
+    return {"unet": parts.unet, **dict(zip(names, encoders, strict=True))}
+
+
+def put_in(module: nn.Module, config: PeftConfig) -> None:
+    """Adapters for one module; they stay in evaluation mode as all the rest, or peft would draw for its dropout."""
+    module.add_adapter(config, adapter_name=ADAPTER)
+    config.base_model_name_or_path = None  # transformers writes the path of this machine
+    module.eval()
+
+
+@contextmanager
+def switched_off(parts: ModelComponents, modules: Mapping[str, nn.Module]) -> Iterator[ModelComponents]:
+    """While it is open, these parts answer as the base does: the adapters are there, but not asked."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [layer for module in modules.values() for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+    try:
+        for layer in layers:
+            # peft's `enable_adapters` also sets `requires_grad`, on which processes that share the work have agreed.
+            layer._disable_adapters = True
+        yield parts
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
+
+
+def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A module's adapters in peft's names, without the adapter's own."""
+    from peft.utils import get_peft_model_state_dict
+
+    return get_peft_model_state_dict(module, state_dict=module.state_dict(), adapter_name=ADAPTER)
+
+
+def config_of(module: nn.Module) -> dict:
+    """A module's adapter config as JSON knows it; the same adapter gives the same text."""
+    return json.loads(json.dumps(module.peft_config[ADAPTER].to_dict(), sort_keys=True, default=_plain))
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, set) else getattr(value, "value", str(value))
+
+
+def targets_of(settings: Settings, name: str) -> tuple[str, ...]:
+    """The targets of the module in the folder `name`."""
+    return settings.targets if name == "unet" else settings.text_targets
+
+
+def check_layers(section: str, settings: Settings, modules: Mapping[str, nn.Module]) -> None:
+    """ParamsError when a target names no layer, or the rank is larger than a layer that it names."""
+    chosen = {}
+    for folder, module in modules.items():
+        param = f"train.{section}.{'targets' if folder == 'unet' else 'text_targets'}"
+        for target in targets_of(settings, folder):
+            chosen |= {f"{folder}.{name}": layer for name, layer in _matched(module, target, param).items()}
+    _check_rank(section, settings.rank, chosen)
+
+
+def _matched(module: nn.Module, target: str, param: str) -> dict[str, nn.Module]:
+    """The layers that peft finds for a target: of this name, or with names that end so."""
+    known = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
+    found = {name for name, _ in module.named_modules() if name == target or name.endswith(f".{target}")}
+    if not found & known.keys():
+        raise ParamsError(f"{param} has {target!r}, which matches no layer; there are {_ends(known)}")
+    if others := sorted(found - known.keys()):
+        raise ParamsError(
+            f"{param} has {target!r}, which also matches {others[0]}, a part of many layers; write more of the name"
+        )
+    return {name: known[name] for name in known if name in found}
+
+
+def _ends(names: Iterable[str]) -> str:
+    """The last words of layer names, with the number where the last is one (`to_out.0`)."""
+    ends = {".".join(name.split(".")[-2:]) if name.split(".")[-1].isdigit() else name.split(".")[-1] for name in names}
+    return ", ".join(sorted(ends))
+
+
+def _check_rank(section: str, rank: int, layers: Mapping[str, nn.Module]) -> None:
+    """No change of a layer has a larger rank than the shorter side of its weights.
+
+    The same for all three. LoRA's product reaches it at this rank. The two factors of LoHa are themselves of the
+    layer's size; at smaller ranks they reach some changes of full rank, but not all. LoKr's second factor is a part of
+    the layer's size, which peft keeps whole from some rank on: an allowed choice, beyond which the rank does no more
+    than divide alpha.
+    """
+    sizes = {name: (layer.weight.shape[0], layer.weight[0].numel()) for name, layer in layers.items()}
+    name = min(sizes, key=lambda each: min(sizes[each]))
+    if rank > (largest := min(sizes[name])):
+        outputs, inputs = sizes[name]
+        raise ParamsError(
+            f"train.{section}.rank is {rank}, but the smallest layer of its targets, {name}, is {outputs} x {inputs}; "
+            f"take at most {largest}"
+        )

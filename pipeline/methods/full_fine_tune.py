@@ -1,0 +1,114 @@
+"""What dreambooth and full share: every weight of some modules learns, and a snapshot is a complete diffusers folder.
+
+    pipe = DiffusionPipeline.from_pretrained("models/dodo/step-000500")
+
+Its untouched parts are copies of the base's files, byte for byte: they are stored once however many snapshots there
+are, and the scheduler keeps exactly the keys that it had.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from pipeline.core.train_params import Prior
+from pipeline.families import family
+from pipeline.families.model_components import ModelComponents
+from pipeline.methods import base_compatibility
+from pipeline.methods.trainable import Teacher, Trainable, cast, write_tensors
+
+UNET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
+LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")  # of the pipeline, no part of what is trained
+
+
+def every_weight(parts: ModelComponents, modules: Mapping[str, nn.Module], teacher: Teacher | None = None) -> Trainable:
+    """All weights of these modules learn, in full precision, whatever the computation's."""
+    for module in modules.values():
+        module.requires_grad_(True)
+    return Trainable(parts, modules, teacher=teacher)
+
+
+def frozen_copy(
+    parts: ModelComponents, modules: Mapping[str, nn.Module], prior: Prior, dtype: torch.dtype
+) -> Teacher | None:
+    """A teacher that keeps what these modules are now, for it costs as much memory only when it is asked."""
+    if prior.kind != "teacher" or not prior.weight:
+        return None
+    copies = {id(module): copy.deepcopy(module).requires_grad_(False) for module in modules.values()}
+    cast(copies.values(), dtype)
+    if parts.device.type == "cuda":  # as in `wrapping`, for the same reason
+        copies = {key: each.to(memory_format=torch.channels_last) for key, each in copies.items()}
+    kept = replace(
+        parts,
+        unet=copies.get(id(parts.unet), parts.unet),
+        text_encoders=tuple(copies.get(id(encoder), encoder) for encoder in parts.text_encoders),
+    )
+    return lambda: nullcontext(kept)
+
+
+def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
+    """A folder that `DiffusionPipeline.from_pretrained` reads; `stamp` goes into each trained file's header."""
+    base = trainable.parts.folder
+    index = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
+    for name in _components(index):
+        if name in trainable.modules:
+            _write_trained(trainable, name, folder, dtype, stamp)
+        else:
+            _copy(base / name, folder / name)
+    lean = {key: [None, None] if key in LEFT_OUT else value for key, value in index.items()}
+    if "requires_safety_checker" in lean:
+        lean["requires_safety_checker"] = False
+    (folder / "model_index.json").write_text(json.dumps(lean, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def restore(parts: ModelComponents, folder: Path) -> ModelComponents:
+    """The model of a snapshot, on the device and in the dtype of the base that it replaces.
+
+    Raises
+    ------
+    InputError
+        When it is not whole, or of another family than the base.
+    """
+    base_compatibility.check(folder / "unet" / UNET_FILE, parts)
+    return family(parts.family).load(folder, parts.device, parts.dtype)
+
+
+def _components(index: Mapping) -> list[str]:
+    """Names of the subfolders of a diffusers folder."""
+    return [key for key, value in index.items() if isinstance(value, list) and value[0] and key not in LEFT_OUT]
+
+
+def _write_trained(trainable: Trainable, name: str, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
+    source, target = trainable.parts.folder / name, folder / name
+    target.mkdir(parents=True)
+    shutil.copyfile(source / "config.json", target / "config.json")
+    tensors = {key: tensor.to(dtype) for key, tensor in trainable.modules[name].state_dict().items()}
+    prefix, file = _missing_prefix(source, tensors), UNET_FILE if name == "unet" else TEXT_FILE
+    write_tensors(target / file, {prefix + key: tensor for key, tensor in tensors.items()}, stamp)
+
+
+def _missing_prefix(source: Path, names: Iterable[str]) -> str:
+    """transformers 5 flattens CLIP's names; files are written with the base's names, which older tools know."""
+    stored = source / TEXT_FILE
+    if not stored.is_file() or any(name.startswith("text_model.") for name in names):
+        return ""
+    with safe_open(stored, "pt") as weights:
+        return "text_model." if any(name.startswith("text_model.") for name in weights.keys()) else ""  # noqa: SIM118
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Configs, vocabularies and safetensors; no pickles, no second variants such as `model.fp16.safetensors`."""
+    target.mkdir(parents=True)
+    for path in sorted(source.iterdir()):
+        wanted = path.suffix in (".json", ".txt") or (path.suffix == ".safetensors" and "." not in path.stem)
+        if path.is_file() and wanted:
+            shutil.copyfile(path, target / path.name)

@@ -1,0 +1,232 @@
+"""The denoiser and its text encoder: a UNet2DConditionModel that predicts v (Salimans and Ho 2022) in latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors.torch import load_file
+from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from pipeline.families.model_components import ModelComponents
+from pipeline.methods import full
+from pipeline.methods.trainable import Trainable, write_tensors
+from pipeline.pretraining import clip as clip_phase
+from pipeline.pretraining import progress
+from pipeline.pretraining.drawings import DrawingSet, batch_at, generator_at, made_up_name, pick, sentence
+from pipeline.pretraining.settings import DenoiserSettings, Phase, TextSettings
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.loop import Hooks, LoopSettings, TrainingJob, run
+
+Loss = Callable[[ModelComponents, int, Sequence[int]], torch.Tensor]
+STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
+LOSSES = "losses"  # beside the weights, in the file of a finished phase
+OFFER_EVERY = 500  # steps
+
+
+def scheduler() -> DDIMScheduler:
+    """The noise of Stable Diffusion; the weights know these betas and no others."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        timestep_spacing="trailing",
+    )
+
+
+def build_unet(
+    settings: DenoiserSettings, text: TextSettings, latents_shape: torch.Size, seed: int
+) -> UNet2DConditionModel:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _, channels, _, edge = latents_shape
+        kinds = ["CrossAttn" if reads else "" for reads in settings.attention]
+        return UNet2DConditionModel(
+            sample_size=edge,
+            in_channels=channels,
+            out_channels=channels,
+            block_out_channels=settings.channels,
+            layers_per_block=1,
+            down_block_types=tuple(f"{kind}DownBlock2D" for kind in kinds),
+            up_block_types=tuple(f"{kind}UpBlock2D" for kind in reversed(kinds)),
+            cross_attention_dim=text.width,
+            # diffusers reads this as the number of heads.
+            attention_head_dim=settings.heads,
+            norm_num_groups=settings.norm_groups,
+        )
+
+
+def build_text_encoder(clip: CLIPModel, text: TextSettings, tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """Starts as CLIP's own text tower, which already knows what the words look like."""
+    encoder = CLIPTextModel(CLIPTextConfig(**clip_phase.text_config(text, tokenizer)))
+    encoder.load_state_dict(clip.text_model.state_dict())
+    return encoder.requires_grad_(True)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the denoiser learns from: `latents` are the drawings' and their mirror images', each (n, c, h, w)."""
+
+    latents: tuple[torch.Tensor, torch.Tensor]
+    drawings: DrawingSet
+    tokenizer: CLIPTokenizer
+    settings: DenoiserSettings
+    seed: int
+    alphas: torch.Tensor = field(default_factory=lambda: scheduler().alphas_cumprod)
+
+    def both_headings(self, parts: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
+        """The loss of a step, as the loop asks for it, with either heading as often."""
+        generator = generator_at(self.seed, "denoiser", step)
+        rows = batch_at(len(self.drawings), len(slots), generator)
+        mirrored = torch.rand(len(rows), generator=generator) < 0.5
+        return self._loss(parts, rows, mirrored, generator)
+
+    def one_heading(self, parts: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
+        """The same with every animal turned to the right."""
+        generator = generator_at(self.seed, "finish", step)
+        rows = batch_at(len(self.drawings), len(slots), generator)
+        turned = torch.tensor([self.drawings.words[row].looks_left for row in rows])
+        return self._loss(parts, rows, turned, generator)
+
+    def _loss(
+        self, parts: ModelComponents, rows: list[int], mirrored: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """Of a batch of these rows, some of them (b,) bool mirrored."""
+        clean = torch.where(mirrored.view(-1, 1, 1, 1), self.latents[1][rows], self.latents[0][rows])
+        sentences = self.sentences(rows, generator)
+        unet, (encoder,), limit = parts.unet, parts.text_encoders, self.settings.snr_limit
+        return loss(unet, encoder, self.tokenizer, clean, sentences, self.alphas, generator, limit)
+
+    def sentences(self, rows: list[int], generator: torch.Generator) -> list[str]:
+        """One for each row; some are empty, for guidance without a classifier."""
+        silent = (torch.rand(len(rows), generator=generator) < self.settings.empty_prompt_share).tolist()
+        words = [self.drawings.words[row] for row in rows]
+        said = [sentence(each, pick(STYLES, generator), generator, made_up_name(generator)) for each in words]
+        return ["" if quiet else text for quiet, text in zip(silent, said, strict=True)]
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A model on its way: `parts` has the averaged weights, `losses` those of every step when the phase is over."""
+
+    parts: ModelComponents
+    phase: Phase
+    step: int
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Work:
+    """Where a phase keeps its state, whom it tells, and who is offered the unfinished model now and then."""
+
+    folder: Path
+    hooks: Hooks
+    offer: Callable[[Denoiser], None]
+
+
+def build(lessons: Lessons, clip: CLIPModel, vae: AutoencoderKL, text: TextSettings) -> ModelComponents:
+    """The model before its first step."""
+    return ModelComponents(
+        family="sd",
+        folder=Path(),
+        unet=build_unet(lessons.settings, text, lessons.latents[0].shape, lessons.seed),
+        vae=vae,
+        text_encoders=(build_text_encoder(clip, text, lessons.tokenizer),),
+        tokenizers=(lessons.tokenizer,),
+        scheduler=dict(scheduler().config),
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+    )
+
+
+def learn(parts: ModelComponents, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Denoiser:
+    """Take the steps of a phase that are left; afterwards `parts` has the averaged weights."""
+    trainable = full.trainable(parts, text=True)
+    finished = work.folder / "finished.safetensors"
+    if not finished.is_file():
+        job = _job(trainable, loss_of_step, phase, ema_decay, work)
+        done = run(job, Accelerator(cpu=True), CheckpointStore(work.folder, work.folder.name), work.hooks)
+        with done.shown():
+            losses = torch.tensor([row[0] for row in done.history], dtype=torch.float64)
+            write_tensors(finished, {**trainable.parameters, LOSSES: losses}, {})
+    tensors = load_file(finished)
+    with torch.no_grad():
+        for name, weight in trainable.parameters.items():
+            weight.copy_(tensors[name])
+    return Denoiser(parts, phase, phase.steps, tuple(tensors[LOSSES].tolist()))
+
+
+def _job(trainable: Trainable, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> TrainingJob:
+    plan = LoopSettings(
+        steps=phase.steps,
+        batch_size=phase.batch,
+        snapshots=tuple(range(OFFER_EVERY, phase.steps, OFFER_EVERY)),
+        save_every_steps=phase.save_every,
+        rate=partial(progress.rate_at, phase),
+        max_gradient_norm=1.0,
+        ema_decay=ema_decay,
+    )
+
+    def optimiser(trainable: Trainable) -> torch.optim.Optimizer:
+        groups = trainable.optimised(phase.weight_decay)
+        return torch.optim.AdamW(groups, lr=phase.peak_rate, betas=(0.9, 0.99), foreach=True)
+
+    def offer(_folder: Path, step: int) -> None:
+        work.offer(Denoiser(trainable.parts, phase, step))
+
+    return TrainingJob(trainable, loss_of_step, optimiser, plan, write_snapshot=offer)
+
+
+def loss(
+    unet: UNet2DConditionModel,
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    clean: torch.Tensor,
+    sentences: list[str],
+    alphas: torch.Tensor,
+    generator: torch.Generator,
+    snr_limit: float = float("inf"),
+) -> torch.Tensor:
+    """x_t = a x + s e,  v = a e - s x,  loss = |v' - v|^2.
+
+    An error of v counts as SNR + 1 errors of x; that number is limited, as in Min-SNR (Hang et al. 2023), so that
+    nearly noiseless steps do not take the network for themselves.
+    """
+    t = torch.randint(len(alphas), (len(clean),), generator=generator)
+    e = torch.randn(clean.shape, generator=generator)
+    a, s = (value.view(-1, 1, 1, 1) for value in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
+    states = encoder(tokenise(tokenizer, sentences)).last_hidden_state
+    v = unet(a * clean + s * e, t, states).sample
+    errors = (v - (a * e - s * clean)).square().mean(dim=(1, 2, 3))
+    weights = ((snr_limit + 1) * (1 - alphas[t])).clamp(max=1.0)  # (limit + 1) / (SNR + 1), at most 1
+    return (weights * errors).mean()
+
+
+def tokenise(tokenizer: CLIPTokenizer, sentences: list[str]) -> torch.Tensor:
+    """(n, context) ids, padded like the pipeline pads them, without a mask."""
+    return tokenizer(sentences, padding="max_length", truncation=True, return_tensors="pt").input_ids
+
+
+@torch.no_grad()
+def held_out_loss(
+    unet: UNet2DConditionModel,
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    latents: torch.Tensor,
+    drawings: DrawingSet,
+    seed: int,
+) -> float:
+    """With full captions, and the same noise at every call."""
+    sentences = [words.caption for words in drawings.words]
+    generator = generator_at(seed, "denoiser-held-out", 0)
+    return float(loss(unet, encoder, tokenizer, latents, sentences, scheduler().alphas_cumprod, generator))

@@ -1,0 +1,85 @@
+"""A registered version as MLflow loads it: prompts and seeds in, PNG bytes out, the same for the same request.
+
+    model = mlflow.pyfunc.load_model("models:/sinomacrops@champion")
+    model.predict({"prompt": ["{name} at sea", "a bird"], "seed": [1, 2]}, params={"steps": 30})
+
+A version stores weights and three lines that import this class: what draws is the installed code, the same as that of
+`paleo sample` and `paleo generate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mlflow.pyfunc import PythonModel
+
+from pipeline.core.errors import InputError
+from pipeline.core.prompts import fill_prompt
+from pipeline.core.records import SampleSpec
+
+
+class ServedModel(PythonModel):
+    """One checkpoint of one species."""
+
+    def load_context(self, context) -> None:
+        from pipeline.families.model_components import from_pure_noise
+        from pipeline.io.tracking.mlflow_registry import base_folder
+        from pipeline.methods import load
+        from pipeline.sampling import device, png_metadata
+
+        config, folder = context.model_config, Path(context.artifacts["checkpoint"])
+        base = base_folder(context.artifacts.get("base"), config, Path.cwd())
+        parts = load(config["method"], config["family"], folder, base, *device.best())
+        self._parts = from_pure_noise(parts, config.get("zero_terminal_snr", False))
+        self._words = {name: config[name] for name in ("name", "class_noun")}
+        self._spec = SampleSpec(prompt="", seed=0, **config["sample"])
+        self._batch_size = config["batch_size"]
+        self._origin = png_metadata.Origin(**config["origin"], scheduler_config=self._parts.scheduler)
+
+    def predict(self, context, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[bytes]:
+        """One PNG a row; a row without seed takes `params["seed"]` plus its place, as `paleo generate -n` does."""
+        from pipeline.sampling import draw, png_metadata
+
+        params = dict(params or {})
+        first_seed = int(params.pop("seed", 1))
+        common = replace(self._spec, **params)
+        asked = [self._asked(common, *each, first_seed + n) for n, each in enumerate(rows(model_input))]
+        return [
+            png_metadata.png(image, spec, self._origin)
+            for batch in _batches(asked, self._batch_size)
+            for image, spec in zip(draw.draw(self._parts, batch), batch, strict=True)
+        ]
+
+    def _asked(self, common: SampleSpec, prompt: str, seed: int | None, otherwise: int) -> SampleSpec:
+        try:
+            filled = fill_prompt(prompt, **self._words)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        return _checked(replace(common, prompt=filled, seed=otherwise if seed is None else seed))
+
+
+def _checked(spec: SampleSpec) -> SampleSpec:
+    """What params.yaml cannot say either; the sampler's name is checked where it is looked up."""
+    for name, least in (("seed", 0), ("steps", 1), ("guidance", 1)):
+        if not getattr(spec, name) >= least:
+            raise InputError(f"{name} is {getattr(spec, name)}; it must be {least} or more")
+    return spec
+
+
+def rows(frame: pd.DataFrame) -> Iterator[tuple[str, int | None]]:
+    """Prompt and seed of each row; MLflow makes one row with lists of {"prompt": [a, b]}, which is taken apart."""
+    lists = [name for name in ("prompt", "seed") if name in frame and frame[name].map(pd.api.types.is_list_like).any()]
+    frame = frame.explode(lists) if lists else frame
+    seeds = frame["seed"] if "seed" in frame else [None] * len(frame)
+    for prompt, seed in zip(frame["prompt"], seeds, strict=True):
+        if not isinstance(prompt, str):
+            raise InputError("every row needs a prompt, which is text")
+        yield prompt, None if pd.isna(seed) else int(seed)
+
+
+def _batches(specs: Sequence[SampleSpec], size: int) -> Iterator[Sequence[SampleSpec]]:
+    return (specs[start : start + size] for start in range(0, len(specs), size))

@@ -1,0 +1,160 @@
+"""`paleo generate` with a champion of random weights: files, names, seeds and refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.commands.generate import generate, slug
+from pipeline.core.errors import InputError, ParamsError
+from pipeline.core.paths import Paths
+from pipeline.io.files.model_folders import weights_digest
+from pipeline.io.tracking import mlflow_registry
+from tests.released_project import finish, make
+
+
+@pytest.fixture(scope="module", params=["dreambooth", "lora"])
+def trained(request, tmp_path_factory):
+    root = tmp_path_factory.mktemp(request.param)
+    params = make(root, request.param)
+    return params, finish(params, root)
+
+
+def _as_champion(params, paths, monkeypatch) -> mlflow_registry.ChampionModel:
+    folder, method = paths.model / "step-000004", params.train.method
+    origin = {
+        "species": paths.species,
+        "checkpoint": folder.name,
+        "step": 4,
+        "weights_digest": weights_digest(folder),
+        "lineage_id": "a" * 16,
+    }
+    base = None if method == "dreambooth" else paths.root / "base"
+    found = mlflow_registry.ChampionModel(paths.species, 1, folder, method, "sd", base, {"origin": origin}, {})
+    monkeypatch.setattr(mlflow_registry, "champion", lambda root, species: found)
+    return found
+
+
+@pytest.fixture
+def champion(trained, monkeypatch) -> mlflow_registry.ChampionModel:
+    """The last snapshot as the registry would hand it out."""
+    return _as_champion(*trained, monkeypatch)
+
+
+@pytest.fixture
+def draw(trained, champion, tmp_path):
+    """Call generate with some options; the rest as the command line gives them."""
+    params, paths = trained
+
+    def call(prompt: str = "{name}", **options):
+        sample = params.sample.model_copy(update=options.pop("sample", {}))
+        given = {"sample": sample, "seed": 1, "number": 1, "out": tmp_path / "out", **options}
+        return generate(params, paths, prompt, **given)
+
+    return call
+
+
+def test_it_writes_a_picture_for_each_seed_and_prints_where(draw, tmp_path):
+    report = draw("{name} at sea", seed=7, number=2)
+    assert list(report.lines[-2:]) == [
+        str(tmp_path / f"out/sinomacrops-name-at-sea-s0000{seed}.png") for seed in (7, 8)
+    ]
+    first, second = (np.asarray(Image.open(line)).astype(int) for line in report.lines[-2:])
+    assert (first != second).any()
+
+
+def test_the_parameters_are_in_the_picture(draw):
+    texts = Image.open(draw("{name}", seed=3, sample={"sampler": "Euler a", "guidance": 5.5}).lines[-1]).text
+    assert texts["parameters"].startswith("Sinomacrops bondei\nSteps: 2, Sampler: Euler a, CFG scale: 5.5, Seed: 3,")
+    record = json.loads(texts["paleoforge"])
+    assert record["checkpoint"] == "step-000004" and record["lineage_id"] == "a" * 16
+
+
+def test_the_same_request_keeps_the_file_and_says_so(draw, tmp_path):
+    first = draw(number=2)
+    again = draw(number=1)
+    assert again.lines[-1] == f"{first.lines[-2]} (is there already, the same)"
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_another_picture_never_takes_the_place_of_one_that_is_there(draw, tmp_path):
+    before = Path(draw().lines[-1])
+    content = before.read_bytes()
+    after = draw(sample={"guidance": 9.0}).lines[-1]
+    assert after.startswith(str(tmp_path / "out/sinomacrops-name-s00001-2.png")) and "another picture" in after
+    assert before.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"number": 0}, "--number is 0; it must be at least 1"),
+        ({"seed": -1}, "--seed is -1; it must be at least 0"),
+        ({"sample": {"steps": 0}}, "--steps is 0: Input should be greater than 0"),
+        ({"sample": {"guidance": 0.5}}, "--guidance is 0.5: Input should be greater than or equal to 1"),
+        ({"sample": {"sampler": "DPM adaptive"}}, "the sampler 'DPM adaptive' is refused"),
+        ({"sample": {"sampler": "Euler Karas"}}, "did you mean 'Euler Karras'"),
+        ({"prompt": "{animal} at sea"}, "unknown placeholder .*animal.*known are {name}, {class_noun}"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_before_anything_is_loaded(draw, monkeypatch, options, sentence):
+    monkeypatch.setattr(mlflow_registry, "champion", lambda *_: pytest.fail("was asked"))
+    with pytest.raises(ParamsError, match=sentence):
+        draw(**options)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(draw, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(InputError, match="cannot write to .*; choose another --out"):
+        draw()
+
+
+def test_a_file_in_place_of_the_folder_is_named(draw, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="cannot write to .*; choose another --out"):
+        draw()
+
+
+def test_without_a_champion_the_sentence_says_what_to_run(trained, tmp_path):
+    params, paths = trained
+    with pytest.raises(InputError, match="sinomacrops has no champion yet; run `paleo run sinomacrops` first"):
+        generate(params, Paths(tmp_path, paths.species), "a bird", sample=params.sample, seed=1, number=1, out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "prompt, name",
+    [
+        ("{name} at sea", "name-at-sea"),
+        ("Wymarły gad, 5:30!", "wymarły-gad-5-30"),
+        ("///", "picture"),
+        ("a" * 99, "a" * 48),
+    ],
+)
+def test_a_prompt_becomes_part_of_a_file_name(prompt, name):
+    assert slug(prompt) == name
+
+
+def test_a_long_prompt_is_drawn_with_a_warning(draw):
+    assert "beyond the encoder's window" in draw("{name} flying in the forest").lines[0]
+
+
+@pytest.mark.parametrize("kind", ["lokr", "loha", "textual_inversion", "pivotal"])
+def test_whatever_the_method_the_name_draws_what_was_learnt(tmp_path, monkeypatch, kind):
+    params = make(tmp_path, kind)
+    paths = finish(params, tmp_path)
+    _as_champion(params, paths, monkeypatch)
+    given = {"sample": params.sample, "seed": 1, "number": 1, "out": tmp_path / "out"}
+
+    def pixels(prompt: str) -> np.ndarray:
+        return np.asarray(Image.open(generate(params, paths, prompt, **given).lines[-1]))
+
+    named, other = pixels("a {name}"), pixels("a bird")
+    assert (pixels("a SINOMACROPS  bondei") == named).all() and (other != named).any()
+    typed = pixels("a <sinomacrops>")
+    assert (typed == named).all() if kind in ("textual_inversion", "pivotal") else (typed != named).any()

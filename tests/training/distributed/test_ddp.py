@@ -1,0 +1,142 @@
+"""Less memory and more speed change nothing that is learnt; blocks that are cut; half precision."""
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from pipeline.core.errors import ParamsError
+from pipeline.families import family
+from pipeline.methods.trainable import Trainable
+from pipeline.train import _task
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.distributed import fsdp, memory_savings
+from pipeline.training.loop import Hooks, run
+from pipeline.training.task import prepare
+from tests import tiny_models
+from tests.training import world
+
+
+@pytest.fixture
+def trainable(sd_base):
+    """Everything learns."""
+    parts = family("sd").load(sd_base)
+    modules = {"unet": parts.unet, "text_encoder": parts.text_encoders[0]}
+    for module in modules.values():
+        module.requires_grad_(True)
+    return Trainable(parts, modules)
+
+
+def _loss(trainable: Trainable) -> torch.Tensor:
+    parts, number = trainable.parts, torch.Generator().manual_seed(1)
+    told = family("sd").encode_tokens(parts, (torch.arange(tiny_models.CONTEXT)[None].repeat(2, 1),))
+    noisy = torch.randn(2, 4, 8, 8, generator=number)
+    return family("sd").predict(parts, noisy, torch.tensor([3, 700]), told).square().mean()
+
+
+def _gradients(trainable: Trainable) -> tuple[torch.Tensor, ...]:
+    return torch.autograd.grad(_loss(trainable), list(trainable.parameters.values()))
+
+
+def _kept_bytes(trainable: Trainable) -> int:
+    """What the forward pass keeps for the backward pass."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _loss(trainable)
+    return sum(kept.values())
+
+
+def _train(project, **train):
+    return world.load(project).train.model_copy(update=train)
+
+
+def test_checkpointing_keeps_less_and_gives_the_same_gradients(trainable, project):
+    before, kept = _gradients(trainable), _kept_bytes(trainable)
+    names = list(trainable.parameters)
+    memory_savings.apply(trainable, _train(project, gradient_checkpointing=True))
+    assert _kept_bytes(trainable) < 0.7 * kept
+    assert list(trainable.parameters) == names
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(_gradients(trainable), before, strict=True))
+
+
+def test_only_the_layers_that_are_computed_again_are_in_training_mode(trainable, project):
+    memory_savings.apply(trainable, _train(project, gradient_checkpointing=True))
+    training = {type(part).__name__ for part in trainable.modules["text_encoder"].modules() if part.training}
+    assert training == {"CLIPEncoderLayer"}
+    assert not any(part.training for part in trainable.modules["unet"].modules())
+
+
+def test_a_frozen_denoiser_is_computed_again_too(trainable, project):
+    """Gradients pass through it to words that are learnt."""
+    trainable.parts.unet.requires_grad_(False)
+    words = Trainable(trainable.parts, {"text_encoder": trainable.modules["text_encoder"]})
+    before, kept = _gradients(words), _kept_bytes(words)
+    memory_savings.apply(words, _train(project, gradient_checkpointing=True))
+    assert _kept_bytes(words) < 0.7 * kept
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(_gradients(words), before, strict=True))
+
+
+def test_compiling_keeps_names_and_numbers(trainable, project):
+    before, names = _gradients(trainable), list(trainable.parts.unet.state_dict())
+    compiled = []
+
+    def backend(graph, _inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    memory_savings.apply(trainable, _train(project, compile=True), backend=backend)
+    after = _gradients(trainable)
+    assert compiled and list(trainable.parts.unet.state_dict()) == names
+    for ours, theirs in zip(after, before, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+    torch._dynamo.reset()
+
+
+def test_what_is_cut_is_compiled_block_by_block(trainable, project):
+    memory_savings.apply(trainable, _train(project, compile=True), sharded=True, backend="eager")
+    compiled = {type(part).__name__ for part in trainable.parts.unet.modules() if part._compiled_call_impl}
+    assert compiled == {"BasicTransformerBlock", "ResnetBlock2D"}
+
+
+def test_without_a_compiler_it_is_refused(trainable, project, monkeypatch):
+    monkeypatch.setattr(memory_savings.shutil, "which", lambda name: None)
+    with pytest.raises(ParamsError, match="no C\\+\\+ compiler for it; install g\\+\\+ or set train.compile to false"):
+        memory_savings.apply(trainable, _train(project, compile=True))
+
+
+def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp_path):
+    losses = {}
+    unseen = {"timesteps": 0, "prompts": []}
+    task = _task(world.change(project, method="lora", steps=2, snapshots=[2], look=unseen), project)
+    for precision in ("no", "bf16"):
+        AcceleratorState._reset_state(True)
+        accelerator, saves = (
+            Accelerator(cpu=True, mixed_precision=precision),
+            CheckpointStore(tmp_path / precision, "x"),
+        )
+        job = prepare(task, accelerator, tmp_path / "cache")
+        kinds = {(weight.requires_grad, weight.dtype) for weight in job.trainable.parts.unet.parameters()}
+        assert kinds == {(True, torch.float32), (False, torch.float32 if precision == "no" else torch.bfloat16)}
+        hooks = Hooks(lambda report: None, lambda line: None, lambda: False, lambda: 0.0)
+        losses[precision] = [row[0] for row in run(job, accelerator, saves, hooks).history]
+    AcceleratorState._reset_state(True)
+    assert losses["bf16"] != losses["no"] and losses["bf16"] == pytest.approx(losses["no"], rel=0.05)
+
+
+def test_what_is_cut_are_the_innermost_blocks(trainable):
+    kinds = {type(block).__name__ for module in trainable.modules.values() for block in fsdp.blocks(module)}
+    assert kinds == {"BasicTransformerBlock", "ResnetBlock2D", "CLIPTextEmbeddings", "CLIPEncoderLayer"}
+
+
+def test_what_is_whole_stays_as_it_is(trainable):
+    weight = next(iter(trainable.parameters.values()))
+    assert fsdp.whole(weight) is weight and fsdp.piece(weight, weight) is weight and fsdp.local(weight) is weight
+    before = trainable.modules["unet"].state_dict()
+    with fsdp.gathered(trainable.modules, keep=True):
+        now = trainable.modules["unet"].state_dict()
+    assert all(now[name] is not None and torch.equal(now[name], before[name]) for name in before)

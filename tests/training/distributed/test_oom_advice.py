@@ -1,0 +1,169 @@
+"""Out of memory: one sentence with three params and how much to change each."""
+
+import itertools
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from pipeline.core.errors import PaleoError
+from pipeline.train import _task
+from pipeline.training.checkpoint.state import CheckpointStore
+from pipeline.training.distributed import oom_advice
+from pipeline.training.distributed.oom_advice import MemoryEstimate
+from pipeline.training.loop import Hooks, run
+from pipeline.training.task import prepare
+from tests.project import ROOT, environment
+from tests.training import world
+
+GB = 10**9
+QUIET = {"look": {"timesteps": 0, "prompts": []}}
+
+
+@pytest.fixture
+def train(project):
+    """As for Stable Diffusion 1.5."""
+    return world.change(project, resolution_px=512, batch_size=8).train
+
+
+def test_it_says_what_to_change_and_by_how_much(train):
+    bill = MemoryEstimate(room=16 * GB, fixed=5 * GB, example=2 * GB, checkpointed=GB // 2, at_once=8)
+    assert oom_advice.advice(train, bill) == (
+        "a step needs about 21.0 GB, 5.0 GB of it for weights and optimiser, and there are 16.0 GB; change "
+        "train.gradient_checkpointing from false to true (then about 9.0 GB), train.batch_size from 8 to 4 (or in 2 "
+        "times as many parts by ACCELERATE_GRADIENT_ACCUMULATION_STEPS, which keeps the result) or "
+        "train.resolution_px from 512 to 384"
+    )
+
+
+def test_what_is_done_already_is_not_advised_again(train):
+    bill = MemoryEstimate(room=16 * GB, fixed=5 * GB, example=12 * GB, checkpointed=12 * GB, at_once=1)
+    already = train.model_copy(update={"gradient_checkpointing": True, "batch_size": 1})
+    assert oom_advice.advice(already, bill).endswith(
+        "change train.resolution_px from 512 to 448, train.method to lora, which learns a hundredth of the weights or "
+        "train.optimiser from adamw to adamw8bit"
+    )
+
+
+def test_where_weights_alone_are_too_much_the_batch_is_left_alone(train):
+    said = oom_advice.advice(train, MemoryEstimate(room=4 * GB, fixed=12 * GB, example=GB, checkpointed=GB, at_once=8))
+    assert "neither batch nor size would help: change train.method to lora" in said and "batch_size" not in said
+
+
+@pytest.mark.parametrize(("room", "batch", "side"), [(12.2, 4, 448), (9.0, 2, 320), (5.5, 1, 64)])
+def test_the_batch_stays_a_divisor_and_the_side_a_multiple(train, room, batch, side):
+    bill = MemoryEstimate(room=int(room * GB), fixed=5 * GB, example=GB, checkpointed=GB // 2, at_once=8)
+    said = oom_advice.advice(train, bill)
+    assert f"train.batch_size from 8 to {batch} " in said and f"train.resolution_px from 512 to {side}" in said
+
+
+@pytest.mark.parametrize(
+    ("failure", "n_bytes"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of", 2.5 * 2**30),
+        ("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12", 4096),
+        ("std::bad_alloc", 0),
+    ],
+)
+def test_what_was_asked_for_is_read_from_the_message(failure, n_bytes):
+    assert oom_advice.asked(failure) == n_bytes
+
+
+def _job(project, tmp_path, **train):
+    task = _task(world.change(project, **QUIET, **train), project)
+    accelerator, saves = Accelerator(cpu=True), CheckpointStore(tmp_path / "run", "x")
+    return task, accelerator, saves, prepare(task, accelerator, tmp_path / "cache")
+
+
+def _hooks() -> Hooks:
+    ticks = itertools.count()
+    return Hooks(lambda report: None, lambda line: None, lambda: False, lambda: float(next(ticks)))
+
+
+def test_a_step_that_asks_for_too_much_ends_in_a_sentence_and_the_state_is_kept(project, tmp_path):
+    task, accelerator, saves, job = _job(project, tmp_path)
+
+    fair = job.loss
+
+    def greedy(parts, step, slots):
+        if step == 4 and len(slots) > 1:
+            return torch.empty(10**15, dtype=torch.uint8).sum()
+        return fair(parts, step, slots)
+
+    job = replace(job, loss=greedy)
+    with pytest.raises(PaleoError) as error, oom_advice.explained(task.train, accelerator, saves, job):
+        run(job, accelerator, saves, _hooks())
+    said = str(error.value)
+    assert said.startswith("out of memory: a step needs about 1,000 TB, ")
+    assert said.endswith("; the state of step 3 is kept")
+    assert re.search(r"train.batch_size from 4 to 1 .* train.resolution_px from 16 to 8", said)
+    assert saves.step == 3 and error.value.__cause__ is None, "the cause would hold on to what did not fit"
+
+
+def test_before_the_first_step(project, tmp_path):
+    train, saves = world.load(project).train, CheckpointStore(tmp_path / "run", "x")
+    words = r"out of memory before the first step \(1,000 TB could not be had\); change train.resolution_px from 16 to"
+    with pytest.raises(PaleoError, match=words), oom_advice.explained(train, Accelerator(cpu=True), saves):
+        torch.empty(10**15, dtype=torch.uint8)
+
+
+def test_other_errors_pass(project, tmp_path):
+    train, saves = world.load(project).train, CheckpointStore(tmp_path, "x")
+    with pytest.raises(RuntimeError, match="shapes"), oom_advice.explained(train, Accelerator(cpu=True), saves):
+        raise RuntimeError("shapes do not fit")
+
+
+def test_what_an_example_needs_is_measured(project, tmp_path):
+    _, accelerator, _, small = _job(project, tmp_path)
+    one = oom_advice._kept(small, accelerator)
+    _, _, _, large = _job(project, tmp_path, resolution_px=32)
+    four = oom_advice._kept(large, accelerator)
+    assert 2.5 < four / one < 5, "it grows with the area"
+    whole, checkpointed = oom_advice._of_example(large, accelerator)
+    assert whole == four and checkpointed < 0.9 * whole
+
+
+def test_a_process_that_may_have_no_more(project):
+    """For real: the limit is the operating system's."""
+    world.change(project, **QUIET, method="lora", resolution_px=64, batch_size=64, steps=2, snapshots=[2])
+    command = [sys.executable, "-c", LIMITED, str(project.root)]
+    ran = subprocess.run(command, env={**environment(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert re.search(
+        r"said: out of memory: a step needs about [\d.]+ [MG]B, \d+ MB of it for weights and optimiser, and there are "
+        r"\d+ MB; change train.gradient_checkpointing from false to true \(then about [\d.]+ [MG]B\), "
+        r"train.batch_size from 64 to \d+ .* or train.resolution_px from 64 to \d+",
+        ran.stdout,
+    ), ran.stdout + ran.stderr[-2000:]
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import psutil
+import torch
+from accelerate import Accelerator
+from pipeline.core.errors import PaleoError
+from pipeline.core.paths import Paths
+from pipeline.train import _task
+from pipeline.training import memory
+from pipeline.training.task import prepare
+from pipeline.training.checkpoint.state import Saves
+from tests.training import world
+from tests.training.test_memory import _hooks, run
+
+torch.set_num_threads(1)
+paths = Paths(Path(sys.argv[1]), world.SPECIES)
+task, accelerator, saves = _task(world.load(paths), paths), Accelerator(cpu=True), Saves(paths.root / "run", "x")
+job = prepare(task, accelerator, paths.root / "cache")
+limit = psutil.Process().memory_info().vms + 150_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+try:
+    with memory.explained(task.train, accelerator, saves, job):
+        run(job, accelerator, saves, _hooks())
+except PaleoError as error:
+    print("said:", error)
+"""
