@@ -143,7 +143,7 @@ def _effects(commands: argparse._SubParsersAction) -> None:
     generate.add_argument("prompt")
     generate.add_argument("--seed", type=int, default=1)
     generate.add_argument("--steps", type=int, help="sampler steps (default: sample.steps of params.yaml)")
-    generate.add_argument("--guidance", type=float, help="default: sample.guidance of params.yaml")
+    generate.add_argument("--guidance", type=float, help="default: sample.guidance_scale of params.yaml")
     generate.add_argument("--sampler", help="default: sample.sampler of params.yaml")
     generate.add_argument("-n", "--number", type=int, default=1, help="pictures, with seeds SEED, SEED+1, …")
     generate.add_argument("--out", type=Path, default=Path("generated"), help="folder (default: generated/)")
@@ -292,7 +292,7 @@ def _run_promote(args: argparse.Namespace):
 def _run_generate(args: argparse.Namespace):
     params, paths = _project(args, args.species)
     module = importlib.import_module("pipeline.commands.generate")
-    chosen = {"steps": args.steps, "guidance": args.guidance, "sampler": args.sampler}
+    chosen = {"steps": args.steps, "guidance_scale": args.guidance, "sampler": args.sampler}
     sample = params.sample.model_copy(update={key: value for key, value in chosen.items() if value is not None})
     if args.dry_run:
         return _show("generate", params.model_copy(update={"sample": sample}), paths)

@@ -32,7 +32,17 @@ from pipeline.sampling.plan import Cell
 
 LIBRARIES = ("diffusers", "numpy", "pillow", "torch", "transformers")
 TABLE = "samples.parquet"
-SPEC_COLUMNS = ("template", "prompt", "seed", "sampler", "steps", "guidance", "negative", "width_px", "height_px")
+SPEC_COLUMNS = (
+    "template",
+    "prompt",
+    "seed",
+    "sampler",
+    "steps",
+    "guidance_scale",
+    "negative_prompt",
+    "width_px",
+    "height_px",
+)
 
 
 def sample(params: Params, paths: Paths) -> Report:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 LICENCE_COLUMNS = ["file_name", "licence", "author", "page_url"]
 WAIT_HOURS = 12  # for another process
-NO_INFLUENCE = {"save_every_steps", "keep_states", "look", "gradient_checkpointing"}  # on the weights
+NO_INFLUENCE = {"save_every_steps", "keep_states", "monitor", "gradient_checkpointing"}  # on the weights
 
 
 def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | None:
@@ -200,7 +200,7 @@ def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split:
 
 def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -> tuple[TrainingImage, ...]:
     """The pictures with their masks, which are read only where black counts less than white."""
-    if params.train.masks.outside == 1:
+    if params.train.masks.background_weight == 1:
         return pictures
     files = sorted(path for path in paths.masks.glob("*") if not path.name.startswith("."))
     known = {path.name for split in ("train", "holdout") for path in (paths.curated / split).glob("*")}
@@ -208,7 +208,7 @@ def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -
         pictures,
         {path.name: _content(path) for path in files},
         paths.masks.relative_to(paths.root),
-        params.train.masks.outside,
+        params.train.masks.background_weight,
         known,
     )
 
@@ -299,7 +299,7 @@ def _looks(saves: CheckpointStore) -> Path:
 
 def _seen(task: TrainingTask, saves: CheckpointStore) -> tuple[MonitoringReport, ...]:
     """The looks of this training, those of runs that were interrupted too."""
-    if not monitoring.is_enabled(task.train.look, task.holdout):
+    if not monitoring.is_enabled(task.train.monitor, task.holdout):
         return ()
     return monitoring.earlier(_looks(saves), task.train.snapshots)
 

@@ -22,7 +22,7 @@ from pipeline.core.records import Report
 from pipeline.expectations import curated_suite as curated
 from pipeline.expectations import drift
 from pipeline.expectations import manifest_suite as collected
-from pipeline.expectations.expectation import Expectation
+from pipeline.expectations.expectation import WARNS, Expectation
 from pipeline.io import great_expectations
 from pipeline.io.files import atomic_write, parquet, site_files
 from pipeline.pages.validation import validation_page
@@ -58,7 +58,7 @@ def validate(params: Params, paths: Paths) -> Report:
     earlier = _earlier(paths.statistics, digest)
 
     tested = _tested(params, paths, manifest, kept, earlier)
-    entries = [entry for checked in tested for entry in _judged(checked, params.validate_.severity.model_dump())]
+    entries = [entry for checked in tested for entry in _judged(checked, params.validate_.severity)]
     verdict = _verdict(paths.species, digest, entries, tested, earlier)
 
     _write(paths, verdict, _page(params.species[paths.species].name, verdict, tested))
@@ -150,6 +150,7 @@ def _tested(
 
 def _judged(checked: Checked, severity: Mapping[str, str]) -> list[dict[str, Any]]:
     """The entries of the verdict for one table: each expectation, and what was found."""
+    severity = {e.name: severity.get(e.name, "warn" if e.name in WARNS else "stop") for e in checked.suite}
     asked = [{"name": e.name, "type": e.type, "kwargs": e.kwargs, "severity": severity[e.name]} for e in checked.suite]
     found = great_expectations.run_suite(checked.facts, asked, checked.index)
     return [_entry(checked, e, severity[e.name], found[e.name]) for e in checked.suite]

@@ -126,8 +126,8 @@ def _samples(params: Params, paths: Paths, lineage_id: str) -> None:
             "template": template,
             "sampler": sample.sampler,
             "steps": sample.steps,
-            "guidance": sample.guidance,
-            "negative": sample.negative,
+            "guidance_scale": sample.guidance_scale,
+            "negative_prompt": sample.negative_prompt,
             "width_px": sample.width_px,
             "height_px": sample.height_px,
         }

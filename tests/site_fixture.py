@@ -160,7 +160,7 @@ def write_samples(params: Params, paths: Paths) -> pd.DataFrame:
         for index, template in enumerate(sample.prompts):
             for seed in sample.seeds:
                 prompt = fill_prompt(template, name=species.name, class_noun=species.class_noun)
-                settings = f"Steps: {sample.steps}, Sampler: {sample.sampler}, CFG scale: {sample.guidance:g}"
+                settings = f"Steps: {sample.steps}, Sampler: {sample.sampler}, CFG scale: {sample.guidance_scale:g}"
                 text = f"{prompt}\n{settings}, Seed: {seed}, Size: 64x64"
                 content = png(picture(index * 7 + seed, 64, min(1.0, step / 300)), text)
                 file_name = f"{label}/p{index:02d}-s{seed:05d}.png"
@@ -176,8 +176,8 @@ def write_samples(params: Params, paths: Paths) -> pd.DataFrame:
                         "seed": seed,
                         "sampler": sample.sampler,
                         "steps": sample.steps,
-                        "guidance": sample.guidance,
-                        "negative": sample.negative,
+                        "guidance_scale": sample.guidance_scale,
+                        "negative_prompt": sample.negative_prompt,
                         "width_px": 64,
                         "height_px": 64,
                         "sha256": hashlib.sha256(content).hexdigest(),

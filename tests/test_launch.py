@@ -32,7 +32,7 @@ from tests.project import ROOT, environment, paleo
 from tests.training import world
 
 INFRA = ROOT / "infra"
-QUIET = {"look": {"timesteps": 0, "prompts": []}, "steps": 6, "snapshots": [6], "save_dtype": "float32"}
+QUIET = {"monitor": {"timesteps": 0, "prompts": []}, "steps": 6, "snapshots": [6], "save_dtype": "float32"}
 needs_two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="two processes want two cores")
 
 

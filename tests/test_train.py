@@ -27,9 +27,9 @@ from tests.conftest import copy_store
 from tests.project import ROOT, environment
 from tests.training import world
 
-UNSEEN = {"look": {"timesteps": 0, "prompts": []}}
+UNSEEN = {"monitor": {"timesteps": 0, "prompts": []}}
 GLANCE = {"timesteps": 1, "pictures": 1, "prompts": ["{name}"], "seeds": [1], "steps": 2}
-LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5, "look": GLANCE}
+LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5, "monitor": GLANCE}
 
 
 @pytest.fixture(scope="session")
@@ -247,7 +247,7 @@ def test_while_it_learns_no_picture_is_kept_in_memory(paths, untracked, monkeypa
         gc.collect()
         left.append([picture().file_name for picture in pictures if picture()])
 
-    world.change(paths, steps=1, snapshots=[1], look=GLANCE)
+    world.change(paths, steps=1, snapshots=[1], monitor=GLANCE)
     monkeypatch.setattr(stage, "_task", watched)
     monkeypatch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(report))
     _train(paths)

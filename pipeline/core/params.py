@@ -1,253 +1,106 @@
 """params.yaml as strict, frozen objects: an unknown key is an error that names the nearest known one.
 
-params.yaml is the only home of defaults, so no field here has one unless absence itself has a meaning.
+Defaults and documentation stand at the fields (`paleo params` prints them all); what equals its default need not be
+written. A plugin's own section, such as `train.lora`, is checked by the plugin's `Params`, which is imported when the
+section is written or used.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, create_model, field_validator
+from pydantic import BaseModel, Field, ValidationError, create_model
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.core import registry
+from pipeline.core.data_params import Collect, Curate, Species, Validate
 from pipeline.core.errors import ParamsError
+from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveInt, Section
 from pipeline.core.prompts import Template
-from pipeline.core.source_params import KINDS, NonNegativeInt, PositiveInt, Section, Source, kind_names
-from pipeline.core.train_params import Fraction, PositiveFloat, Train
+from pipeline.core.renamed_params import renamed
+from pipeline.core.source_params import kind_names
+from pipeline.core.training_params import Train
 
-StopOrWarn = Literal["stop", "warn"]
 SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-
-
-def _some(templates: tuple[str, ...]) -> tuple[str, ...]:
-    if not templates:
-        raise ValueError("it needs at least one prompt; write one or remove the key")
-    return templates
-
-
-Prompts = Annotated[tuple[Template, ...], AfterValidator(_some)]
-
-
-class Taxon(Section):
-    """Who the animal is by the authorities, as `paleo species add` found it; credits and pages show it."""
-
-    accepted: str
-    rank: str
-    clade: tuple[str, ...] = ()  # from the widest to the narrowest
-    interval_ma: tuple[float, float] | None = None  # oldest, youngest
-    synonyms: tuple[str, ...] = ()
-    pbdb: int | None = None
-    gbif: int | None = None
-
-
-class Species(Section):
-    name: str
-    class_noun: str
-    taxon: Taxon | None = None
-    sources: tuple[Source, ...] = Field(min_length=1)
-    refresh_days: PositiveInt | None = None  # None: collect.refresh_days
+# Sections whose further keys are the names of plugins, and where those are listed.
+PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS"}
 
 
 class Base(Section):
-    path: str
-    family: str
-    clip: str
+    """The base model, and the CLIP that curates and measures."""
 
-
-class Download(Section):
-    """When a download is given up, whatever its headers say."""
-
-    connections: PositiveInt
-    max_bytes: PositiveInt
-    max_seconds: PositiveFloat
-    min_bytes_per_second: NonNegativeInt
-    attempts: PositiveInt
-
-
-class Host(Section):
-    """How a host is treated."""
-
-    connections: PositiveInt
-    requests_per_second: PositiveFloat
-    requests_per_day: PositiveInt | None = None
-
-
-class Openverse(Section):
-    """The names of the environment variables that hold the credentials; unset: anonymous."""
-
-    client_id_variable: str
-    client_secret_variable: str
-
-
-class Collect(Section):
-    refresh_days: PositiveInt
-    licences: tuple[str, ...]
-    contact: str
-    drop_vanished: bool
-    download: Download
-    hosts: dict[str, Host]
-    openverse: Openverse
-    replay: str
-
-    @field_validator("hosts")
-    @classmethod
-    def _has_default(cls, hosts: dict[str, Host]) -> dict[str, Host]:
-        if "default" not in hosts:
-            raise ValueError("it needs an entry `default` for the hosts that it does not name")
-        return hosts
-
-    @field_validator("replay")
-    @classmethod
-    def _is_loopback(cls, address: str) -> str:
-        if address and not re.fullmatch(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+", address):
-            raise ValueError("it must be a server on this machine such as http://127.0.0.1:8000, or empty")
-        return address
-
-
-class Decode(Section):
-    """What one picture may cost its child process."""
-
-    processes: NonNegativeInt
-    memory_mb: PositiveInt
-    seconds: PositiveInt
-    max_pixels: PositiveInt
-    max_frames: PositiveInt
-
-
-class Series(Section):
-    cosine: Fraction
-    keep: PositiveInt
-
-
-class Curate(Section):
-    decode: Decode
-    min_side_px: PositiveInt
-    max_aspect: Annotated[float, Field(ge=1)]
-    crop_borders: bool
-    image_side_px: PositiveInt
-    duplicate_phash_bits: NonNegativeInt
-    duplicate_dhash_bits: NonNegativeInt
-    review_phash_bits: NonNegativeInt
-    series: Series
-    min_sharpness: float
-    min_entropy_bits: Annotated[float, Field(ge=0)]
-    min_class_margin: float
-    classes: dict[str, Prompts]
-    keep_classes: tuple[str, ...]
-    media: dict[str, Prompts]
-    few_shot_labels: NonNegativeInt
-    captioner: str
-    holdout_fraction: Fraction
-    caption: Template
-
-    @field_validator("keep_classes")
-    @classmethod
-    def _are_classes(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        known = info.data.get("classes", names)  # absent when `classes` itself is wrong
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is none of curate.classes ({', '.join(known)})")
-        return names
-
-
-class Severity(Section):
-    """One key per expectation of `curation/expectations.py` (a test keeps them alike)."""
-
-    # of the manifest
-    manifest_licence: StopOrWarn
-    manifest_author: StopOrWarn
-    manifest_page: StopOrWarn
-    manifest_stored: StopOrWarn
-    manifest_reason: StopOrWarn
-    manifest_unique: StopOrWarn
-    manifest_count: StopOrWarn
-    # of the curated set
-    decodable: StopOrWarn
-    unique: StopOrWarn
-    size: StopOrWarn
-    aspect: StopOrWarn
-    mode: StopOrWarn
-    licence: StopOrWarn
-    author: StopOrWarn
-    landing_page: StopOrWarn
-    caption: StopOrWarn
-    caption_length: StopOrWarn
-    caption_vocabulary: StopOrWarn
-    caption_name: StopOrWarn
-    train_count: StopOrWarn
-    holdout_count: StopOrWarn
-    no_leak: StopOrWarn
-    near_leak: StopOrWarn
-    series_leak: StopOrWarn
-    author_share: StopOrWarn
-    class_margin: StopOrWarn
-    drift: StopOrWarn
-
-
-class Validate(Section):
-    min_train: PositiveInt
-    min_holdout: PositiveInt
-    min_kept_share: Fraction
-    caption_max_words: PositiveInt
-    caption_forbidden: tuple[str, ...]
-    max_author_share: Fraction
-    min_class_margin: float
-    max_drift: Annotated[float, Field(ge=0)]
-    severity: Severity
+    path: str = "pipeline/assets/tiny"
+    """A diffusers folder; infra/profiles/ has Stable Diffusion 1.5, 2.1 and XL."""
+    family: str = "sd"
+    """sd (1.x, 2.x) | sdxl."""
+    clip: str = "pipeline/assets/tiny"
 
 
 class Sample(Section):
-    prompts: tuple[Template, ...] = Field(min_length=1)
-    negative: str
-    seeds: tuple[NonNegativeInt, ...] = Field(min_length=1)
-    sampler: str
-    steps: PositiveInt
-    guidance: Annotated[float, Field(ge=1)]
-    width_px: PositiveInt
-    height_px: PositiveInt
-    batch_size: PositiveInt
+    """The prompt suite: every prompt with every seed, by the base and each snapshot."""
+
+    prompts: tuple[Template, ...] = Field(default=("{name}",), min_length=1)
+    negative_prompt: str = ""
+    seeds: tuple[NonNegativeInt, ...] = Field(default=(1, 2, 3, 4), min_length=1)
+    sampler: str = "DDIM"
+    steps: PositiveInt = 20
+    guidance_scale: Annotated[float, Field(ge=1)] = 3.0
+    width_px: PositiveInt = 64
+    height_px: PositiveInt = 64
+    batch_size: PositiveInt = 24
 
 
 class Evaluate(Section):
-    bootstrap_resamples: PositiveInt
-    primary: Literal["species_accuracy", "clip_i", "clip_t"]
-    tie_margin: Fraction
+    bootstrap_resamples: PositiveInt = 2000
+    primary: str = "species_accuracy"
+    """The metric that picks the step; ties go to the fewest steps."""
+    tie_margin: Fraction = 0.02
 
 
 class Gallery(Section):
-    title: str
-    external: dict[str, str]
+    title: str = "paleoforge"
+    external: dict[str, str] = {}
+    """Further columns: name -> folder with one picture per prompt."""
 
 
 class Register(Section):
-    min_gain: float
+    min_gain: float = 0.0
+    """By how much the primary metric must beat the champion's."""
 
 
 class Versioning(Section):
-    commit: bool
-    tag: bool
-    dvc_push: bool
-    git_push: bool
+    """What `refresh` does when a data set changed (on in infra/prefect.yaml)."""
+
+    commit: bool = False
+    tag: bool = False
+    dvc_push: bool = False
+    git_push: bool = False
 
 
 class Params(Section):
     seed: NonNegativeInt
+    """Decides pictures, noise, order and samples."""
     species: dict[SpeciesKey, Species] = Field(min_length=1)
-    base: Base
-    collect: Collect
+    base: Base = Base()
+    collect: Collect = Collect()
     curate: Curate
-    validate_: Validate = Field(alias="validate")
-    train: Train
-    sample: Sample
-    evaluate: Evaluate
-    gallery: Gallery
-    register_: Register = Field(alias="register")
-    versioning: Versioning
+    validate_: Validate = Field(default=Validate(), alias="validate")
+    train: Train = Train()
+    sample: Sample = Sample()
+    evaluate: Evaluate = Evaluate()
+    gallery: Gallery = Gallery()
+    register_: Register = Field(default=Register(), alias="register")
+    versioning: Versioning = Versioning()
+
+
+def section(parent: Section, name: str, kind: type[Section]) -> Any:
+    """A plugin's section of `parent` (`train`, `curate`), of type `kind`; its defaults where it is not written."""
+    return getattr(parent, name, None) or kind()
 
 
 def load(path: Path) -> Params:
@@ -275,24 +128,52 @@ def parse(text: str, where: str) -> Params:
         raise ParamsError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):
         raise ParamsError(f"{where} must hold sections such as `species:`, not {type(raw).__name__}")
+    if old := renamed(raw):
+        names = "; ".join(f"{before!r} is {after}" for before, after in old.items())
+        raise ParamsError(f"{where}: {names}; `paleo params --rewrite` renames old keys, comments kept")
     try:
-        return Params.model_validate(raw)
+        return _model(raw).model_validate(raw)
     except ValidationError as error:
-        raise ParamsError("; ".join(_sentences(where, error))) from None
+        raise ParamsError("; ".join(_sentences(where, raw, error))) from None
 
 
-def _sentences(where: str, error: ValidationError) -> Iterator[str]:
+def plugins(name: str) -> Mapping[str, Any]:
+    """The plugins whose sections stand in the section `name`, by their names; nothing is imported but the table."""
+    return registry.load(PLUGIN_SECTIONS[name]) if name in PLUGIN_SECTIONS else {}
+
+
+def _model(raw: Mapping[str, Any]) -> type[Params]:
+    """`Params` with a field for every plugin's section that is written."""
+    written = {
+        name: tuple(key for key in raw.get(name) or () if key in plugins(name))
+        for name in PLUGIN_SECTIONS
+        if isinstance(raw.get(name), dict)
+    }
+    return _with_plugins(tuple(sorted(written.items())))
+
+
+@cache
+def _with_plugins(written: tuple[tuple[str, tuple[str, ...]], ...]) -> type[Params]:
+    sections: dict[str, Any] = {}
+    for name, keys in written:
+        parent = Params.model_fields[name].annotation
+        fields: dict[str, Any] = {key: (registry.plugin(plugins(name)[key]).Params, ...) for key in keys}
+        sections[name] = (create_model(parent.__name__, __base__=parent, **fields), ...)
+    return create_model("Params", __base__=Params, **sections)
+
+
+def _sentences(where: str, raw: Mapping[str, Any], error: ValidationError) -> Iterator[str]:
     for item in error.errors(include_url=False):
-        yield f"{where}: {_sentence(item)}"
+        yield f"{where}: {_sentence(item, raw)}"
 
 
-def _sentence(item: dict[str, Any]) -> str:
+def _sentence(item: Any, raw: Mapping[str, Any]) -> str:
     location = [part for part in item["loc"] if part not in kind_names()]
     key, parent = ".".join(map(str, location)), ".".join(map(str, location[:-1]))
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_known_keys(location[:-1]))}"
-        return f"unknown key {key!r}; {hint}"
+        known = _known_keys(location[:-1], raw)
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.4)
+        return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
     if item["type"] == "missing":
         return f"key {location[-1]!r} is missing under {parent or 'the top level'!r}"
     if item["type"] == "too_short":
@@ -300,16 +181,20 @@ def _sentence(item: dict[str, Any]) -> str:
     return f"{key} is {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
 
 
-def _known_keys(location: list[Any]) -> list[str]:
-    """The keys that the section at `location` may have."""
-    section: Any = Params
+def _known_keys(location: list[Any], raw: Mapping[str, Any]) -> list[str]:
+    """The keys that the section at `location` may have, plugins' sections among them."""
+    model: Any = _model(raw)
     for part in location:
-        fields = {(f.alias or name): f.annotation for name, f in getattr(section, "model_fields", {}).items()}
-        section = fields.get(part, section)
-        section = {"species": Species}.get(part, section)
-        if location and isinstance(part, int):
-            section = _AnySource
-    return [(f.alias or name) for name, f in getattr(section, "model_fields", {}).items()]
+        fields = {(f.alias or name): f.annotation for name, f in getattr(model, "model_fields", {}).items()}
+        model = {"species": Species}.get(part, fields.get(part, model))
+        if isinstance(part, int):
+            model = _any_source()
+    own = [(f.alias or name) for name, f in getattr(model, "model_fields", {}).items()]
+    return [*own, *plugins(location[0])] if len(location) == 1 else own
 
 
-_AnySource = create_model("_AnySource", **{name: (Any, None) for kind in KINDS for name in kind.model_fields})
+@cache
+def _any_source() -> type[BaseModel]:
+    from pipeline.core.source_params import KINDS
+
+    return create_model("AnySource", **{name: (Any, None) for kind in KINDS for name in kind.model_fields})

@@ -119,10 +119,10 @@ class SampleSpec:
     seed: int
     sampler: str
     steps: int
-    guidance: float
+    guidance_scale: float
     width_px: int
     height_px: int
-    negative: str = ""
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)

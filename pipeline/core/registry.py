@@ -33,3 +33,8 @@ def load(entry: str) -> Any:
     """The object that a registry's entry names, such as `pipeline.methods.lora:Lora`."""
     module, _, name = entry.partition(":")
     return getattr(import_module(module), name)
+
+
+def plugin(entry: Any) -> Any:
+    """A registry's value: the object itself, or imported by the name that stands there."""
+    return load(entry) if isinstance(entry, str) else entry

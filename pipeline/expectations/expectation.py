@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -19,6 +19,25 @@ PUBLIC_DOMAIN = ("CC0-1.0", "PDM-1.0")  # nobody need be named
 NOBODY = ("", "anonymous", "n/a", "none", "unknown", "unknown artist", "unknown author", "unknown photographer")
 PAGELESS = ("folder", "synthetic")  # kinds of sources whose pictures come from no page
 ADDRESS = r"^https?://\S+$"
+
+
+Severity = Literal["stop", "warn"]
+WARNS = frozenset(
+    {
+        "manifest_author",
+        "manifest_page",
+        "manifest_count",
+        "aspect",
+        "author",
+        "landing_page",
+        "caption_length",
+        "caption_vocabulary",
+        "caption_name",
+        "author_share",
+        "class_margin",
+        "drift",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def kohya(model: Model, rank: int, alpha: float) -> dict[str, str]:
         "ss_max_train_steps": params.get("steps"),
         "ss_seed": params.get("seed"),
         "ss_learning_rate": params.get("learning_rate"),
-        "ss_lr_scheduler": params.get("schedule"),
+        "ss_lr_scheduler": params.get("lr_schedule", params.get("schedule")),
         "ss_optimizer": params.get("optimiser"),
         "ss_total_batch_size": params.get("batch_size"),
     }

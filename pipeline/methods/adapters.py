@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import ParamsError
-from pipeline.core.train_params import Loha, Lora
+from pipeline.methods.params import Loha, Lora
 from pipeline.diffusion import noise
 from pipeline.families import family
 from pipeline.families.empty_weights import skeleton

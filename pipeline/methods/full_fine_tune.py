@@ -20,7 +20,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from pipeline.core.train_params import Prior
+from pipeline.core.training_params import Prior
 from pipeline.families import family
 from pipeline.families.model_components import ModelComponents
 from pipeline.methods import base_compatibility

@@ -18,7 +18,7 @@ from torch import nn
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Subject
-from pipeline.core.train_params import Tokens
+from pipeline.methods.params import Tokens
 from pipeline.families import family
 from pipeline.families.model_components import ModelComponents
 from pipeline.families.model_folder import read_json

@@ -149,7 +149,7 @@ def _commands(species: str, metrics: Mapping[str, Any]):
         options = {
             "--seed": row["seed"],
             "--steps": row["steps"],
-            "--guidance": f"{row['guidance']:g}",
+            "--guidance": f"{row['guidance_scale']:g}",
             "--sampler": row["sampler"],
         }
         words = ["paleo", "generate", species, row["prompt"], *(str(word) for pair in options.items() for word in pair)]
@@ -233,11 +233,11 @@ class _Cells:
 def _facts(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     facts = {
         "prompt": row["prompt"],
-        "negative": row["negative"],
+        "negative": row["negative_prompt"],
         "seed": row["seed"],
         "sampler": row["sampler"],
         "steps": row["steps"],
-        "guidance": f"{row['guidance']:g}",
+        "guidance": f"{row['guidance_scale']:g}",
         "size": f"{row['width_px']} × {row['height_px']} px",
     }
     return tuple((name, str(value)) for name, value in facts.items() if value != "")

@@ -19,8 +19,18 @@ from pipeline.io.tracking.mlflow_registry import Release
 from pipeline.registry import promotion
 
 STORED_BASE_BYTES = 200 * 2**20  # a larger base model is named by its digest instead of stored with every adapter
-SUITE = ["prompt_index", "prompt", "seed", "sampler", "steps", "guidance", "negative", "width_px", "height_px"]
-DRAWN_WITH = ("sampler", "steps", "guidance", "negative", "width_px", "height_px")
+SUITE = [
+    "prompt_index",
+    "prompt",
+    "seed",
+    "sampler",
+    "steps",
+    "guidance_scale",
+    "negative_prompt",
+    "width_px",
+    "height_px",
+]
+DRAWN_WITH = ("sampler", "steps", "guidance_scale", "negative_prompt", "width_px", "height_px")
 CREDITS = ["file_name", "title", "author", "licence", "licence_url", "page_url", "source"]
 # Read when MLflow loads the version. What draws is the installed code, the same as that of `paleo sample`.
 CODE = """\

@@ -42,7 +42,7 @@ def draw(parts: ModelComponents, specs: Sequence[SampleSpec]) -> list[Image.Imag
         width=first.width_px,
         height=first.height_px,
         num_inference_steps=first.steps,
-        guidance_scale=first.guidance,
+        guidance_scale=first.guidance_scale,
         output_type="np",
     ).images
     return [_picture(*pair) for pair in zip(pixels, specs, strict=True)]
@@ -59,7 +59,7 @@ def check_size(spec: SampleSpec) -> None:
 
 def _settings(specs: Sequence[SampleSpec]) -> SampleSpec:
     """The first spec, after checking that the others share its settings."""
-    shared = {(s.sampler, s.steps, s.guidance, s.width_px, s.height_px, s.negative) for s in specs}
+    shared = {(s.sampler, s.steps, s.guidance_scale, s.width_px, s.height_px, s.negative_prompt) for s in specs}
     if len(shared) != 1:
         raise ValueError(f"a batch shares sampler, steps, guidance, size and negative prompt, not {sorted(shared)}")
     return specs[0]
@@ -78,8 +78,8 @@ def _conditions(parts: ModelComponents, specs: Sequence[SampleSpec], pipe: Any) 
     rows = torch.tensor([prompts.index(spec.prompt) for spec in specs], device=parts.device)
     positive = FAMILIES[parts.family].encode_prompt(parts, prompts)[rows]
     arguments = _named("", positive)
-    if specs[0].guidance > 1:
-        arguments |= _named("negative_", _negative(parts, specs[0].negative, positive, pipe))
+    if specs[0].guidance_scale > 1:
+        arguments |= _named("negative_", _negative(parts, specs[0].negative_prompt, positive, pipe))
     return arguments
 
 
@@ -105,5 +105,7 @@ def _picture(pixels: np.ndarray, spec: SampleSpec) -> Image.Image:
     levels = (pixels * 255).round().astype(np.uint8)
     if np.ptp(levels.reshape(-1, 3), axis=0).max() < FLAT:
         colour = "black" if levels.max() < FLAT else "of one colour"
-        raise InputError(f"{what} is {colour}; try another sample.sampler or guidance, or train with a lower rate")
+        raise InputError(
+            f"{what} is {colour}; try another sample.sampler or guidance_scale, or train with a lower rate"
+        )
     return Image.fromarray(levels)

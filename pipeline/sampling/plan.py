@@ -43,10 +43,10 @@ def spec(sample: Sample, prompt: str, seed: int) -> SampleSpec:
         seed=seed,
         sampler=sample.sampler,
         steps=sample.steps,
-        guidance=sample.guidance,
+        guidance_scale=sample.guidance_scale,
         width_px=sample.width_px,
         height_px=sample.height_px,
-        negative=sample.negative,
+        negative_prompt=sample.negative_prompt,
     )
 
 

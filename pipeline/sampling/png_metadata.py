@@ -47,8 +47,8 @@ def png(image: Image.Image, spec: SampleSpec, origin: Origin) -> bytes:
 def a1111_text(spec: SampleSpec, origin: Origin) -> str:
     """`prompt`, `Negative prompt: …` if there is one, and a line of parameters."""
     lines = [spec.prompt]
-    if spec.negative:
-        lines.append(f"Negative prompt: {spec.negative}")
+    if spec.negative_prompt:
+        lines.append(f"Negative prompt: {spec.negative_prompt}")
     lines.append(", ".join(f"{key}: {quoted(str(value))}" for key, value in _a1111_pairs(spec, origin).items()))
     return "\n".join(lines)
 
@@ -78,7 +78,7 @@ def _a1111_pairs(spec: SampleSpec, origin: Origin) -> dict[str, Any]:
         "Steps": spec.steps,
         "Sampler": row.name,
         **({"Schedule type": row.schedule} if row.schedule else {}),
-        "CFG scale": f"{spec.guidance:g}",
+        "CFG scale": f"{spec.guidance_scale:g}",
         "Seed": spec.seed,
         "Size": f"{spec.width_px}x{spec.height_px}",
         "Model hash": origin.weights_digest[:HASH_DIGITS],

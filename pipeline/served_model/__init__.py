@@ -64,7 +64,7 @@ class ServedModel(PythonModel):
 
 def _checked(spec: SampleSpec) -> SampleSpec:
     """What params.yaml cannot say either; the sampler's name is checked where it is looked up."""
-    for name, least in (("seed", 0), ("steps", 1), ("guidance", 1)):
+    for name, least in (("seed", 0), ("steps", 1), ("guidance_scale", 1)):
         if not getattr(spec, name) >= least:
             raise InputError(f"{name} is {getattr(spec, name)}; it must be {least} or more")
     return spec

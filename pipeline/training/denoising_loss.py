@@ -8,7 +8,7 @@ from types import ModuleType
 
 import torch
 
-from pipeline.core.train_params import Loss
+from pipeline.core.training_params import Loss
 from pipeline.diffusion.objective import Objective
 from pipeline.families.model_components import Conditioning, ModelComponents
 from pipeline.methods.trainable import Teacher

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from pipeline.core.train_params import Loss
+from pipeline.core.training_params import Loss
 from pipeline.diffusion.objective import Objective
 
 

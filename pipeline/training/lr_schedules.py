@@ -18,4 +18,4 @@ def learning_rate_at(train: Train, step: int) -> float:
     """Learning rate of the step that follows `step` finished ones: a linear rise, then the schedule."""
     warm = min(1.0, (step + 1) / max(1, train.warmup_steps))
     way = max(0, step - train.warmup_steps) / max(1, train.steps - train.warmup_steps)
-    return train.learning_rate * warm * SCHEDULES[train.schedule](way)
+    return train.learning_rate * warm * SCHEDULES[train.lr_schedule](way)

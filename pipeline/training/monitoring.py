@@ -27,7 +27,7 @@ from PIL.PngImagePlugin import PngInfo
 from pipeline.core.lineage import digest_bytes, digest_json
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import MonitoringReport, Preview, Subject
-from pipeline.core.train_params import Monitor
+from pipeline.core.training_params import Monitor
 from pipeline.diffusion import noise, objective
 from pipeline.diffusion.objective import Objective
 from pipeline.families import FAMILIES

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.core.errors import ParamsError
 from pipeline.core.params import Train
 from pipeline.core.records import Subject
-from pipeline.core.train_params import Tokens
+from pipeline.methods.params import Tokens
 from pipeline.diffusion import objective
 from pipeline.diffusion.objective import Objective
 from pipeline.families.model_components import counter_of_cut, read_scheduler

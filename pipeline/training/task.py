@@ -204,7 +204,7 @@ def _lesson(
     draw = SamplingSettings(
         task.seed,
         train.batch_size,
-        train.mirror,
+        train.horizontal_flip,
         train.caption_dropout,
         train.prior.weight,
         train.loss.noise_offset,
@@ -227,7 +227,7 @@ def _looks(
 ) -> Callable[[Trainable], Callable[[int], MonitoringReport | None]]:
     """Encode what looks are to see; what comes back gives the looks of a model that the method has been put into."""
     train, subject, seed, parts = task.train, task.subject, task.seed, tools.parts
-    settings = train.look
+    settings = train.monitor
     pictures = monitoring.chosen(settings, task.holdout)
     sentences = monitoring.sentences_of(settings, subject, task.holdout)
     if folder is None or not monitoring.is_enabled(settings, task.holdout):

@@ -69,7 +69,7 @@ def test_it_writes_a_picture_for_each_seed_and_prints_where(draw, tmp_path):
 
 
 def test_the_parameters_are_in_the_picture(draw):
-    texts = Image.open(draw("{name}", seed=3, sample={"sampler": "Euler a", "guidance": 5.5}).lines[-1]).text
+    texts = Image.open(draw("{name}", seed=3, sample={"sampler": "Euler a", "guidance_scale": 5.5}).lines[-1]).text
     assert texts["parameters"].startswith("Sinomacrops bondei\nSteps: 2, Sampler: Euler a, CFG scale: 5.5, Seed: 3,")
     record = json.loads(texts["paleoforge"])
     assert record["checkpoint"] == "step-000004" and record["lineage_id"] == "a" * 16
@@ -85,7 +85,7 @@ def test_the_same_request_keeps_the_file_and_says_so(draw, tmp_path):
 def test_another_picture_never_takes_the_place_of_one_that_is_there(draw, tmp_path):
     before = Path(draw().lines[-1])
     content = before.read_bytes()
-    after = draw(sample={"guidance": 9.0}).lines[-1]
+    after = draw(sample={"guidance_scale": 9.0}).lines[-1]
     assert after.startswith(str(tmp_path / "out/sinomacrops-name-s00001-2.png")) and "another picture" in after
     assert before.read_bytes() == content
 
@@ -96,7 +96,7 @@ def test_another_picture_never_takes_the_place_of_one_that_is_there(draw, tmp_pa
         ({"number": 0}, "--number is 0; it must be at least 1"),
         ({"seed": -1}, "--seed is -1; it must be at least 0"),
         ({"sample": {"steps": 0}}, "--steps is 0: Input should be greater than 0"),
-        ({"sample": {"guidance": 0.5}}, "--guidance is 0.5: Input should be greater than or equal to 1"),
+        ({"sample": {"guidance_scale": 0.5}}, "--guidance is 0.5: Input should be greater than or equal to 1"),
         ({"sample": {"sampler": "DPM adaptive"}}, "the sampler 'DPM adaptive' is refused"),
         ({"sample": {"sampler": "Euler Karas"}}, "did you mean 'Euler Karras'"),
         ({"prompt": "{animal} at sea"}, "unknown placeholder .*animal.*known are {name}, {class_noun}"),

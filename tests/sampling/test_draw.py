@@ -16,7 +16,7 @@ from pipeline.families.model_components import tokens_cut
 from pipeline.sampling import draw
 from tests.tiny_models import write_sd, write_sdxl
 
-SPEC = SampleSpec(prompt="a bird", seed=1, sampler="DDIM", steps=3, guidance=3.0, width_px=16, height_px=16)
+SPEC = SampleSpec(prompt="a bird", seed=1, sampler="DDIM", steps=3, guidance_scale=3.0, width_px=16, height_px=16)
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +70,13 @@ def test_it_is_the_picture_that_diffusers_draws_for_xl(parts_xl):
 def test_a_negative_prompt_and_guidance_change_the_picture(model, request):
     parts = request.getfixturevalue(model)
     (plain,) = _arrays(parts, SPEC)
-    for change in ({"negative": "a fish"}, {"guidance": 1.0}):
+    for change in ({"negative_prompt": "a fish"}, {"guidance_scale": 1.0}):
         assert (plain != _arrays(parts, replace(SPEC, **change))[0]).any()
 
 
 def test_at_guidance_one_the_negative_prompt_is_inert(parts):
-    plain = replace(SPEC, guidance=1.0)
-    assert (_arrays(parts, plain)[0] == _arrays(parts, replace(plain, negative="a fish"))[0]).all()
+    plain = replace(SPEC, guidance_scale=1.0)
+    assert (_arrays(parts, plain)[0] == _arrays(parts, replace(plain, negative_prompt="a fish"))[0]).all()
 
 
 @pytest.mark.parametrize("sampler", samplers.SAMPLERS)

@@ -19,7 +19,7 @@ ORIGIN = Origin("sinomacrops", "step-000250", 250, "0123456789abcdef", "feedface
 PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')  # of A1111's own reader
 
 
-SPEC = SampleSpec(prompt="a dodo", seed=7, sampler="DDIM", steps=20, guidance=7.5, width_px=64, height_px=48)
+SPEC = SampleSpec(prompt="a dodo", seed=7, sampler="DDIM", steps=20, guidance_scale=7.5, width_px=64, height_px=48)
 
 
 def _spec(**changes) -> SampleSpec:
@@ -47,7 +47,7 @@ def _read(content: bytes) -> dict[str, str]:
 
 
 def test_the_text_is_exactly_what_a1111_writes():
-    spec = _spec(sampler="DPM++ 2M Karras", negative="blurry")
+    spec = _spec(sampler="DPM++ 2M Karras", negative_prompt="blurry")
     assert a1111_text(spec, ORIGIN) == (
         "a dodo\nNegative prompt: blurry\n"
         "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 64x48, "
@@ -71,13 +71,13 @@ def test_without_a_negative_prompt_there_is_no_line_for_it():
     ],
 )
 def test_prompts_survive_the_way_through_a_png(prompt):
-    spec = _spec(prompt=prompt, negative=prompt)
+    spec = _spec(prompt=prompt, negative_prompt=prompt)
     texts = _read(png(_picture(), spec, ORIGIN))
     parsed = _parse(texts["parameters"])
     assert parsed["prompt"] == parsed["negative"] == prompt
     assert (parsed["Seed"], parsed["CFG scale"], parsed["Size"]) == ("7", "7.5", "64x48")
     record = json.loads(texts["paleoforge"])
-    assert record["prompt"] == record["negative"] == prompt
+    assert record["prompt"] == record["negative_prompt"] == prompt
 
 
 def test_a_model_name_that_would_break_the_line_is_quoted():

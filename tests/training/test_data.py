@@ -16,8 +16,8 @@ from tests.training.test_loop import Recorder, _run
 
 EVERYTHING = {
     "buckets": {"max_aspect": 2.0, "step_px": 2},
-    "mirror": True,
-    "masks": {"outside": 0.2},
+    "horizontal_flip": True,
+    "masks": {"background_weight": 0.2},
     "batch_size": 4,
     "captions": ["{caption}", "a {class_noun} called {name}"],
     "prior": {"kind": "teacher", "weight": 0.5},
@@ -72,22 +72,22 @@ def _id(paths, **train) -> str:
 
 
 def test_masks_that_are_read_are_part_of_the_lineage(project):
-    plain, reading = _id(project), _id(project, masks={"outside": 0.5})
+    plain, reading = _id(project), _id(project, masks={"background_weight": 0.5})
     _mask(project, f"{1:016x}.png", (20, 25))
-    drawn = _id(project, masks={"outside": 0.5})
+    drawn = _id(project, masks={"background_weight": 0.5})
     _mask(project, f"{1:016x}.png", (20, 25), white=254)
-    assert len({plain, reading, drawn, _id(project, masks={"outside": 0.5})}) == 4
-    assert _id(project, masks={"outside": 1.0}) == plain
+    assert len({plain, reading, drawn, _id(project, masks={"background_weight": 0.5})}) == 4
+    assert _id(project, masks={"background_weight": 1.0}) == plain
     _mask(project, f"{5:016x}.png", (20, 29))  # of a held-out picture: it is left unread
-    pictures = _task(world.change(project, masks={"outside": 0.5}), project).pictures
+    pictures = _task(world.change(project, masks={"background_weight": 0.5}), project).pictures
     assert [picture.mask is not None for picture in pictures] == [False, True, False, False, False]
 
 
 def test_a_mask_without_a_picture_stops_the_stage_before_anything_is_loaded(project):
     _mask(project, "ffff.png", (20, 20))
     with pytest.raises(InputError, match="data/masks/dodo/ffff.png is the mask of no curated picture"):
-        _id(project, masks={"outside": 0.5})
-    _id(project, masks={"outside": 1.0})
+        _id(project, masks={"background_weight": 0.5})
+    _id(project, masks={"background_weight": 1.0})
 
 
 def test_sentences_of_the_stage_have_the_name_whatever_the_template(project):

@@ -162,7 +162,7 @@ def test_slots_are_shared_without_gap_or_overlap():
     taken = [list(part) for process in range(2) for part in share(8, 2, 2, process)]
     assert taken == [[0, 1], [2, 3], [4, 5], [6, 7]]
     examples = Examples((Bucket(torch.zeros(2, 2, 4, 8, 8), ((1,), (1,)), n_pictures=2),), ("", "a"))
-    draw = SamplingSettings(seed=0, batch_size=8, mirror=False, caption_dropout=0.0, prior_weight=0.0)
+    draw = SamplingSettings(seed=0, batch_size=8, horizontal_flip=False, caption_dropout=0.0, prior_weight=0.0)
     batches = [batch_at(step, part, examples, draw, 1000) for step in range(2) for part in taken]
     assert len(torch.cat([batch.noise for batch in batches]).unique(dim=0)) == 16, "no noise is ever repeated"
     assert len({*torch.cat([batch.timesteps for batch in batches[:4]]).tolist()}) == 8

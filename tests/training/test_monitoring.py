@@ -34,9 +34,9 @@ LOOK = {"timesteps": 3, "pictures": 4, "prompts": ["{name}", "a {class_noun}"], 
 NOTHING = {**LOOK, "timesteps": 0, "prompts": []}
 
 
-def _train(paths, folder, *, stop_at: int | None = None, look=LOOK, **changes):
+def _train(paths, folder, *, stop_at: int | None = None, monitor=LOOK, **changes):
     """Train in `folder` with looks beside the state; returns history, looks that were told, snapshots' bytes."""
-    task = stage._task(world.change(paths, look=look, **changes), paths)
+    task = stage._task(world.change(paths, monitor=monitor, **changes), paths)
     saves, told, seen = CheckpointStore(folder, "x"), [], []
     hooks = Hooks(
         report=lambda report: seen.append(report.step),
@@ -64,7 +64,7 @@ def test_a_training_with_looks_takes_the_same_steps(project, tmp_path, changes):
     before = _random_states()
     with_looks = _train(project, tmp_path / "with", **changes)
     assert _random_states() == before
-    without = _train(project, tmp_path / "without", look=NOTHING, **changes)
+    without = _train(project, tmp_path / "without", monitor=NOTHING, **changes)
     assert with_looks[0] == without[0] and with_looks[2] == without[2]
     assert [look.step for look in with_looks[1]] == [0, 2, 6] and without[1] == []
     assert not (tmp_path / "without/looks").exists()
@@ -82,7 +82,7 @@ def test_every_look_has_the_grid_and_is_relative_to_the_first(project, tmp_path)
 @pytest.fixture
 def view(project, tmp_path):
     """A look at the base itself, as the params want it."""
-    task = stage._task(world.change(project, look=LOOK), project)
+    task = stage._task(world.change(project, monitor=LOOK), project)
     job = prepare(task, Accelerator(cpu=True), tmp_path / "cache", tmp_path / "looks")
     return job.look.args[0]
 
@@ -184,7 +184,7 @@ def test_a_resume_goes_on_without_a_look_that_is_gone(project, tmp_path, lost):
 def test_other_settings_begin_anew(project, tmp_path):
     with pytest.raises(Interrupted):
         _train(project, tmp_path / "t", stop_at=4)
-    _train(project, tmp_path / "t", look={**LOOK, "timesteps": 2})
+    _train(project, tmp_path / "t", monitor={**LOOK, "timesteps": 2})
     found = monitoring.earlier(tmp_path / "t/looks", (2, 6))
     assert [(look.step, list(look.losses)) for look in found] == [(0, [250, 750]), (6, [250, 750])]
 
@@ -234,7 +234,7 @@ def listener(monkeypatch):
 
 
 def test_the_stage_writes_tables_pictures_and_the_card(project, listener):
-    report = stage.train(world.change(project, look=LOOK), project)
+    report = stage.train(world.change(project, monitor=LOOK), project)
     table = pd.read_csv(project.model / "held_out.csv")
     assert list(table.columns) == ["step", "timestep", "loss", "relative"] and len(table) == 9
     mean = pd.read_csv(project.model / "held_out_mean.csv")
@@ -261,7 +261,7 @@ def test_the_stage_writes_tables_pictures_and_the_card(project, listener):
 def test_without_held_out_pictures_there_are_previews_and_empty_tables(project, listener):
     frame = pd.read_parquet(project.curated / "metadata.parquet")
     frame[frame["split"] == "train"].to_parquet(project.curated / "metadata.parquet")
-    stage.train(world.change(project, look=LOOK), project)
+    stage.train(world.change(project, monitor=LOOK), project)
     assert (project.model / "held_out.csv").read_text() == "step,timestep,loss,relative\n"
     assert (project.model / "previews/step-000006/02-s2.png").is_file()
 

@@ -248,7 +248,7 @@ def signature(sample: Mapping[str, Any]):
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
-    kinds = {"seed": "long", "steps": "long", "guidance": "double", "sampler": "string"}
+    kinds = {"seed": "long", "steps": "long", "guidance_scale": "double", "sampler": "string"}
     return ModelSignature(
         inputs=Schema([ColSpec("string", "prompt"), ColSpec("long", "seed", required=False)]),
         outputs=Schema([ColSpec("binary")]),

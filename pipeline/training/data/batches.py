@@ -56,7 +56,7 @@ class SamplingSettings:
 
     seed: int
     batch_size: int
-    mirror: bool
+    horizontal_flip: bool
     caption_dropout: float
     prior_weight: float
     noise_offset: float = 0.0
@@ -84,7 +84,7 @@ def batch_at(step: int, slots: Sequence[int], examples: Examples, draw: Sampling
     bucket, before = bucket_at(step, examples, draw.seed)
     rows = [example_at(before * draw.batch_size + slot, bucket, draw) for slot in slots]
     luck = [_Luck.of(draw.seed, step, slot, bucket.latents.shape[2:]) for slot in slots]
-    at = [(row % len(bucket.latents), int(draw.mirror and one.mirror < 0.5)) for row, one in zip(rows, luck)]
+    at = [(row % len(bucket.latents), int(draw.horizontal_flip and one.mirror < 0.5)) for row, one in zip(rows, luck)]
     texts = [
         EMPTY if one.silence < draw.caption_dropout else _said(bucket.texts[row], draw.seed, step, slot)
         for row, one, slot in zip(rows, luck, slots)

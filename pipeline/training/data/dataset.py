@@ -99,7 +99,7 @@ def sentences_of(picture: TrainingImage) -> tuple[str, ...]:
 
 def _bucket(train: Train, shape: Shape, pictures: list[TrainingImage], row_of: dict[str, int], tools: Tools) -> Bucket:
     parts, store = tools.parts, tools.store
-    sides = 1 + train.mirror
+    sides = 1 + train.horizontal_flip
     cuts = [cut(picture.size, shape) for picture in pictures]
     return Bucket(
         latents=latent_cache.picture_latents(store, parts, pictures, shape, tools.told)[:, :sides],
@@ -107,7 +107,7 @@ def _bucket(train: Train, shape: Shape, pictures: list[TrainingImage], row_of: d
         n_pictures=len(pictures),
         names=tuple(picture.file_name for picture in pictures),
         sizes=_sizes(cuts)[:, :sides],
-        masks=masks.weights(store, parts, pictures, cuts, train.masks.outside, sides),
+        masks=masks.weights(store, parts, pictures, cuts, train.masks.background_weight, sides),
     )
 
 

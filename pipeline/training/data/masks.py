@@ -1,6 +1,6 @@
 """Where in a picture its loss counts: grey pictures beside the curated ones, drawn by people.
 
-White counts 1, black counts `train.masks.outside`. Each mask becomes weights of its latent cells with a mean of one: a
+White counts 1, black counts `train.masks.background_weight`. Each mask becomes weights of its latent cells with a mean of one: a
 picture with a small animal teaches as much as one that it fills, and the learning rate stays what it was.
 """
 
@@ -25,7 +25,11 @@ RESIZE = "box, as the picture, means of cells"
 
 
 def assigned(
-    pictures: Sequence[TrainingImage], masks: Mapping[str, bytes], folder: Path, outside: float, known: Collection[str]
+    pictures: Sequence[TrainingImage],
+    masks: Mapping[str, bytes],
+    folder: Path,
+    background_weight: float,
+    known: Collection[str],
 ) -> tuple[TrainingImage, ...]:
     """The pictures with their masks (by file name, of `folder`); every mask's name must be `known` as a picture's.
 
@@ -43,7 +47,7 @@ def assigned(
         )
     for picture in pictures:
         if mask := masks.get(mask_name(picture)):
-            _check(picture, mask, f"{folder}/{mask_name(picture)}", outside)
+            _check(picture, mask, f"{folder}/{mask_name(picture)}", background_weight)
     return tuple(replace(picture, mask=masks.get(mask_name(picture))) for picture in pictures)
 
 
@@ -57,7 +61,7 @@ def mask_name(picture: TrainingImage) -> str:
     return f"{PurePosixPath(picture.file_name).stem}.png"
 
 
-def _check(picture: TrainingImage, mask: bytes, name: str, outside: float) -> None:
+def _check(picture: TrainingImage, mask: bytes, name: str, background_weight: float) -> None:
     image = opened(name, mask)
     (height, width), (mask_height, mask_width) = picture.size, (image.height, image.width)
     # A smaller mask was rounded to whole pixels.
@@ -68,8 +72,8 @@ def _check(picture: TrainingImage, mask: bytes, name: str, outside: float) -> No
         )
     if image.mode not in GREY:
         raise InputError(f"{name} has the mode {image.mode!r}; save it as a PNG with 8 bits of grey")
-    if outside == 0 and decoded(name, image, "L").getextrema()[1] == 0:
-        raise InputError(f"{name} is black, and train.masks.outside is 0: nothing of its picture would count")
+    if background_weight == 0 and decoded(name, image, "L").getextrema()[1] == 0:
+        raise InputError(f"{name} is black, and train.masks.background_weight is 0: nothing of its picture would count")
 
 
 def weights(
@@ -77,20 +81,20 @@ def weights(
     parts: ModelComponents,
     pictures: Sequence[TrainingImage],
     cuts: Sequence[Cut],
-    outside: float,
+    background_weight: float,
     sides: int,
 ) -> torch.Tensor | None:
     """(n, sides, 1, h, w) with a mean of one each, of the pictures and their mirror images; None without any mask."""
-    if outside == 1 or not any(picture.mask for picture in pictures):
+    if background_weight == 1 or not any(picture.mask for picture in pictures):
         return None
     unit = parts.pixels_per_latent
     rows = []
     for picture, how in zip(pictures, cuts, strict=True):
         white = _white(store, parts, picture, how) if picture.mask else torch.ones([edge // unit for edge in how.shape])
-        counted = outside + (1 - outside) * white
+        counted = background_weight + (1 - background_weight) * white
         if not counted.any():
             raise InputError(
-                f"the mask of {picture.file_name} is black where the picture is kept, and train.masks.outside is 0: "
+                f"the mask of {picture.file_name} is black where the picture is kept, and train.masks.background_weight is 0: "
                 "nothing of it would count; draw it nearer to the middle, or let black count a little"
             )
         rows.append(torch.stack([counted, counted.flip(-1)])[:sides, None] / counted.mean())

@@ -35,7 +35,7 @@ def _examples(*args, **options) -> Examples:
 
 def _draw(**changes) -> SamplingSettings:
     return SamplingSettings(
-        **{"seed": 3, "batch_size": 8, "mirror": True, "caption_dropout": 0.1, "prior_weight": 0.5, **changes}
+        **{"seed": 3, "batch_size": 8, "horizontal_flip": True, "caption_dropout": 0.1, "prior_weight": 0.5, **changes}
     )
 
 
@@ -102,7 +102,7 @@ def test_without_prior_pictures_or_weight_there_are_none():
 def test_a_teachers_examples_are_the_species_own_pictures_once_more():
     pictures = _bucket(5, 0)
     taught = replace(pictures, texts=pictures.texts + ((6,),) * 5)
-    examples, draw = Examples((taught,), ("",) * 7), _draw(mirror=False, caption_dropout=0.0)
+    examples, draw = Examples((taught,), ("",) * 7), _draw(horizontal_flip=False, caption_dropout=0.0)
     seen: Counter[float] = Counter()
     for step in range(60):
         batch = batch_at(step, range(8), examples, draw, T)
@@ -140,7 +140,7 @@ def test_mirrored_and_silenced_as_often_as_asked():
         return float(mirrored), float(silent)
 
     assert shares(_draw(caption_dropout=0.25)) == (pytest.approx(0.5, abs=0.08), pytest.approx(0.25, abs=0.06))
-    assert shares(_draw(mirror=False, caption_dropout=0.0)) == (0.0, 0.0)
+    assert shares(_draw(horizontal_flip=False, caption_dropout=0.0)) == (0.0, 0.0)
 
 
 def test_each_of_a_pictures_sentences_is_said_as_often_and_changes_no_other_chance():
@@ -166,7 +166,7 @@ def test_an_offset_shifts_whole_channels_and_nothing_else():
 
 def test_a_step_has_one_shape_and_every_picture_is_seen_as_often():
     buckets = (_bucket(5, 0), _bucket(2, 0, (2, 8), first=50), _bucket(1, 0, (8, 2), first=90))
-    examples, draw = Examples(buckets, ("",) * 9), _draw(mirror=False)
+    examples, draw = Examples(buckets, ("",) * 9), _draw(horizontal_flip=False)
     seen: Counter[float] = Counter()
     for step in range(5 * 8):
         seen.update(batch_at(step, range(8), examples, draw, T).clean[:, 0, 0, 0].tolist())

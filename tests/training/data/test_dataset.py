@@ -95,7 +95,7 @@ def test_a_cut_covers_its_shape_and_keeps_the_middle(size, shape):
 
 def test_pictures_are_put_together_by_shape_and_prior_pictures_are_drawn_in_each(tools):
     pictures = [_picture(1, 20, 20), _picture(2, 30, 15), _picture(3, 22, 20), _picture(4, 14, 41)]
-    made = gather(_bucketed(mirror=True), pictures, Prior("a bird", 6), tools)
+    made = gather(_bucketed(horizontal_flip=True), pictures, Prior("a bird", 6), tools)
     assert made.sentences == ("", "dodo 1", "dodo 2", "dodo 3", "dodo 4", "a bird")
     found = {bucket.latents.shape[-2:]: bucket for bucket in made.buckets}
     assert {shape: (bucket.n_pictures, bucket.n_prior) for shape, bucket in found.items()} == {
@@ -153,7 +153,9 @@ def _half(height: int, width: int) -> bytes:
 
 def test_masks_are_cut_and_mirrored_as_their_pictures_and_keep_the_mean(tools):
     with_mask = replace(_picture(1, 20, 40), mask=_half(20, 40))
-    made = gather(_train(masks={"outside": 0.25}, mirror=True), [with_mask, _picture(2, 20, 20)], None, tools)
+    made = gather(
+        _train(masks={"background_weight": 0.25}, horizontal_flip=True), [with_mask, _picture(2, 20, 20)], None, tools
+    )
     weights = made.buckets[0].masks
     assert weights.shape == (2, 2, 1, 8, 8)
     torch.testing.assert_close(weights.mean(dim=(-1, -2)), torch.ones(2, 2, 1))
@@ -175,14 +177,14 @@ def test_a_smaller_mask_and_the_edges_of_cells(tools):
 def test_without_masks_or_where_black_counts_as_white_nothing_is_weighed(tools):
     pictures = [replace(_picture(1, 20, 20), mask=_half(20, 20))]
     assert gather(_train(), pictures, None, tools).buckets[0].masks is None
-    assert gather(_train(masks={"outside": 0.0}), [_picture(1, 20, 20)], None, tools).buckets[0].masks is None
+    assert gather(_train(masks={"background_weight": 0.0}), [_picture(1, 20, 20)], None, tools).buckets[0].masks is None
 
 
 KNOWN = {"01.png", "02.png"}
 
 
-def _assign(found, outside=0.0, folder="data/masks/dodo"):
-    return masks.assigned([_picture(1, 20, 40), _picture(2, 20, 20)], found, folder, outside, KNOWN)
+def _assign(found, background_weight=0.0, folder="data/masks/dodo"):
+    return masks.assigned([_picture(1, 20, 40), _picture(2, 20, 20)], found, folder, background_weight, KNOWN)
 
 
 def test_masks_find_their_pictures():
@@ -207,7 +209,7 @@ def test_masks_find_their_pictures():
         ({"01.png": _half(20, 40)[:60]}, "'data/masks/dodo/01.png' is no readable picture"),
         (
             {"01.png": _png(np.zeros((20, 40), np.uint8))},
-            "01.png is black, and train.masks.outside is 0: nothing of its p",
+            "01.png is black, and train.masks.background_weight is 0: nothing of its p",
         ),
         (
             {"01.png": _png(np.zeros((20, 40), np.uint16))},
@@ -225,7 +227,7 @@ def test_a_mask_that_is_black_where_the_picture_is_kept_is_refused(tools):
     white_at_the_edge[:, 0] = 255
     picture = replace(_picture(1, 20, 60), mask=_png(white_at_the_edge))
     with pytest.raises(InputError, match="the mask of train/01.png is black where the picture is kept"):
-        gather(_train(masks={"outside": 0.0}), [picture], None, tools)
+        gather(_train(masks={"background_weight": 0.0}), [picture], None, tools)
 
 
 def test_every_sentence_has_the_name_in_it():

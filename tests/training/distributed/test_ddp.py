@@ -112,7 +112,7 @@ def test_without_a_compiler_it_is_refused(trainable, project, monkeypatch):
 def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp_path):
     losses = {}
     unseen = {"timesteps": 0, "prompts": []}
-    task = _task(world.change(project, method="lora", steps=2, snapshots=[2], look=unseen), project)
+    task = _task(world.change(project, method="lora", steps=2, snapshots=[2], monitor=unseen), project)
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(True)
         accelerator, saves = (

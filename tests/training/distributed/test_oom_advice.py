@@ -21,7 +21,7 @@ from tests.project import ROOT, environment
 from tests.training import world
 
 GB = 10**9
-QUIET = {"look": {"timesteps": 0, "prompts": []}}
+QUIET = {"monitor": {"timesteps": 0, "prompts": []}}
 
 
 @pytest.fixture

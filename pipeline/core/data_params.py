@@ -1,0 +1,194 @@
+"""The sections `species`, `collect`, `curate` and `validate` of params.yaml."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Prompts, Section
+from pipeline.core.prompts import Template
+from pipeline.core.source_params import Source
+
+StopOrWarn = Literal["stop", "warn"]
+CC_VERSIONS = ("2.0", "2.5", "3.0", "4.0")
+OPEN_LICENCES = ("CC0-1.0", "PDM-1.0", *(f"CC-BY-{v}" for v in CC_VERSIONS), *(f"CC-BY-SA-{v}" for v in CC_VERSIONS))
+
+
+class Taxon(Section):
+    """Who the animal is by the authorities, as `paleo species add` found it; credits and pages show it."""
+
+    accepted: str
+    rank: str
+    clade: tuple[str, ...] = ()
+    """From the widest to the narrowest."""
+    interval_ma: tuple[float, float] | None = None
+    """Oldest, youngest, in million years."""
+    synonyms: tuple[str, ...] = ()
+    pbdb: int | None = None
+    gbif: int | None = None
+
+
+class Species(Section):
+    """One entry per model; the key names folders and the registered model."""
+
+    name: str
+    """{name} in prompts."""
+    class_noun: str
+    """{class_noun} in prompts: what the base model already knows."""
+    taxon: Taxon | None = None
+    sources: tuple[Source, ...] = Field(min_length=1)
+    refresh_days: PositiveInt | None = None
+    """Without it: collect.refresh_days."""
+
+
+class Download(Section):
+    """When a download is given up, whatever its headers say."""
+
+    connections: PositiveInt = 8
+    """In all; `hosts` says how many of them to one host."""
+    max_bytes: PositiveInt = 50_000_000
+    max_seconds: PositiveFloat = 120
+    """For one picture, redirects and all."""
+    min_bytes_per_second: NonNegativeInt = 2000
+    attempts: PositiveInt = 4
+    """Of what may succeed later; 4xx that cannot change are not requested twice."""
+
+
+class Host(Section):
+    """Rate limits of one host."""
+
+    connections: PositiveInt
+    requests_per_second: PositiveFloat
+    requests_per_day: PositiveInt | None = None
+
+
+class Openverse(Section):
+    """Environment variables with the credentials of a registered client; unset: anonymous."""
+
+    client_id_variable: str = "OPENVERSE_CLIENT_ID"
+    client_secret_variable: str = "OPENVERSE_CLIENT_SECRET"
+
+
+def _hosts() -> dict[str, Host]:
+    polite = Host(connections=1, requests_per_second=1)
+    upload = Host(connections=2, requests_per_second=2)
+    return {
+        "default": Host(connections=2, requests_per_second=2),
+        "commons.wikimedia.org": polite,
+        "upload.wikimedia.org": upload,
+        "thumb.wikimedia.org": upload,
+        "api.openverse.org": Host(connections=1, requests_per_second=0.33, requests_per_day=200),
+        "api.gbif.org": polite,
+        "api.inaturalist.org": Host(connections=1, requests_per_second=1, requests_per_day=10_000),
+        "api.phylopic.org": polite,
+        "paleobiodb.org": polite,
+    }
+
+
+class Collect(Section):
+    """Which pictures come in, and how the web is asked for them."""
+
+    refresh_days: PositiveInt = 7
+    """How old a collection may be before the refresh flow repeats it."""
+    licences: tuple[str, ...] = OPEN_LICENCES
+    """Accepted licences, ported ones too (CC-BY-SA-3.0-DE); NC and ND are refused because they are not named."""
+    contact: str = ""
+    """An e-mail or web address; public APIs are told who asks, and are not asked without one."""
+    drop_vanished: bool = False
+    """true: a picture that its source no longer offers leaves the data set."""
+    download: Download = Download()
+    hosts: dict[str, Host] = Field(default_factory=_hosts)
+    """Rate limits by host."""
+    openverse: Openverse = Openverse()
+    replay: str = ""
+
+    @field_validator("hosts")
+    @classmethod
+    def _has_default(cls, hosts: dict[str, Host]) -> dict[str, Host]:
+        return {**_hosts(), **hosts}
+
+    @field_validator("replay")
+    @classmethod
+    def _is_loopback(cls, address: str) -> str:
+        if address and not re.fullmatch(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+", address):
+            raise ValueError("it must be a server on this machine such as http://127.0.0.1:8000, or empty")
+        return address
+
+
+class Decode(Section):
+    """Limits of the child process that decodes a picture."""
+
+    processes: NonNegativeInt = 0
+    """0: one per core."""
+    memory_mb: PositiveInt = 1024
+    seconds: PositiveInt = 20
+    max_pixels: PositiveInt = 50_000_000
+    """Of each frame."""
+    max_frames: PositiveInt = 100
+    """An animation with more is refused."""
+
+
+class Series(Section):
+    cosine: Fraction = 0.97
+    keep: PositiveInt = 8
+
+
+class Curate(Section):
+    """What is kept of a collection; every check has a section of its own."""
+
+    decode: Decode = Decode()
+    min_side_px: PositiveInt = 96
+    max_aspect: Annotated[float, Field(ge=1)] = 4.0
+    crop_borders: bool = True
+    """Plain borders are cut off."""
+    image_side_px: PositiveInt = 512
+    """Larger pictures are reduced to this shorter side."""
+    duplicate_phash_bits: NonNegativeInt = 6
+    duplicate_dhash_bits: NonNegativeInt = 8
+    review_phash_bits: NonNegativeInt = 12
+    series: Series = Series()
+    min_sharpness: float = 15.0
+    min_entropy_bits: Annotated[float, Field(ge=0)] = 1.0
+    min_class_margin: float = 0.0
+    classes: dict[str, Prompts]
+    keep_classes: tuple[str, ...]
+    media: dict[str, Prompts]
+    few_shot_labels: NonNegativeInt = 0
+    captioner: str = ""
+    """Folder of a local captioning model (BLIP), for pictures without caption and title."""
+    holdout_fraction: Fraction = 0.2
+    """Of the pictures, by series and author; never trained on."""
+    caption: Template = "{name}"
+    """For a picture that has neither caption nor title."""
+
+    @field_validator("keep_classes")
+    @classmethod
+    def _are_classes(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        known = info.data.get("classes", names)  # absent when `classes` itself is wrong
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is none of curate.classes ({', '.join(known)})")
+        return names
+
+
+class Validate(Section):
+    """What must hold of a data set before anything is trained on it."""
+
+    min_train: PositiveInt = 3
+    """DreamBooth works from three to five pictures on."""
+    min_holdout: PositiveInt = 1
+    min_kept_share: Fraction = 0.05
+    """Of the candidates; less means that the sources are wrong."""
+    caption_max_words: PositiveInt = 40
+    caption_forbidden: tuple[str, ...] = ("skeleton", "fossil", "specimen", "diagram", "map", "toy", "statue")
+    """Words that the caption of a life reconstruction lacks."""
+    max_author_share: Fraction = 0.6
+    """One author's pictures among those to train on."""
+    min_class_margin: float = 0.0
+    """Cosine margin of CLIP for the kept class, below which a picture is pointed out."""
+    max_drift: Annotated[float, Field(ge=0)] = 0.25
+    """Population stability index of size, sharpness and margin against the version before."""
+    severity: dict[str, StopOrWarn] = {}
+    """By expectation, where it is not its default: `stop` fails the stage and nothing is trained; `warn` is shown."""

@@ -1,0 +1,30 @@
+"""Keys of params.yaml that have another name now, and those that are gone: refused with the new name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RENAMED: dict[str, str] = {  # old dotted key -> new dotted key
+    "train.look": "train.monitor",
+    "train.mirror": "train.horizontal_flip",
+    "train.schedule": "train.lr_schedule",
+    "train.masks.outside": "train.masks.background_weight",
+    "sample.guidance": "sample.guidance_scale",
+    "sample.negative": "sample.negative_prompt",
+}
+REMOVED: dict[str, str] = {}  # old dotted key -> why it is gone
+
+
+def renamed(raw: Mapping[str, Any]) -> dict[str, str]:
+    """The old keys that `raw` has, each with what is said of it: `called 'train.monitor' now`."""
+    found = {old: f"called {new!r} now" for old, new in RENAMED.items() if _has(raw, old)}
+    return found | {old: f"no param any more ({why})" for old, why in REMOVED.items() if _has(raw, old)}
+
+
+def _has(raw: Any, key: str) -> bool:
+    for part in key.split("."):
+        if not isinstance(raw, Mapping) or part not in raw:
+            return False
+        raw = raw[part]
+    return True
