@@ -32,13 +32,16 @@ def rename_key(text: str, old: str, new: str) -> str:
     before, after = old.split("."), new.split(".")
     expected = _load(text)
     entry = _present(text, old)
-    if before[:-1] == after[:-1]:
-        _refuse_both(text, old, new)
-        edited = _with_name(entry, after[-1])
-    else:
-        rest, piece, place = _cut(entry, after[-1])
-        _refuse_both(rest, old, new)
-        edited = _insert(rest, after, piece, (before[:-1], place))
+    try:
+        if before[:-1] == after[:-1]:
+            _refuse_both(text, old, new)
+            edited = _with_name(entry, after[-1])
+        else:
+            rest, piece, place = _cut(entry, after[-1])
+            _refuse_both(rest, old, new)
+            edited = _insert(rest, after, piece, (before[:-1], place))
+    except YAMLError:  # an anchor was cut from its alias
+        edited = ""
     value = _pop(expected, before)
     _put(expected, after, value)
     return _checked(edited, expected, old)
@@ -113,6 +116,8 @@ class Document:
     def content_end(self, node: Node, key_end: int) -> int:
         """Where the last character of a value is, without comments and blank lines after it."""
         if node.start_mark.index < key_end:  # an alias: the node is where its anchor is
+            return key_end
+        if isinstance(node, ScalarNode) and node.style is None and not node.value:  # nothing: its place is not defined
             return key_end
         if isinstance(node, ScalarNode):
             block = node.style is not None and node.style in "|>"
@@ -257,8 +262,9 @@ def _insert(text: str, path: Sequence[str], piece: list[Line], origin: tuple[Seq
     section: Entry | None = None
     while depth < len(path) - 1 and (inner := find(document, path[: depth + 1])):
         if str(inner.value.tag).endswith(":null"):
-            start, end = inner.key.end_mark.index, max(inner.value.end_mark.index, inner.key.end_mark.index + 1)
-            return _insert(text[:start] + ": {}" + text[end:], path, piece, origin)
+            colon = text.index(":", inner.key.end_mark.index)
+            end = max(inner.span[1], colon + 1)
+            return _insert(text[: colon + 1] + " {}" + text[end:], path, piece, origin)
         if not isinstance(inner.value, MappingNode):
             raise ParamsError(f"{'.'.join(path)!r} cannot be written, since {path[depth]!r} is no section")
         section, depth = inner, depth + 1
@@ -282,7 +288,7 @@ def _insert_in_braces(document: Document, mapping: Node, missing: Sequence[str],
     """As `key: value` behind the last one; comments are put above the line on which the braces open."""
     key, value = next(iter(_load("\n".join(map(str, piece))).items()))
     code = next(line.code.strip() for line in piece if line.code.strip())
-    if sum(bool(line.code.strip()) for line in piece) > 1:
+    if sum(bool(line.code.strip()) for line in piece) > 1 or set(code) & set("{}[],"):
         code = f"{key}: {_flow(value)}"
     for name in reversed(missing):
         code = f"{name}: {{{code}}}"
