@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pipeline.methods.usage import usage
 from pipeline.pages import render
 from pipeline.pages.charts import METRICS, Metric, interval_chart, loss_chart, metric
 from pipeline.pages.credits import licence_counts
 from pipeline.pages.suite import Gap, Shot, Suite
-from pipeline.pages.usage import usage
 
 STRIP = 3  # prompts on the card of a species
 SCRIPTS = ["state.js", "table.js", "viewer.js", "keys.js", "copy.js"]

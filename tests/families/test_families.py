@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from pipeline.core.errors import ParamsError
-from pipeline.families import family, sd, sdxl
+from pipeline.families import family
 from tests import tiny_models
 
 PROMPTS = ["", "a painting of a long tailed bird"]
@@ -19,19 +19,19 @@ def parts(tmp_path_factory):
 
 
 def _pipeline(parts):
-    return family(parts.family).pipeline(parts, DDIMScheduler.from_config({**parts.scheduler, "steps_offset": 1}))
+    return parts.family.pipeline(parts, DDIMScheduler.from_config({**parts.scheduler, "steps_offset": 1}))
 
 
 @torch.no_grad()
 def test_sd_reads_prompts_as_its_pipeline_does(parts):
-    ours = sd.encode_prompt(parts["sd"], PROMPTS)
+    ours = family("sd").encode_prompt(parts["sd"], PROMPTS)
     theirs, _ = _pipeline(parts["sd"]).encode_prompt(PROMPTS, "cpu", 1, do_classifier_free_guidance=False)
     assert torch.equal(ours.states, theirs) and ours.pooled is None
 
 
 @torch.no_grad()
 def test_sdxl_reads_prompts_as_its_pipeline_does(parts):
-    ours = sdxl.encode_prompt(parts["sdxl"], PROMPTS)
+    ours = family("sdxl").encode_prompt(parts["sdxl"], PROMPTS)
     theirs = _pipeline(parts["sdxl"]).encode_prompt(PROMPTS, device="cpu", do_classifier_free_guidance=False)
     states, _, pooled, _ = theirs
     assert torch.equal(ours.states, states) and torch.equal(ours.pooled, pooled)
@@ -57,7 +57,7 @@ def test_its_pipeline_draws(parts, name):
 
 
 def test_a_prompt_longer_than_the_window_is_cut(parts):
-    assert sd.encode_prompt(parts["sd"], ["a" * 100]).states.shape[1] == tiny_models.CONTEXT
+    assert family("sd").encode_prompt(parts["sd"], ["a" * 100]).states.shape[1] == tiny_models.CONTEXT
 
 
 def test_scale_and_size_are_read_from_the_weights(parts):

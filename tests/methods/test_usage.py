@@ -10,7 +10,7 @@ from pipeline.core import params as params_module
 from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.methods import METHODS, method, trigger
-from pipeline.pages.usage import usage
+from pipeline.methods.usage import usage
 from tests import tiny_models
 from tests.project import ROOT
 
