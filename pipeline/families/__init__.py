@@ -22,7 +22,12 @@ def family(name: str) -> Family:
 
 def check_base(folder: Path, name: str) -> None:
     """InputError unless the folder is a whole model of this family; nothing is loaded."""
-    model_folder.check(folder, family(name), [family(each) for each in FAMILIES])
+    model_folder.check(folder, family(name), all_families())
+
+
+def all_families() -> list[Family]:
+    """Every known family, which a folder is compared with."""
+    return [_made(entry) for entry in FAMILIES.values()]
 
 
 @cache

@@ -92,7 +92,9 @@ def load_components(
     encoders: Sequence[type],
 ) -> ModelComponents:
     """Load every component of a diffusers folder by these classes; InputError, before that, as `model_folder.check`."""
-    check(folder, family)
+    from pipeline.families import all_families  # this module is imported by its plugins
+
+    check(folder, family, all_families())
     where, precision = torch.device(device), dtype or torch.float32
     names = family.text_encoders
     return ModelComponents(

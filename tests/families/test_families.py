@@ -6,6 +6,7 @@ from diffusers import DDIMScheduler
 
 from pipeline.core.errors import ParamsError
 from pipeline.families import family
+from pipeline.families.sdxl import time_ids
 from tests import tiny_models
 
 PROMPTS = ["", "a painting of a long tailed bird"]
@@ -39,7 +40,7 @@ def test_sdxl_reads_prompts_as_its_pipeline_does(parts):
 
 @torch.no_grad()
 def test_sdxl_tells_the_size_of_an_uncropped_picture(parts):
-    assert sdxl.time_ids(parts["sdxl"], torch.zeros(2, 4, 8, 6)).tolist() == [[16, 12, 0, 0, 16, 12]] * 2
+    assert time_ids(parts["sdxl"], torch.zeros(2, 4, 8, 6)).tolist() == [[16, 12, 0, 0, 16, 12]] * 2
 
 
 @torch.no_grad()
@@ -65,7 +66,7 @@ def test_scale_and_size_are_read_from_the_weights(parts):
 
 
 def test_an_unknown_family_answers_with_the_nearest():
-    with pytest.raises(ParamsError, match="base.family is 'sdx', which is no family; did you mean 'sdxl'?"):
+    with pytest.raises(ParamsError, match="base.family is 'sdx', which is not known; did you mean 'sdxl'?"):
         family("sdx")
     with pytest.raises(ParamsError, match="known are sd, sdxl"):
         family("flux")
