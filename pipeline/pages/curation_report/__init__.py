@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.pages import percent, render
 from pipeline.pages.contact_sheet import words
-from pipeline.pages.distributions import MAP_HEIGHT, MAP_WIDTH, THUMB, columns, scatter, thousands, wheel
+from pipeline.pages.curation_report.distributions import MAP_HEIGHT, MAP_WIDTH, THUMB, columns, scatter, thousands, wheel
 
 STATES = {"train": "to train on", "holdout": "held out", "": "dropped"}  # by `split`
 STEPS = (  # what a step of the funnel leaves, and the codes that fall there, in the order of the checks
@@ -43,7 +43,7 @@ def curation_report(name: str, verdicts: pd.DataFrame, manifest: pd.DataFrame, c
     seen = verdicts[verdicts["width_px"].notna()]
     kept = verdicts[verdicts["verdict"] == "keep"]
     return render(
-        "curation_report.html",
+        "curation_report/curation_report.html",
         name=name,
         card=card,
         states=STATES,

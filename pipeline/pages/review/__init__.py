@@ -15,7 +15,7 @@ from pipeline.pages.credits import web_address
 SHOWN = 5000  # pictures on one page; a person tires earlier than a browser
 REASONS = ("another animal", "poor quality", "a copy of another picture")
 KEYS = 10  # reasons that have a digit: 1 to 9, and 0 for the last
-SCRIPTS = ["review_state.js", "review.js", "review_keys.js", "copy.js"]
+SCRIPTS = ["review/review_state.js", "review/review.js", "review/review_keys.js", "templates/copy.js"]
 
 
 def review_page(
@@ -39,7 +39,7 @@ def review_page(
     pictures = [_picture(row, (larger or {}).get(row.sha256, "")) for row in shown.itertuples()]
     clusters = groupby(enumerate(pictures), key=lambda item: item[1]["cluster"])
     return render(
-        "review.html",
+        "review/review.html",
         scripts=SCRIPTS,
         name=name,
         key=key,

@@ -34,7 +34,7 @@ def validation_page(
     entries = [_entry(expectation, offences.get(expectation["name"], ())) for expectation in verdict["expectations"]]
     layers = [_layer(key, title, [e for e in entries if e["layer"] == key]) for key, title in LAYERS.items()]
     return render(
-        "validation.html",
+        "validation/validation.html",
         verdict=verdict,
         name=name,
         layers=layers,

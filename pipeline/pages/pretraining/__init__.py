@@ -52,7 +52,7 @@ def page(
         for place, (kind, counts) in enumerate(zip(kinds, confusion, strict=True))
     ]
     return render(
-        "pretraining.html",
+        "pretraining/pretraining.html",
         facts=facts(numbers),
         curves=[curve(name, values) for name, values in losses.items() if values],
         reconstructions=[strip("held-out drawing", held_out), strip("through the autoencoder", reconstructed)],

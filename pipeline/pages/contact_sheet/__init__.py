@@ -63,7 +63,7 @@ def contact_sheet(name: str, rows: Table, refused: Table) -> str:
     codes = sorted(dropped["code"].unique(), key=_place)
     kept = [_section(split, *SPLITS[split], frame[frame["split"] == split]) for split in SPLITS]
     return render(
-        "contact_sheet.html",
+        "contact_sheet/contact_sheet.html",
         name=name,
         kept=[section for section in kept if section["n"]],
         dropped=[_section(code, *words(code), dropped[dropped["code"] == code]) for code in codes],
