@@ -6,7 +6,7 @@ content security policy, and names its own styles and scripts, which stand insid
 
     {% extends "templates/base.html" %}
     {% set styles = ["contact_sheet/contact_sheet.css"] %}
-    {% set scripts = ["templates/copy.js"] %}
+    {% set scripts = ["gallery/copy.js"] %}
     {% block title %}…{% endblock %}
     {% block main %}…{% endblock %}
 

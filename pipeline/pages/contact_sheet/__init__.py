@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 
@@ -49,7 +49,7 @@ COLUMNS = [
     "split",
 ]
 
-Table = pd.DataFrame | Sequence[Mapping[str, Any]]
+Table: TypeAlias = pd.DataFrame | Sequence[Mapping[str, Any]]
 
 
 def contact_sheet(name: str, rows: Table, refused: Table) -> str:

@@ -10,7 +10,15 @@ import pandas as pd
 
 from pipeline.pages import percent, render
 from pipeline.pages.contact_sheet import words
-from pipeline.pages.curation_report.distributions import MAP_HEIGHT, MAP_WIDTH, THUMB, columns, scatter, thousands, wheel
+from pipeline.pages.curation_report.distributions import (
+    MAP_HEIGHT,
+    MAP_WIDTH,
+    THUMB,
+    columns,
+    scatter,
+    thousands,
+    wheel,
+)
 
 STATES = {"train": "to train on", "holdout": "held out", "": "dropped"}  # by `split`
 STEPS = (  # what a step of the funnel leaves, and the codes that fall there, in the order of the checks

@@ -1,22 +1,22 @@
-"""The table of a species: prompts down, checkpoints across, the same seeds in every column.
+"""The table of samples of a species: prompts down, checkpoints across, the same seeds in every column.
 
-A cell is a list of shots, one for each seed: a picture with all that is known of it, or a gap with its reason.
+A cell is a list with an entry for each seed: a picture with all that is known of it, or a gap with its reason.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pipeline.pages.charts import metric
-
-REAL = "real"
+from pipeline.core.metric_spec import MetricSpec, unregistered
+from pipeline.pages.gallery.charts import shown
+from pipeline.pages.gallery.generate_command import generate_command
+from pipeline.pages.gallery.image_scores import image_scores
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """`kind` is real, base, step or external; `note` is the small line below the label."""
 
     id: str
@@ -28,8 +28,8 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A picture as the table and the viewer show it; `facts` are (name, value) pairs of the info panel."""
+class TableImage:
+    """A picture as the table and the viewer show it; `facts` are (name, value) pairs of the information panel."""
 
     src: str
     thumb: str
@@ -40,6 +40,7 @@ class Shot:
     facts: tuple[tuple[str, str], ...] = ()
     score: str = ""
     hit: bool | None = None
+    hit_title: str = ""
     rank: float = 0.0
     parameters: str = ""
     command: str = ""
@@ -49,13 +50,48 @@ class Shot:
 
 @dataclass(frozen=True)
 class Gap:
-    """A cell's place without a picture."""
+    """A place of a cell without a picture."""
 
     reason: str
 
 
+Cell = tuple[TableImage | Gap, ...]
+
+
 @dataclass(frozen=True)
-class Outside:
+class SamplesTable:
+    """`cells[row][column]` has an entry for each seed."""
+
+    species: str
+    name: str
+    columns: tuple[TableColumn, ...]
+    prompts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For the viewer; `pin` is the column that others are compared with."""
+        first = next((index for index, column in enumerate(self.columns) if column.kind == "base"), 0)
+        return {**asdict(self), "pin": self.columns[first].id if self.columns else ""}
+
+
+@dataclass(frozen=True)
+class SampledPictures:
+    """Rows of samples.parquet, and by file name: the picture on the page, its parameters, its row of scores."""
+
+    rows: Sequence[Mapping[str, Any]]
+    pictures: Mapping[str, Mapping[str, Any]]
+    parameters: Mapping[str, str]
+    scores: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def prompts(self) -> dict[int, str]:
+        """{index: prompt} in the order of params."""
+        return dict(sorted({int(row["prompt_index"]): row["prompt"] for row in self.rows}.items()))
+
+
+@dataclass(frozen=True)
+class ExternalPictures:
     """A column of pictures from elsewhere: {prompt index: pictures} and {prompt index: why there is none}."""
 
     name: str
@@ -65,173 +101,98 @@ class Outside:
 
 
 @dataclass(frozen=True)
-class Suite:
-    """The whole table; `cells[row][column]` is a list of Shot and Gap, one for each seed."""
+class TableInputs:
+    """What the table joins. `snapshots` are (label, step), `held_out` (credit, picture); `credits` are by file name.
+
+    `metrics` is what metrics.json and verdict.json say together, {} before the evaluation; `specs` are by name.
+    """
 
     species: str
     name: str
-    columns: tuple[Column, ...]
-    prompts: tuple[str, ...]
-    seeds: tuple[int, ...]
-    cells: tuple[tuple[tuple[Shot | Gap, ...], ...], ...]
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON for the viewer."""
-        first = next((index for index, column in enumerate(self.columns) if column.kind == "base"), 0)
-        return {**asdict(self), "pin": self.columns[first].id if self.columns else ""}
+    sampled: SampledPictures
+    snapshots: Sequence[tuple[str, int]] = ()
+    held_out: Sequence[tuple[Mapping[str, str], Mapping[str, Any]]] = ()
+    external: Sequence[ExternalPictures] = ()
+    credits: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    specs: Mapping[str, MetricSpec] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Sampled:
-    """What was sampled and measured: rows of samples.parquet, and by file name its picture, text and scores."""
+def samples_table(inputs: TableInputs) -> SamplesTable:
+    """Join samples, scores, held-out and external pictures into the table."""
+    prompts = inputs.sampled.prompts
+    seeds = tuple(sorted({int(row["seed"]) for row in inputs.sampled.rows}))
+    checkpoints, external = _checkpoint_columns(inputs), {f"x-{each.name}": each for each in inputs.external}
+    columns = [
+        *([TableColumn("real", "real", "real", "held out, never trained on")] if inputs.held_out else []),
+        *checkpoints,
+        *(TableColumn(id, each.name, "external", "from elsewhere, no seed") for id, each in external.items()),
+    ]
+    samples = {(r["checkpoint"], int(r["prompt_index"]), int(r["seed"])): r for r in inputs.sampled.rows}
 
-    rows: Sequence[Mapping[str, Any]]
-    pictures: Mapping[str, Mapping[str, Any]]
-    parameters: Mapping[str, str]
-    scores: Mapping[str, Mapping[str, Any]]
+    def cell(column: TableColumn, place: int, index: int, prompt: str) -> Cell:
+        if column.kind == "real":
+            return _held_out_cell(inputs, place, len(prompts), len(seeds))
+        if column.kind == "external":
+            return _external_cell(external[column.id], index, prompt)
+        return tuple(_sample(inputs, samples.get((column.id, index, seed)), column, seed) for seed in seeds)
 
-
-def prompts_of(rows: Sequence[Mapping[str, Any]]) -> dict[int, str]:
-    """{index: prompt} in the order of params."""
-    return dict(sorted({int(row["prompt_index"]): row["prompt"] for row in rows}.items()))
-
-
-def suite(
-    species: str,
-    name: str,
-    sampled: Sampled,
-    *,
-    snapshots: Sequence[tuple[str, int]],
-    held_out: Sequence[tuple[Mapping[str, str], Mapping[str, Any]]],
-    outside: Sequence[Outside],
-    credits: Mapping[str, Mapping[str, str]],
-    metrics: Mapping[str, Any],
-) -> Suite:
-    """Join everything into the table; `held_out` are (credit, picture), `credits` are by file name."""
-    prompts = prompts_of(sampled.rows)
-    seeds = tuple(sorted({int(row["seed"]) for row in sampled.rows}))
-    columns = _columns(sampled.rows, snapshots, bool(held_out), outside, metrics)
-    cell = _Cells(name, sampled, seeds, held_out, {o.name: o for o in outside}, credits, _commands(species, metrics))
     cells = tuple(
-        tuple(tuple(cell.of(column, place, index, prompt)) for column in columns)
+        tuple(cell(column, place, index, prompt) for column in columns)
         for place, (index, prompt) in enumerate(prompts.items())
     )
-    return Suite(species, name, columns, tuple(prompts.values()), seeds, cells)
+    return SamplesTable(inputs.species, inputs.name, tuple(columns), tuple(prompts.values()), seeds, cells)
 
 
-def _columns(rows, snapshots, real: bool, outside, metrics: Mapping[str, Any]) -> tuple[Column, ...]:
-    steps = dict(snapshots) | {row["checkpoint"]: int(row["step"]) for row in rows}
-    chosen, measured = metrics.get("chosen_checkpoint"), metrics.get("steps", {})
-    ordered = sorted(steps.items(), key=lambda item: (item[1], item[0]))
-    primary = metrics.get("primary", "")
-    checkpoints = [
-        _checkpoint(label, step, label == chosen, measured.get(str(step), {}), primary) for label, step in ordered
-    ]
-    first = [Column(REAL, "real", "real", "held out, never trained on")] if real else []
-    return (
-        *first,
-        *checkpoints,
-        *(Column(f"x-{o.name}", o.name, "external", "from elsewhere, no seed") for o in outside),
+def _checkpoint_columns(inputs: TableInputs) -> list[TableColumn]:
+    """The base and every snapshot, sampled or not, by step."""
+    steps = dict(inputs.snapshots) | {row["checkpoint"]: int(row["step"]) for row in inputs.sampled.rows}
+    measured, primary = inputs.metrics.get("steps", {}), inputs.metrics.get("primary", "")
+    spec = inputs.specs.get(primary) or unregistered(primary)
+    columns = []
+    for label, step in sorted(steps.items(), key=lambda item: (item[1], item[0])):
+        values = measured.get(str(step), {})
+        note = f"{spec.label} {shown(spec, values[primary]['value'])}" if primary in values else ""
+        chosen = label == inputs.metrics.get("chosen_checkpoint")
+        name, kind = (f"step {step}", "step") if step else ("base", "base")
+        columns.append(TableColumn(label, name, kind, note, step, chosen))
+    return columns
+
+
+def _held_out_cell(inputs: TableInputs, place: int, n_prompts: int, n_seeds: int) -> Cell:
+    """Held-out pictures have no prompt: they are dealt out over the rows, again from the start when they end.
+
+    With enough of them no two of the table are the same.
+    """
+    held_out = inputs.held_out
+    stride = n_prompts if len(held_out) >= n_prompts * n_seeds else 1
+    cell = []
+    for number in range(n_seeds):
+        credit, picture = held_out[(place + number * stride) % len(held_out)]
+        facts = (("caption", credit["caption"]), ("author", credit["author"]), ("licence", credit["licence"]))
+        alt = f"{inputs.name}, held-out picture: {credit['caption']}"
+        cell.append(TableImage(**picture, alt=alt, label="held out", facts=facts, credit=credit))
+    return tuple(cell)
+
+
+def _external_cell(external: ExternalPictures, index: int, prompt: str) -> Cell:
+    pictures = external.pictures.get(index, ())
+    if not pictures:
+        return (Gap(external.reasons.get(index) or external.reason),)
+    facts = (("made by", external.name), ("prompt", prompt), ("seed", "unknown"))
+    labels = [f"picture {number}" if len(pictures) > 1 else "" for number in range(1, len(pictures) + 1)]
+    return tuple(
+        TableImage(**picture, alt=f"{prompt}, by {external.name}", label=label, facts=facts)
+        for picture, label in zip(pictures, labels, strict=True)
     )
 
 
-def _checkpoint(label: str, step: int, chosen: bool, values: Mapping[str, Any], primary: str) -> Column:
-    note = f"{metric(primary).short} {metric(primary).text(values[primary]['value'])}" if primary in values else ""
-    return Column(label, f"step {step}" if step else "base", "step" if step else "base", note, step, chosen)
-
-
-def _commands(species: str, metrics: Mapping[str, Any]):
-    """How to draw a sample again: the champion draws the chosen step's, the stage draws all."""
-
-    def command(row: Mapping[str, Any]) -> str:
-        if row["checkpoint"] != metrics.get("chosen_checkpoint"):
-            return f"dvc repro --force --single-item sample@{species}"
-        options = {
-            "--seed": row["seed"],
-            "--steps": row["steps"],
-            "--guidance": f"{row['guidance_scale']:g}",
-            "--sampler": row["sampler"],
-        }
-        words = ["paleo", "generate", species, row["prompt"], *(str(word) for pair in options.items() for word in pair)]
-        return shlex.join(words)
-
-    return command
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Fills cells; one method for each kind of column."""
-
-    name: str
-    sampled: Sampled
-    seeds: tuple[int, ...]
-    held_out: Sequence[tuple[Mapping[str, str], Mapping[str, Any]]]
-    outside: Mapping[str, Outside]
-    credits: Mapping[str, Mapping[str, str]]
-    command: Any
-
-    def of(self, column: Column, place: int, index: int, prompt: str) -> list[Shot | Gap]:
-        if column.kind == "real":
-            return [self._real(place + number * self._stride()) for number in range(len(self.seeds))]
-        if column.kind == "external":
-            return self._external(self.outside[column.label], index, prompt)
-        rows = {
-            int(row["seed"]): row
-            for row in self.sampled.rows
-            if (row["checkpoint"], row["prompt_index"]) == (column.id, index)
-        }
-        return [self._sample(rows.get(seed), column, seed) for seed in self.seeds]
-
-    def _stride(self) -> int:
-        """From one held-out picture of a cell to the next: with enough of them no two of the table are the same."""
-        prompts = len(prompts_of(self.sampled.rows))
-        return prompts if len(self.held_out) >= prompts * len(self.seeds) else 1
-
-    def _real(self, number: int) -> Shot:
-        """Held-out pictures have no prompt: they are dealt out over the rows, again from the start when they end."""
-        credit, picture = self.held_out[number % len(self.held_out)]
-        facts = (("caption", credit["caption"]), ("author", credit["author"]), ("licence", credit["licence"]))
-        return Shot(
-            **picture,
-            alt=f"{self.name}, held-out picture: {credit['caption']}",
-            label="held out",
-            facts=facts,
-            credit=credit,
-        )
-
-    def _external(self, outside: Outside, index: int, prompt: str) -> list[Shot | Gap]:
-        pictures = outside.pictures.get(index, ())
-        if not pictures:
-            return [Gap(outside.reasons.get(index) or outside.reason)]
-        facts = (("made by", outside.name), ("prompt", prompt), ("seed", "unknown"))
-        alt, several = f"{prompt}, by {outside.name}", len(pictures) > 1
-        labels = [f"picture {number}" if several else "" for number in range(1, len(pictures) + 1)]
-        return [Shot(**picture, alt=alt, label=label, facts=facts) for picture, label in zip(pictures, labels)]
-
-    def _sample(self, row: Mapping[str, Any] | None, column: Column, seed: int) -> Shot | Gap:
-        if row is None:
-            return Gap(f"no sample of {column.label} with seed {seed}")
-        scores = self.sampled.scores.get(row["file_name"], {})
-        return Shot(
-            **self.sampled.pictures[row["file_name"]],
-            alt=f"{row['prompt']}, {column.label}, seed {seed}",
-            label=f"seed {seed}",
-            facts=_facts(row) + _score_facts(scores),
-            score=_score(scores),
-            hit=scores.get("species_hit"),
-            rank=scores.get("clip_i", 0.0) + bool(scores.get("species_hit")),
-            parameters=self.sampled.parameters.get(row["file_name"], ""),
-            command=self.command(row),
-            nearest=self._nearest(scores),
-        )
-
-    def _nearest(self, scores: Mapping[str, Any]) -> dict[str, str] | None:
-        credit = self.credits.get(scores.get("nearest_train", ""))
-        return {**credit, "cosine": metric("nearest_train").text(scores["nearest_train_cosine"])} if credit else None
-
-
-def _facts(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    facts = {
+def _sample(inputs: TableInputs, row: Mapping[str, Any] | None, column: TableColumn, seed: int) -> TableImage | Gap:
+    if row is None:
+        return Gap(f"no sample of {column.label} with seed {seed}")
+    sampled = inputs.sampled
+    scores = image_scores(sampled.scores.get(row["file_name"], {}), inputs.specs, inputs.credits)
+    settings = {
         "prompt": row["prompt"],
         "negative": row["negative_prompt"],
         "seed": row["seed"],
@@ -240,22 +201,16 @@ def _facts(row: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         "guidance": f"{row['guidance_scale']:g}",
         "size": f"{row['width_px']} × {row['height_px']} px",
     }
-    return tuple((name, str(value)) for name, value in facts.items() if value != "")
-
-
-def _score(scores: Mapping[str, Any]) -> str:
-    """The line below a picture of the table."""
-    if not scores:
-        return ""
-    return f"CLIP-I {metric('clip_i').text(scores['clip_i'])}" + (", looks copied" if scores.get("memorised") else "")
-
-
-def _score_facts(scores: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    if not scores:
-        return ()
-    named = [(metric(key).title, metric(key).text(scores[key])) for key in ("clip_i", "clip_t")]
-    nearest = (("nearest to", scores["nearest_species"]),) if scores["nearest_species"] else ()
-    copied = (
-        (("looks copied", "nearer to a training picture than held-out ones are"),) if scores.get("memorised") else ()
+    return TableImage(
+        **sampled.pictures[row["file_name"]],
+        alt=f"{row['prompt']}, {column.label}, seed {seed}",
+        label=f"seed {seed}",
+        facts=(*((name, str(value)) for name, value in settings.items() if value != ""), *scores.facts),
+        score=scores.in_table,
+        hit=scores.hit,
+        hit_title=scores.hit_title,
+        rank=scores.rank,
+        parameters=sampled.parameters.get(row["file_name"], ""),
+        command=generate_command(inputs.species, row, chosen=column.chosen),
+        nearest=scores.nearest,
     )
-    return (*named, *nearest, *copied)

@@ -15,7 +15,7 @@ from pipeline.pages.credits import web_address
 SHOWN = 5000  # pictures on one page; a person tires earlier than a browser
 REASONS = ("another animal", "poor quality", "a copy of another picture")
 KEYS = 10  # reasons that have a digit: 1 to 9, and 0 for the last
-SCRIPTS = ["review/review_state.js", "review/review.js", "review/review_keys.js", "templates/copy.js"]
+SCRIPTS = ["review/review_state.js", "review/review.js", "review/review_keys.js", "gallery/copy.js"]
 
 
 def review_page(
