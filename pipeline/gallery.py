@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import InputError
+from pipeline.core.metric_spec import MetricSpec
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Rejection, Report
@@ -40,24 +41,32 @@ def gallery(params: Params, paths: Paths) -> Report:
     """
     outputs = {key: stage_outputs.read(paths.of(key)) for key in params.species}
     external = {name: _external_folder(paths.root, name, path) for name, path in params.gallery.external.items()}
+    specs = all_specs()
     with atomic_write.fresh_folder(paths.site) as folder:
         site = Site(
             title=params.gallery.title,
-            species=[_results(key, outputs[key], params, paths.of(key), external, folder) for key in params.species],
-            metrics=all_specs(),
+            species=[
+                _results(outputs[key], params, paths.of(key), folder / key, external, specs) for key in params.species
+            ],
+            metrics=specs,
             cites_pbdb=any(species.taxon and species.taxon.pbdb for species in params.species.values()),
         )
-        for name, text in pages.site_files(site).items():
+        for name, text in pages.render_site(site).items():
             atomic_write.write_text(folder / name, text)
         atomic_write.write_card(folder, stage="gallery", species=list(params.species))
     return Report("gallery", _lines(site.species, paths), {})
 
 
 def _results(
-    key: str, found: StageOutputs, params: Params, paths: Paths, external: Mapping[str, Path], site: Path
+    found: StageOutputs,
+    params: Params,
+    paths: Paths,
+    page: Path,
+    external: Mapping[str, Path],
+    specs: Mapping[str, MetricSpec],
 ) -> SpeciesResults:
-    """Copy the pictures of a species to its folder of the site and gather what the pages show."""
-    species, page = params.species[key], site / key
+    """Copy the pictures of a species to the folder of its page and gather what the pages show."""
+    key, species = paths.species, params.species[paths.species]
     kept = _records(found.curated.kept) if found.curated else []
     credits = {row["file_name"]: credit(row) for row in kept}
     sampled = _sampled(found, paths, page)
@@ -80,7 +89,7 @@ def _results(
             ],
             credits=credits,
             metrics=metrics,
-            specs=all_specs(),
+            specs=specs,
         )
     )
     verdicts = found.curated.verdicts if found.curated else pd.DataFrame({"verdict": [], "code": []})

@@ -34,7 +34,7 @@ STEPS = (  # what a step of the funnel leaves, and the codes that fall there, in
     ("approved by people", None),  # a person's verdict outranks every score
 )
 AUTHORS = 10  # named; the others are one line
-MUCH = 0.4  # of the pictures by one author: the model learns a hand instead of an animal
+MUCH = 0.4  # of the pictures by one author: the model may learn the style instead of the animal
 SIDES_PX = (0, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 4096)
 ASPECTS = (0, 0.4, 0.55, 0.7, 0.85, 1.15, 1.4, 1.8, 2.5, 4)  # width by height
 GREY = 0.08  # saturation below which a hue says nothing

@@ -24,7 +24,7 @@ class SitePage(Protocol):
         ...
 
 
-def site_files(site: Site) -> dict[str, str]:
+def render_site(site: Site) -> dict[str, str]:
     """The text files of all pages, by their paths in the site."""
     pages: list[SitePage] = [registry.plugin(entry) for entry in PAGES.values()]
     return {path: text for page in pages for path, text in page(site).items()}
