@@ -9,6 +9,7 @@ import textwrap
 import pytest
 
 from pipeline import metrics
+from pipeline.core.import_closure import ROOT, import_closure
 from pipeline.core.metric_spec import metric_spec
 from pipeline.core.paths import Paths
 from pipeline.evaluate import evaluate
@@ -104,3 +105,12 @@ def test_registry_and_flows_find_its_words_and_format(new_metric):
     assert metric_spec("spread").text(0.5) == "0.500 mm"
     assert metric_spec("spread").oriented(0.2) > metric_spec("spread").oriented(0.3)
     assert metric_spec("a_metric_that_is_gone").title == "a metric that is gone"
+
+
+def test_every_registered_metric_is_code_of_evaluate_and_not_of_curate():
+    def closure(stage: str) -> set[str]:
+        return set(import_closure(ROOT, [f"pipeline.{stage}"]))
+
+    files = {f"{entry.partition(':')[0].replace('.', '/')}.py" for entry in metrics.METRICS.values()}
+    assert files <= closure("evaluate")
+    assert not files & closure("curate")
