@@ -192,7 +192,7 @@ def model_card(
         )
     drawings = settings.drawings
     return render(
-        "model_card.md",
+        "pretraining/model_card.md",
         phases=rows,
         numbers=pages.facts(numbers),
         step=model.step,

@@ -3,16 +3,18 @@
 One function says what a result was computed by: `deps:` in dvc.yaml, the code digest of a lineage, and the cache keys
 of sampling and measuring all come from it. It parses the sources and imports nothing.
 
+The plugins that a registry in an `__init__.py` names (`"pipeline.metrics.clip_i:METRIC"`) count as imported.
 Two kinds of files are left out, each by an explicit list:
 
 - observers: terminal and tracking code shows a result and cannot change it;
-- plugin tables: a registry such as `METHODS` names plugins and imports none, so a plugin that was not chosen changes
-  nothing. The chosen one is handed over as a further entry.
+- plugin tables: of a registry such as `METHODS` one plugin is used, so one that was not chosen changes nothing. The
+  chosen one is handed over as a further entry.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipeline.core.lineage import digest_file, digest_json
 PACKAGE = "pipeline"
 ROOT = Path(__file__).parents[2]  # where the code lies, which need not be the project's folder
 OBSERVERS = ("pipeline/io/terminal/", "pipeline/io/tracking/")
+PLUGIN = re.compile(rf"({PACKAGE}(?:\.\w+)+):\w+")
 PLUGIN_TABLES = ("pipeline/methods/__init__.py", "pipeline/families/__init__.py", "pipeline/sources/__init__.py")
 
 
@@ -64,7 +67,8 @@ def _files_of(root: Path, name: str) -> Iterator[str]:
 def _imported(path: Path) -> tuple[str, ...]:
     """The dotted names that a source file imports; of `from a import b` both `a` and `a.b`, whichever is a module."""
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    return tuple(name for node in _run_nodes(tree) for name in _names(node))
+    names = [name for node in _run_nodes(tree) for name in _names(node)]
+    return tuple(names + _plugins(tree) if path.name == "__init__.py" else names)
 
 
 def _run_nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -81,6 +85,12 @@ def _names(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
         yield node.module
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _plugins(tree: ast.AST) -> list[str]:
+    """The modules that a registry names."""
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [match[1] for text in texts if (match := PLUGIN.fullmatch(text))]
 
 
 def _beside(root: Path, path: str) -> Iterator[str]:
