@@ -140,7 +140,7 @@ def _of_csv(path: Path, named: str) -> Rows:
                 if any(values):
                     yield reader.line_num, _row(dict(zip(columns, values)))
         except csv.Error as error:
-            raise InputError(f"line {reader.line_num} of {named!r} is no CSV ({error}); mend or remove it") from None
+            raise InputError(f"line {reader.line_num} of {named!r} is no CSV ({error}); correct or remove it") from None
 
 
 def _of_jsonl(path: Path, named: str) -> Rows:
@@ -155,7 +155,7 @@ def _object(text: str, line: int, named: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"line {line} of {named!r} is no JSON ({error}); mend or remove it") from None
+        raise InputError(f"line {line} of {named!r} is no JSON ({error}); correct or remove it") from None
     if not isinstance(record, dict):
         raise InputError(f'line {line} of {named!r} is no JSON object such as {{"url": "https://..."}}')
     return record
