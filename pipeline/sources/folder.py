@@ -69,7 +69,9 @@ class FolderSource(Source[FolderParams]):
 def _files(folder: Path, named: str) -> list[Path]:
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "is not there"
-        raise InputError(f"the picture folder {named!r} {problem}; put pictures there or correct `path:` in params.yaml")
+        raise InputError(
+            f"the picture folder {named!r} {problem}; put pictures there or correct `path:` in params.yaml"
+        )
     found = sorted(_walk(folder, named))
     if not found:
         raise InputError(
