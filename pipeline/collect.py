@@ -199,7 +199,7 @@ def _no_longer_offered(run: Run, offered: list[CollectedImage]) -> list[Collecte
     keys, kept = {image.key for image in offered}, []
     for params in run.species.sources:
         complete = params.label not in run.failed
-        removed = complete and not source_of(params).keeps_vanished  # somebody took it out of a folder or a list
+        removed = complete and not source_of(params).keeps_vanished  # it was taken out of a folder or a list
         if removed or run.previous.sources.get(params.label) != digest_json(params):
             continue
         for key, image in run.previous.images.items():

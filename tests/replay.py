@@ -1,12 +1,12 @@
 """A web server on loopback in place of every host: recorded responses, and servers that lie, drip, loop and explode.
 
     with replay({"api.gbif.org/v1/species/match": recorded("gbif/v1_species_match.json")}) as server:
-        ...                       # collect.replay = server.url
-        server.seen[0].query      # what was asked
+        ...                       # PALEO_HTTP_REPLAY=server.url
+        server.seen[0].query      # what was requested
 
 A route is `HOST/PATH`, or `HOST/PATH?KEY=VALUE` for requests that have this pair among others; the route with the most
-pairs wins. What stands behind it is bytes, text, anything that JSON can say, a file, a `Reply`, or a function that is
-handed the `Exchange` and writes the response itself, however wrong. Unknown routes response 404.
+pairs wins. What stands behind it is bytes, text, anything that JSON can hold, a file, a `Reply`, or a function that is
+handed the `Exchange` and writes the response itself, however wrong. Unknown routes respond 404.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Exchange(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.seen = self._read()
         self.server.replay.seen.append(self.seen)
-        with suppress(ConnectionError):  # who asked may hang up early
+        with suppress(ConnectionError):  # the client may hang up early
             _response(self, self.server.replay.route(self.seen))
 
     do_POST = do_GET
@@ -94,14 +94,14 @@ class Exchange(BaseHTTPRequestHandler):
 
 @dataclass
 class Replay:
-    """The running server: `url` for params, `seen` for what was asked of it."""
+    """The running server: `url` for params, `seen` for the requests that it got."""
 
     url: str
     routes: dict[str, Any]
     seen: list[Seen] = field(default_factory=list)
 
     def count(self, place: str) -> int:
-        """How often HOST/PATH was asked."""
+        """How often HOST/PATH was requested."""
         return sum(seen.place == place for seen in self.seen)
 
     def route(self, seen: Seen) -> Any:
@@ -249,13 +249,13 @@ def gzip_bomb(decoded_bytes: int) -> Reply:
 
 
 def partial_content(body: bytes) -> Reply:
-    """206 to somebody who asked for no part."""
+    """206 where no part was requested."""
     span = ("Content-Range", f"bytes 0-{len(body) - 1}/{len(body) * 10}")
     return Reply(body, 206, "image/jpeg", (span,))
 
 
 def cookie_wall(here: str, body: bytes) -> Callable[[Exchange], None]:
-    """Redirects to itself until somebody brings its cookie."""
+    """Redirects to itself until its cookie is sent."""
     wall = Reply(b"", 302, "text/html", (("Location", here), ("Set-Cookie", "seen=1")))
     return lambda exchange: _response(exchange, body if "cookie" in exchange.seen.headers else wall)
 

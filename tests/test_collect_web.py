@@ -264,8 +264,12 @@ def test_a_registered_client_of_openverse_sends_its_token_which_is_kept_nowhere(
     monkeypatch.setenv("OPENVERSE_CLIENT_SECRET", "hush-hush")
     server.routes |= {OPENVERSE: _found(1), "api.openverse.org/v1/auth_tokens/token/": {"access_token": "t0ken"}}
     _, rows = _collect(_set(project, QUERY))
-    asked = next(seen for seen in server.seen if seen.place == OPENVERSE)
-    assert rows["kept"].all() and asked.headers["authorization"] == "Bearer t0ken" and asked.query["page_size"] == "100"
+    request = next(seen for seen in server.seen if seen.place == OPENVERSE)
+    assert (
+        rows["kept"].all()
+        and request.headers["authorization"] == "Bearer t0ken"
+        and request.query["page_size"] == "100"
+    )
     kept = [path for path in project.rglob("*") if path.is_file()]
     assert not [path for path in kept if b"t0ken" in path.read_bytes() or b"hush-hush" in path.read_bytes()]
 

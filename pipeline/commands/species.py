@@ -52,7 +52,7 @@ def add(
         raise InputError(exists)
     if not params.collect.contact.strip():  # once, where every authority would be skipped for it
         raise ParamsError(
-            "collect.contact in params.yaml is empty; the authorities want to know whom to contact: write an "
+            "collect.contact in params.yaml is empty; the authorities require a contact address: write an "
             "e-mail or web address there"
         )
     with WebClient(_with_hosts(params.collect), paths.work / "http") as web, Board() as board:

@@ -44,7 +44,7 @@ def same_bytes(image: CollectedImage) -> str:
 def refuse_disagreements(
     images: Iterable[CollectedImage], identity: Callable[[CollectedImage], str]
 ) -> list[CollectedImage]:
-    """The images, those rejected that two sources offer under different licences; `identity` says which are the same.
+    """Reject images that two sources offer under different licences; two images are the same by `identity`.
 
     There is no telling which of the two licences is right, so neither copy is taken. A source that names no licence
     contradicts nothing.
@@ -63,7 +63,7 @@ def refuse_disagreements(
 
 
 def refuse_duplicates(images: Iterable[CollectedImage]) -> list[CollectedImage]:
-    """The images, those rejected whose bytes an earlier one has that is kept."""
+    """Reject images whose bytes an earlier one has that is kept."""
     first: dict[str, CollectedImage] = {}
     checked = []
     for image in images:

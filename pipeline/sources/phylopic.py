@@ -153,6 +153,6 @@ def _no_raster() -> Rejection:
 
 
 def _normal(name: str) -> str:
-    """As `filter_name` wants it: small letters without accents, hyphens, single spaces."""
+    """As `filter_name` requires it: small letters without accents, hyphens, single spaces."""
     bare = "".join(c for c in unicodedata.normalize("NFD", name.lower()) if not unicodedata.combining(c))
     return " ".join(re.sub(r"[^a-z-]+", " ", bare).split())

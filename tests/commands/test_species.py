@@ -78,10 +78,10 @@ def test_add_from_the_shell_writes_an_entry_and_no_other_byte(project):
     assert (species.taxon.pbdb, species.taxon.gbif) == (52932, 9165236)
     assert species.taxon.clade == LADDER[1:] and species.taxon.interval_ma == (86.3, 83.5)
     assert species.taxon.synonyms == ("Ornithostoma longiceps",)
-    told = done.stdout.splitlines()
-    assert told[0] == "PBDB: Pteranodon longiceps, species, 86.3–83.5 Ma, txn:52932"
-    assert told[1] == "GBIF: Pteranodon longiceps, species, key 9165236 (EXACT, confidence 99)"
-    assert told[-1].startswith("added to params.yaml")
+    output = done.stdout.splitlines()
+    assert output[0] == "PBDB: Pteranodon longiceps, species, 86.3–83.5 Ma, txn:52932"
+    assert output[1] == "GBIF: Pteranodon longiceps, species, key 9165236 (EXACT, confidence 99)"
+    assert output[-1].startswith("added to params.yaml")
     assert {seen.host for seen in server.seen} == {"paleobiodb.org", "api.gbif.org", "api.inaturalist.org"}
     assert all("test@example.org" in seen.headers["user-agent"] for seen in server.seen)
 
@@ -89,11 +89,11 @@ def test_add_from_the_shell_writes_an_entry_and_no_other_byte(project):
 def test_the_same_taxon_twice_is_there_already(project, capsys):
     with authority_server() as server:
         assert run(capsys, "add", "Pteranodon longiceps")[0] == 0
-        text, asked = (project / "params.yaml").read_bytes(), len(server.seen)
+        text, requests = (project / "params.yaml").read_bytes(), len(server.seen)
         code, _, error = run(capsys, "add", "pteranodon  longiceps")
     assert code == 1 and "is in params.yaml already, as 'pteranodon'" in error and "--key" in error
     assert (project / "params.yaml").read_bytes() == text
-    assert len(server.seen) == asked, "nothing is requested for it"
+    assert len(server.seen) == requests, "nothing is requested for it"
 
 
 def test_the_same_taxon_under_another_name_is_there_already(project, capsys):
@@ -113,10 +113,10 @@ def test_the_same_taxon_under_another_name_is_there_already(project, capsys):
         run(capsys, "add", "Pteranodon longiceps")
         code, _, error = run(capsys, "add", "Ornithostoma ingens")
         assert code == 1 and "'Ornithostoma ingens' is in params.yaml already, as 'pteranodon'" in error
-        code, told, _ = run(capsys, "add", "Ornithostoma ingens", "--key", "ingens", "--class-noun", "pterosaur")
+        code, output, _ = run(capsys, "add", "Ornithostoma ingens", "--key", "ingens", "--class-noun", "pterosaur")
     assert code == 0
     assert (
-        "not an accepted name in the Paleobiology Database (subjective synonym of); used Pteranodon longiceps" in told
+        "not an accepted name in the Paleobiology Database (subjective synonym of); used Pteranodon longiceps" in output
     )
     species = params_module.load(project / "params.yaml").species["ingens"]
     assert (species.name, species.taxon.accepted) == ("Ornithostoma ingens", "Pteranodon longiceps")
@@ -138,22 +138,22 @@ def test_a_key_that_is_taken_is_an_error_that_suggests_another(project, capsys):
 def test_a_dry_run_prints_the_entry_and_writes_nothing(project, capsys):
     with authority_server():
         text = (project / "params.yaml").read_bytes()
-        code, told, _ = run(capsys, "add", "Pteranodon longiceps", "--dry-run")
+        code, output, _ = run(capsys, "add", "Pteranodon longiceps", "--dry-run")
     assert code == 0
-    assert "      - {kind: commons, category: Pteranodon}" in told
-    assert told.endswith("dry run: nothing was written\n")
+    assert "      - {kind: commons, category: Pteranodon}" in output
+    assert output.endswith("dry run: nothing was written\n")
     assert (project / "params.yaml").read_bytes() == text
 
 
 def test_a_dry_run_reports_what_is_there_too(project, capsys):
     with authority_server({f"{TAXA}/list.json?match_name=Sinomacrops bondei": {"records": [SINOMACROPS]}}):
-        code, told, _ = run(capsys, "add", "Sinomacrops bondei", "--dry-run")
+        code, output, _ = run(capsys, "add", "Sinomacrops bondei", "--dry-run")
     assert code == 0
-    assert "  sinomacrops-bondei:\n" in told and "is in params.yaml already, as 'sinomacrops'" in told
+    assert "  sinomacrops-bondei:\n" in output and "is in params.yaml already, as 'sinomacrops'" in output
 
 
 @pytest.mark.parametrize(
-    ("name", "routes", "told"),
+    ("name", "routes", "output"),
     [
         ("Nonsensia absurda", {}, "no authority has 'Nonsensia absurda'"),
         (
@@ -186,22 +186,22 @@ def test_a_dry_run_reports_what_is_there_too(project, capsys):
         ),
     ],
 )
-def test_what_cannot_be_added_is_an_error_and_nothing_is_written(project, capsys, name, routes, told):
+def test_what_cannot_be_added_is_an_error_and_nothing_is_written(project, capsys, name, routes, output):
     with authority_server(routes):
         text = (project / "params.yaml").read_bytes()
         code, _, error = run(capsys, "add", name)
     assert code == 1
-    assert error.startswith("paleo species: ") and told in error
+    assert error.startswith("paleo species: ") and output in error
     assert (project / "params.yaml").read_bytes() == text
 
 
 def test_a_bad_response_of_one_authority_is_reported_and_the_other_is_used(project, capsys):
     page = "<html>maintenance</html>"
     with authority_server({f"{TAXA}/list.json?match_name=Pteranodon longiceps": page}):
-        code, told, _ = run(capsys, "add", "Pteranodon longiceps")
+        code, output, _ = run(capsys, "add", "Pteranodon longiceps")
     assert code == 0
-    assert told.startswith("PBDB: no usable response (")
-    assert "# known to GBIF only; no usable response from the Paleobiology Database" in told
+    assert output.startswith("PBDB: no usable response (")
+    assert "# known to GBIF only; no usable response from the Paleobiology Database" in output
 
 
 def test_without_a_contact_nothing_is_requested(project, capsys):
@@ -232,27 +232,27 @@ def test_list_and_show_what_is_there(project, capsys):
     }
     (project / "data/raw/pteranodon").mkdir(parents=True)
     (project / "data/raw/pteranodon/card.json").write_text(json.dumps(card))
-    code, told, _ = run(capsys, "list")
-    head, *rows = told.splitlines()
+    code, output, _ = run(capsys, "list")
+    head, *rows = output.splitlines()
     assert code == 0 and head.split("  ")[0] == "key"
     row = next(row for row in rows if row.startswith("pteranodon "))
     for cell in ("Pteranodon longiceps", "species", "86.3–83.5", "9 kept of 12"):
         assert cell in row
     assert "not collected" in next(row for row in rows if row.startswith("sinomacrops "))
     assert rows[-1].startswith("licences accepted: CC0-1.0, PDM-1.0, ")
-    code, told, _ = run(capsys, "show", "pteranodon")
+    code, output, _ = run(capsys, "show", "pteranodon")
     assert code == 0
-    assert f"clade:        {' > '.join(LADDER[1:])}" in told
-    assert "accepted:     Pteranodon longiceps (species)" in told
-    assert "age:          86.3–83.5 Ma" in told
-    assert "https://www.gbif.org/species/9165236" in told
-    assert "  commons: category 'Pteranodon', depth 2, limit 500" in told
-    assert "not kept:     1 licence_refused, 2 licence_unknown" in told
+    assert f"clade:        {' > '.join(LADDER[1:])}" in output
+    assert "accepted:     Pteranodon longiceps (species)" in output
+    assert "age:          86.3–83.5 Ma" in output
+    assert "https://www.gbif.org/species/9165236" in output
+    assert "  commons: category 'Pteranodon', depth 2, limit 500" in output
+    assert "not kept:     1 licence_refused, 2 licence_unknown" in output
 
 
 def test_show_of_a_species_that_was_never_looked_up(project, capsys):
-    code, told, _ = run(capsys, "show", "sinomacrops")
-    assert code == 0 and "taxon:        not looked up" in told and "collected:    not collected" in told
+    code, output, _ = run(capsys, "show", "sinomacrops")
+    assert code == 0 and "taxon:        not looked up" in output and "collected:    not collected" in output
 
 
 def test_show_of_an_unknown_species_names_the_nearest(project, capsys):
@@ -263,6 +263,6 @@ def test_show_of_an_unknown_species_names_the_nearest(project, capsys):
 def test_a_record_of_the_real_export_becomes_the_entry(project, capsys):
     routes = {f"{TAXA}/list.json?match_name=Sinomacrops bondei": {"records": [SINOMACROPS]}}
     with authority_server(routes):
-        code, told, _ = run(capsys, "add", "Sinomacrops bondei", "--key", "sinomacrops-web")
+        code, output, _ = run(capsys, "add", "Sinomacrops bondei", "--key", "sinomacrops-web")
     assert code == 0
-    assert "interval_ma: [165.3, 154.8]" in told and "known to the Paleobiology Database only" in told
+    assert "interval_ma: [165.3, 154.8]" in output and "known to the Paleobiology Database only" in output

@@ -189,8 +189,8 @@ def test_a_category_tree_is_walked_breadth_first_to_its_depth_and_each_once():
         Deeper=[_file(13), _category(5, "Deepest")],
     )
     assert _names(listed(_source(), fetch)) == ["Picture 10", "Picture 11", "Picture 12", "Picture 13"]
-    asked = [(query["gcmtitle"].removeprefix("Category:"), query["gcmtype"]) for query in fetch.queries]
-    assert asked == [
+    requested = [(query["gcmtitle"].removeprefix("Category:"), query["gcmtype"]) for query in fetch.queries]
+    assert requested == [
         ("Pterosauria", "file|subcat"),
         ("Art", "file|subcat"),
         ("Deep", "file|subcat"),

@@ -44,7 +44,7 @@ def test_empty_pages_at_the_end_of_a_list_are_no_trouble():
 def test_no_picture_beyond_the_limit_is_read():
     def offers():
         for name in ("a", "a", "b", "c"):
-            assert name != "c", "one more than the limit was asked for"
+            assert name != "c", "one more than the limit was requested for"
             yield Candidate("s", name, ""), None
 
     assert [candidate.source_id for candidate, _ in limited(2, offers())] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""The entry in params.yaml: it says what was found, and the rest of the file is as it was, byte for byte."""
+"""The entry in params.yaml: it holds what was found, and the rest of the file is as it was, byte for byte."""
 
 from __future__ import annotations
 

@@ -43,10 +43,10 @@ def test_placeholders_are_no_names():
 
 
 @pytest.mark.parametrize(
-    ("told", "means"), [("extant", True), ("extinct", False), ("1", True), (0, False), ("", None), (None, None)]
+    ("value", "means"), [("extant", True), ("extinct", False), ("1", True), (0, False), ("", None), (None, None)]
 )
-def test_extant_is_read_in_every_notation(told, means):
-    assert one({**SINOMACROPS, "is_extant": told}).extant is means
+def test_extant_is_read_in_every_notation(value, means):
+    assert one({**SINOMACROPS, "is_extant": value}).extant is means
 
 
 def test_a_name_that_is_not_accepted_has_a_reason_and_an_accepted_name():

@@ -1,4 +1,4 @@
-"""Who is meant by a name: nothing similar, wider or merely called the same is ever taken for it."""
+"""Name resolution: nothing similar, wider or merely called the same is ever taken for it."""
 
 from __future__ import annotations
 
@@ -131,10 +131,10 @@ def test_the_age_of_a_synonym_is_not_that_of_the_accepted_taxon():
 def test_a_higher_rank_never_passes_as_the_taxon():
     with pytest.raises(InputError) as error:
         resolve("Sinomacrops imaginarius", script({"gbif Sinomacrops imaginarius": FAMILY}))
-    told = str(error.value)
-    assert told.startswith("no authority has 'Sinomacrops imaginarius'")
-    assert "the nearest it has is Anurognathidae, family (HIGHERRANK)" in told
-    assert "did you mean" not in told
+    message = str(error.value)
+    assert message.startswith("no authority has 'Sinomacrops imaginarius'")
+    assert "the nearest it has is Anurognathidae, family (HIGHERRANK)" in message
+    assert "did you mean" not in message
 
 
 def test_a_higher_rank_is_left_out_where_the_other_authority_has_the_taxon():
@@ -232,9 +232,9 @@ def test_an_id_gives_a_name_of_ones_own_to_a_known_taxon():
     assert "is not an accepted name in the Paleobiology Database (chosen by its id txn:96501)" in taxon.notes[0]
 
 
-@pytest.mark.parametrize(("key", "told"), [({"pbdb_key": 5}, "txn:5"), ({"gbif_key": 5}, "key 5")])
-def test_an_unknown_id_is_an_error(key, told):
-    with pytest.raises(InputError, match=f"has no taxon {told}"):
+@pytest.mark.parametrize(("key", "message"), [({"pbdb_key": 5}, "txn:5"), ({"gbif_key": 5}, "key 5")])
+def test_an_unknown_id_is_an_error(key, message):
+    with pytest.raises(InputError, match=f"has no taxon {message}"):
         resolve("Ornithocheiromorpha", script({"pbdb txn:5": HttpError("not found", 404)}), **key)
 
 

@@ -1,4 +1,4 @@
-"""Web against a server on loopback that responses in place of every host: lying, dripping, looping, exploding."""
+"""The web client against a loopback server in place of every host: false headers, drips, loops, zip bombs."""
 
 import gzip
 import time

@@ -1,4 +1,4 @@
-"""How hosts are treated: rates, budgets, connections, pauses; all of it survives a restart."""
+"""Rate limits per host: rates, budgets, connections, pauses; all of it survives a restart."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Questions to web APIs: evidence, caches, and what comes instead of a response."""
+"""Response cache: evidence, crawl sessions, conditional requests, and what comes instead of JSON."""
 
 import gzip
 import json
