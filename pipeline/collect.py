@@ -9,7 +9,6 @@ stops no other: what it gave before stays in the data set, what the others give 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -32,7 +31,7 @@ from pipeline.io.files.previous_collection import PreviousCollection
 from pipeline.io.images import codecs
 from pipeline.io.terminal.progress_bars import Board
 from pipeline.io.web import crawl_session
-from pipeline.io.web.client import WebClient
+from pipeline.io.web.client import WebClient, credentials
 from pipeline.io.web.downloads import DownloadStore, download_by_host
 from pipeline.pages.credits import collection_credits
 from pipeline.sources import source_of
@@ -104,8 +103,7 @@ def _offered(run: Run, params: SourceParams, folder: Path) -> Iterator[Collected
     """The images of one source; when it fails, that is noted, and what it offered until then counts."""
     source, label, n = source_of(params), params.label, 0
     fetch = run.web.fetch if source.wants_contact else partial(run.web.fetch, anonymous=True)
-    credentials = tuple(os.environ.get(name, "") for name in source.credentials)
-    context = SourceContext(run.paths.root, run.params.seed, fetch, credentials if all(credentials) else ())
+    context = SourceContext(run.paths.root, run.params.seed, fetch, credentials(source.credentials))
     try:
         for n, (candidate, content) in enumerate(source.pictures(params, context), start=1):
             run.board.show(label, n, None, "listed")

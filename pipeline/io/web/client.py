@@ -210,6 +210,12 @@ def user_agent(contact: str) -> str:
     return f"paleoforge/{version('paleoforge')}{comment} httpx/{version('httpx')}"
 
 
+def credentials(variables: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of these environment variables; empty unless all of them are set."""
+    values = tuple(os.environ.get(name, "") for name in variables)
+    return values if all(values) else ()
+
+
 def _replay_server(address: str) -> tuple[str, int] | None:
     try:
         return replay_server(address or os.environ.get(REPLAY, ""))
