@@ -15,6 +15,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
+from pipeline.curation.all_checks import all_checks
 from pipeline.io.files import atomic_write, parquet, reviews, site_files
 from pipeline.pages import counted
 from pipeline.pages.review import SHOWN, ordered, review_page
@@ -35,14 +36,13 @@ def review(params: Params, paths: Paths) -> Report:
     given = reviews.read(paths.reviews)
     shown = ordered(verdicts).head(SHOWN)
 
-    kept = params.curate.keep_classes
     page = review_page(
         params.species[paths.species].name,
         paths.species,
         digest,
         verdicts,
         given,
-        other_classes=[name for name in params.curate.classes if name not in kept],
+        check_reasons=[reason for check in all_checks().values() for reason in check.review_reasons(params.curate)],
         larger=_larger(shown, paths),
     )
 
@@ -142,7 +142,7 @@ def _import_lines(
     return (*_unknown_lines(unknown, file, paths), first, *([then] if new or changed else []))
 
 
-def _rows(reviews: pd.DataFrame) -> set[tuple]:
+def _rows(reviews: pd.DataFrame) -> set[tuple[str, ...]]:
     return set(reviews.itertuples(index=False, name=None))
 
 

@@ -11,9 +11,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.core.licences import accepted
+from pipeline.core.reason_codes import ReasonCode
 from pipeline.core.records import Candidate, Rejection
 
 Row = dict[str, Any]
+
+LICENSED = "with a licence that is allowed"
+CODES = (
+    ReasonCode("licence_missing", LICENSED, "Licence missing"),
+    ReasonCode("licence_unknown", LICENSED, "Licence unknown"),
+    ReasonCode("licence_refused", LICENSED, "Licence refused"),
+    ReasonCode("sources_disagree", LICENSED, "Sources disagree"),
+    ReasonCode("same_bytes", "each file once", "Same bytes"),
+)
 
 
 def spelled(licence: str, known: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Whether a picture's file is all there: decoders do not always mind when the end of one is missing.
+"""Truncation detection: whether a picture's file is all there, because decoders do not always report a missing end.
 
 A JPEG must have its end mark and every scan that its pixels need: a progressive one cut between two scans and ended
 properly is a perfect file of a soft picture.
@@ -20,7 +20,7 @@ NEVER = 255  # more than any bit
 def is_complete(content: bytes, form: str) -> bool:
     """False when the mark that ends a file of this format, or a scan that its pixels need, is missing."""
     if form == "JPEG":
-        return _jpeg_is_whole(content)
+        return _jpeg_is_complete(content)
     if form == "PNG":
         return b"IEND\xaeB`\x82" in content
     if form == "WEBP":
@@ -28,9 +28,10 @@ def is_complete(content: bytes, form: str) -> bool:
     return True
 
 
-def _jpeg_is_whole(content: bytes) -> bool:
+def _jpeg_is_complete(content: bytes) -> bool:
     """Judged after the segments before the first scan, which may hold a thumbnail with an end of its own."""
-    at, frame, known = 2, 0, {}
+    at, frame = 2, 0
+    known: dict[int, list[int]] = {}
     for marker, at in _segments(content):
         if marker in (*SEQUENTIAL, *PROGRESSIVE):
             frame, known = marker, _nothing_known(content, at)
