@@ -2,12 +2,11 @@
 
 Every stored picture gets scores, and from them a verdict with a code and a sentence, and a place on the contact sheet.
 Nothing is deleted: `data/raw` stays as it is, and a threshold changed in params.yaml gives other verdicts on the same
-scores. What people say in `data/reviews` outranks every score.
+scores. The verdicts of people in `data/reviews` outrank every score.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +25,7 @@ from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.reason_codes import ReasonCodes
 from pipeline.core.records import Rejection, Report
-from pipeline.curation import calibration, embeddings, measuring, reviewed, scoring, source_captions, summary
+from pipeline.curation import calibration, embeddings, measuring, reviewed, scoring, source_captions, summary, tables
 from pipeline.curation.all_checks import all_checks, reason_codes
 from pipeline.curation.check import Check
 from pipeline.curation.verdicts import recompute
@@ -40,9 +39,6 @@ from pipeline.sources import licence_policy
 
 ONLY_COLLECTED = ["kept", "reason_code", "reason"]
 LATER_COLUMNS = ["author_url", "licence_text", "shows", "taxon", "evidence", "final_url", "content_type"]
-# Measures in the table of verdicts; the others are in scores.parquet only.
-SHOWN_MEASURES = ["width_px", "height_px", "format", "frames", "sharpness", "entropy_bits", "phash", "dhash"]
-SHOWN_MEASURES += ["pixel_sha256", "hue_deg", "saturation", "lightness"]
 MEASURING = ("pipeline.curation.measuring", "pipeline.io.images.codecs", "pipeline.io.images.image_cache")
 EMBEDDED_AT_ONCE = 256  # pictures between two saves
 
@@ -73,13 +69,14 @@ def curate(params: Params, paths: Paths) -> Report:
     cache_dir = _cache_dir(params, paths)
     scores = _scores(stored, people, checks, cache_dir, params, paths)
 
-    table = _table(stored, scores, recompute(scores, people, params.curate, params.seed, checks))
+    table = tables.verdicts(stored, scores, recompute(scores, people, params.curate, params.seed, checks))
     table["caption"] = _captions(table, cache_dir, params, paths)
-    card = _card(paths.species, table.assign(png=scores["png_sha256"]))
+    card = tables.card(paths.species, table, scores["png_sha256"])
     codes = ReasonCodes(licence_policy.CODES, decode_codes.CODES, reason_codes(checks), (reviewed.REVIEWED,))
     curation = Curation(params.species[paths.species].name, manifest, scores, table, card, codes, cache_dir)
     if not card["n_train"]:
-        raise InputError(_nothing_left(curation, paths))
+        sheet = _put_aside(curation, paths)
+        raise InputError(f"{summary.nothing_left(curation.name, card, codes, paths.species)}; see {sheet}")
 
     with atomic_write.fresh_folder(paths.curated) as folder:
         _write_data(folder, curation)
@@ -166,7 +163,7 @@ def _with_embeddings(
     scores: pd.DataFrame, checks: Mapping[str, Check], cache_dir: Path, params: Params, paths: Paths
 ) -> pd.DataFrame:
     """Add CLIP embeddings, and the cosines to the prompts of all checks."""
-    from pipeline.vision import clip  # brings torch, which a set of trusted pictures does not need
+    from pipeline.vision import clip  # imports torch, which a set of trusted pictures does not need
 
     species = params.species[paths.species]
     model = model_folders.model_folder(paths.root, params.base.clip, marker="config.json")
@@ -191,12 +188,6 @@ def _with_embeddings(
     return scores.assign(**embeddings.cosines(scores, prompts, partial(clip.embed_texts, loaded)))
 
 
-def _table(stored: pd.DataFrame, scores: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
-    """`verdicts.parquet`: one row per stored picture."""
-    plane = pd.DataFrame(embeddings.plane(scores), columns=["map_x", "map_y"])
-    return pd.concat([stored, verdicts, scores[SHOWN_MEASURES], plane], axis=1)
-
-
 def _captions(table: pd.DataFrame, cache_dir: Path, params: Params, paths: Paths) -> list[str]:
     """The caption of the source, else that of a captioning model for a kept picture, else the template."""
     max_words, species = params.validate_.caption_max_words, params.species[paths.species]
@@ -216,22 +207,6 @@ def _captions(table: pd.DataFrame, cache_dir: Path, params: Params, paths: Paths
             found[row] = source_captions.clean(captioner.describe(loaded, [image])[0], max_words)
     template = fill_prompt(params.curate.caption, name=species.name, class_noun=species.class_noun)
     return [caption or template for caption in found]
-
-
-def _card(species: str, table: pd.DataFrame) -> dict[str, Any]:
-    """`table` is `verdicts.parquet` with the sha256 of each PNG, `png`."""
-    kept = table[table["verdict"] == "keep"]
-    decisive = kept[["file_name", "caption", "licence", "author", "png"]].to_dict("records")
-    return {
-        "stage": "curate",
-        "species": species,
-        # What training and its credits depend on; a further dropped picture makes no other data set.
-        "digest": digest_json(decisive),
-        "n_train": int((table["split"] == "train").sum()),
-        "n_holdout": int((table["split"] == "holdout").sum()),
-        "n_dropped": len(table) - len(kept),
-        "by_code": dict(Counter(table["code"])),
-    }
 
 
 def _write_data(folder: Path, curation: Curation) -> None:
@@ -256,20 +231,11 @@ def _write_pages(folder: Path, curation: Curation) -> None:
     atomic_write.write_text(folder / "index.html", report)
 
 
-def _nothing_left(curation: Curation, paths: Paths) -> str:
-    """The message when nothing is left to train on; the pages are put aside, so that one can see why."""
+def _put_aside(curation: Curation, paths: Paths) -> Path:
+    """Write the pages of a curation that left nothing to train on, so that one can see why; the contact sheet."""
     aside = paths.work / "curate" / paths.species / "refused"
     with atomic_write.fresh_folder(aside) as folder:
         _write_pages(folder, curation)
         parquet.write(folder / "verdicts.parquet", curation.verdicts)  # for `paleo review`: people may disagree
         atomic_write.write_card(folder, **curation.card)
-    counts = Counter(curation.verdicts["code"])
-    remedies = [curation.codes.of(code).remedy.format(species=paths.species) for code, _ in counts.most_common()]
-    return "; ".join(
-        [
-            f"curation left no picture of {curation.name} to train on: of {len(curation.verdicts)} it dropped "
-            f"{summary.counted_codes(counts)}",
-            *filter(None, remedies),
-            f"see {(aside / 'contact_sheet.html').relative_to(paths.root)}",
-        ]
-    )
+    return (aside / "contact_sheet.html").relative_to(paths.root)

@@ -9,30 +9,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from pipeline.core import registry
-from pipeline.core.data_params import StopOrWarn
-from pipeline.core.errors import GateError, InputError, ParamsError
+from pipeline.core.errors import GateError, InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
 from pipeline.curation.duplicates import DuplicatesParams
 from pipeline.curation.size import SizeParams
-from pipeline.expectations import EXPECTATIONS, drift, manifest_suite, picture_facts
-from pipeline.expectations.curated_suite import SPLITS
+from pipeline.expectations import EXPECTATIONS, drift, manifest_suite, picture_facts, verdicts
 from pipeline.expectations.expectation import Expectation
+from pipeline.expectations.severity import with_severity
 from pipeline.expectations.suite import DataSet, Limits, Suite
 from pipeline.io.files import atomic_write, parquet, site_files
 from pipeline.io.great_expectations import ExpectationResult, run_suite
 from pipeline.io.images import file_facts
 from pipeline.pages.validation import validation_page
 
-NAMED = 5  # offenders that a message names
 SHOWN = 24  # offenders that the page shows for one expectation
 
 
@@ -58,20 +55,24 @@ def validate(params: Params, paths: Paths) -> Report:
         When `validate.severity` names no expectation.
     """
     limits = _limits(params, paths)
-    expectations = _with_severity(limits, params.validate_.severity)
+    expectations = with_severity(limits, params.validate_.severity)
     digest = atomic_write.read_card(paths.curated)["digest"]
     previous = _previous_version(paths.statistics, digest)
     data = _read(paths, limits, previous["statistics"] if previous else {})
 
     checked = [_check(suite, expectations[name], data) for name, suite in EXPECTATIONS.items()]
-    verdict = _verdict(paths.species, digest, checked, data, previous["dataset_digest"] if previous else "")
+    entries = [entry for one in checked for entry in one.entries]
+    verdict = verdicts.verdict(paths.species, digest, entries, data, previous["dataset_digest"] if previous else "")
 
     _write(paths, verdict, _page(verdict, checked, data, paths))
     if not verdict["success"]:
-        raise GateError(_refusal(verdict, paths))
+        page = (paths.validation / "index.html").relative_to(paths.root)
+        raise GateError(verdicts.refusal(verdict, str(page)))
     newest = {"dataset_digest": digest, "statistics": drift.statistics(data.pictures)}
     atomic_write.write_json(paths.statistics, {**newest, "previous": previous})
-    return Report("validate", _lines(verdict), {"n_train": verdict["n_train"], "n_holdout": verdict["n_holdout"]})
+    return Report(
+        "validate", verdicts.lines(verdict), {"n_train": verdict["n_train"], "n_holdout": verdict["n_holdout"]}
+    )
 
 
 def _limits(params: Params, paths: Paths) -> Limits:
@@ -85,20 +86,6 @@ def _limits(params: Params, paths: Paths) -> Limits:
         duplicates.dhash_bits,
         params.validate_,
     )
-
-
-def _with_severity(limits: Limits, overrides: Mapping[str, StopOrWarn]) -> dict[str, tuple[Expectation, ...]]:
-    """The expectations of each suite by its name, with the severities that params.yaml gives them."""
-    expectations = {name: suite.expectations(limits) for name, suite in EXPECTATIONS.items()}
-    known = [expectation.name for of in expectations.values() for expectation in of]
-    if unknown := next((name for name in overrides if name not in known), None):
-        raise ParamsError(
-            f"validate.severity names {unknown!r}, which is no expectation; {registry.hint(unknown, known)}"
-        )
-    return {
-        name: tuple(replace(one, severity=overrides.get(one.name, one.severity)) for one in of)
-        for name, of in expectations.items()
-    }
 
 
 def _read(paths: Paths, limits: Limits, previous: Mapping[str, Any]) -> DataSet:
@@ -176,27 +163,6 @@ def _observed(noun: str, expectation: Expectation, result: ExpectationResult) ->
     return f"all {result.n} {noun}" if result.n else expectation.when_empty
 
 
-def _verdict(species: str, digest: str, checked: list[Checked], data: DataSet, previous_digest: str) -> dict[str, Any]:
-    """The content of verdict.json."""
-    entries = [entry for one in checked for entry in one.entries]
-    failed: dict[str, list[str]] = {"stop": [], "warn": []}
-    for entry in entries:
-        if not entry["success"]:
-            failed[entry["severity"]].append(entry["name"])
-    return {
-        "species": species,
-        "success": not failed["stop"],
-        "stopped": failed["stop"],
-        "warned": failed["warn"],
-        "expectations": entries,
-        "n_candidates": len(data.manifest),
-        "n_collected": int(data.manifest["kept"].astype(bool).sum()),
-        **{f"n_{split}": int((data.kept["split"] == split).sum()) for split in SPLITS},
-        "dataset_digest": digest,
-        "previous_digest": previous_digest,
-    }
-
-
 def _page(verdict: dict[str, Any], checked: list[Checked], data: DataSet, paths: Paths) -> str:
     licences = data.pictures["licence"].replace("", "unknown").value_counts().sort_index()
     return validation_page(
@@ -241,30 +207,3 @@ def _write(paths: Paths, verdict: dict[str, Any], page: str) -> None:
         atomic_write.write_json(folder / "verdict.json", verdict)
         atomic_write.write_text(folder / "index.html", page)
         atomic_write.write_card(folder, stage="validate", **kept)
-
-
-def _refusal(verdict: dict[str, Any], paths: Paths) -> str:
-    entries = [e for e in verdict["expectations"] if e["name"] in verdict["stopped"]]
-    warned = f" (and {len(verdict['warned'])} warned)" if verdict["warned"] else ""
-    page = (paths.validation / "index.html").relative_to(paths.root)
-    return (
-        f"{len(entries)} of {len(verdict['expectations'])} expectations failed for {verdict['species']}{warned}: "
-        + "; ".join(map(_sentence, entries))
-        + f". Nothing is trained on it. {page} shows the pictures; mend the source (and look at it "
-        f"again: `paleo run {paths.species} --refresh`) or `curate:` in params.yaml"
-    )
-
-
-def _sentence(entry: dict[str, Any]) -> str:
-    """'readable' (2 of 40 pictures: train/a.png, train/b.png), or 'enough pictures' (5; at least 8 are needed)."""
-    names = entry["offending"]
-    more = f" and {entry['n_offending'] - NAMED} more" if entry["n_offending"] > NAMED else ""
-    detail = f": {', '.join(names[:NAMED])}{more}" if names else f"; {entry['need']}"
-    return f"{entry['title']!r} ({entry['observed']}{detail})"
-
-
-def _lines(verdict: dict[str, Any]) -> tuple[str, ...]:
-    total, warned = len(verdict["expectations"]), verdict["warned"]
-    pictures = f"{verdict['n_train']} training and {verdict['n_holdout']} held-out pictures"
-    first = f"validate {verdict['species']}: {total - len(warned)} of {total} expectations hold for {pictures}"
-    return (first, *(f"warning: {_sentence(e)}" for e in verdict["expectations"] if e["name"] in warned))

@@ -74,8 +74,8 @@ class Check(Protocol):
         """Judge the decoded pictures.
 
         `scores` has one row per picture: the measures, the scores that checks add, the columns of earlier checks, and
-        `label` (what people said: keep, drop or empty). `remaining` (n,) is True where no earlier check has dropped the
-        picture; only such rows may be dropped.
+        `label` (the verdict of people: keep, drop or empty). `remaining` (n,) is True where no earlier check has
+        dropped the picture; only such rows may be dropped.
         """
         ...
 

@@ -24,7 +24,7 @@ def _default_prompts() -> dict[str, param_types.Prompts]:
 
 
 class MediumParams(CheckParams):
-    """The media that pictures are told apart by."""
+    """The media that are distinguished."""
 
     prompts: dict[str, param_types.Prompts] = Field(default_factory=_default_prompts)
     """Zero-shot prompts by medium; sharpness and information are compared inside one of these."""

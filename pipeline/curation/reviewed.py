@@ -19,9 +19,9 @@ PAST = {"keep": "kept", "drop": "dropped"}
 
 
 def labels(scores: pd.DataFrame, reviews: pd.DataFrame) -> np.ndarray:
-    """What people said of each picture: keep, drop or nothing."""
-    said = dict(zip(reviews["sha256"], reviews["verdict"]))
-    return np.array([said.get(sha256, "") for sha256 in scores["sha256"]], dtype=object)
+    """The verdict of people on each picture: keep, drop or empty."""
+    verdicts = dict(zip(reviews["sha256"], reviews["verdict"]))
+    return np.array([verdicts.get(sha256, "") for sha256 in scores["sha256"]], dtype=object)
 
 
 def drops(scores: pd.DataFrame, reviews: pd.DataFrame) -> dict[int, Rejection]:
@@ -30,7 +30,7 @@ def drops(scores: pd.DataFrame, reviews: pd.DataFrame) -> dict[int, Rejection]:
 
 
 def remarks(scores: pd.DataFrame, reviews: pd.DataFrame) -> dict[int, str]:
-    """By the number of the row: what is said of the pictures that people kept."""
+    """By the number of the row: sentences about the pictures that people kept."""
     return _sentences(scores, reviews, "keep")
 
 

@@ -1,4 +1,4 @@
-"""Captions from what a source says of a picture, or from its title.
+"""Captions from the description that a source gives of a picture, or from its title.
 
 Sources write for people who see a page around the picture: markup, file names and numbers go, one line is left.
 """

@@ -1,4 +1,4 @@
-"""From stored scores to verdicts: nothing else goes in than the scores, what people said, and the thresholds.
+"""Verdicts from stored scores: a function of the scores, the verdicts of people and the thresholds, of nothing else.
 
 `recompute` is what the stage itself does, so `scores.parquet`, `data/reviews/` and params.yaml give its very verdicts.
 """

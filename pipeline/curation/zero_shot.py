@@ -1,7 +1,7 @@
 """Zero-shot check: what a picture shows, by CLIP between competing classes.
 
-An absolute cosine says little; the difference between the best class to keep and the best other class says much. Where
-people have labelled enough pictures, a few-shot classifier (`few_shot`) decides instead of the prompts.
+An absolute cosine means little; the difference between the best class to keep and the best other class means much.
+Where people have labelled enough pictures, a few-shot classifier (`few_shot`) decides instead of the prompts.
 """
 
 from __future__ import annotations

@@ -19,8 +19,6 @@ from pipeline.expectations.expectation import (
 from pipeline.expectations.rights import author_of, rights
 from pipeline.expectations.suite import DataSet, Limits, Suite
 
-SPLITS = ("train", "holdout")
-
 
 def expectations(limits: Limits) -> tuple[Expectation, ...]:
     """About pictures, in the order of the page."""

@@ -52,7 +52,7 @@ def compared(pictures: pd.DataFrame, before: Mapping[str, Mapping[str, Any]]) ->
 
 
 def stability_index(before: Sequence[int], now: Sequence[int]) -> float:
-    """Of two histograms (counts) over the same bins, less what chance alone brings; never below 0."""
+    """Of two histograms (counts) over the same bins, less what chance alone adds; never below 0."""
     old, new = np.array(before), np.array(now)
     q, p = (np.maximum(counts, MIN_COUNT) / counts.sum() for counts in (old, new))
     chance = (np.count_nonzero(old + new) - 1) * (1 / old.sum() + 1 / new.sum())

@@ -19,8 +19,8 @@ Severity = Literal["stop", "warn"]
 class Expectation:
     """`title` names it, `need` is what must hold; `type` and `kwargs` are for Great Expectations.
 
-    `value_format` shows the value of an offender, or what was observed of the whole table; empty when the value says
-    nothing more. `when_empty` is shown when there is nothing to judge.
+    `value_format` shows the value of an offender, or what was observed of the whole table; empty when the value adds
+    nothing. `when_empty` is shown when there is nothing to judge.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Facts about curated pictures: what the table says of each, what its file is, and its twins across the split."""
+"""Facts about curated pictures: the row of each in the table, its file, and its twins across the split."""
 
 from __future__ import annotations
 

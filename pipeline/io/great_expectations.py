@@ -33,7 +33,7 @@ class ExpectationResult:
     """What an expectation found.
 
     `observed` is the value of a whole-table expectation, else None; `n` counts the rows that were judged; `offending`
-    has (row, value) of the first MAX_NAMED offenders, sorted by row; `error` says why it could not be checked.
+    has (row, value) of the first MAX_NAMED offenders, sorted by row; `error` is why it could not be checked.
     """
 
     success: bool

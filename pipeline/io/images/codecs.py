@@ -89,7 +89,7 @@ def sniff(content: bytes) -> str:
         return "TIFF"
     if head[4:8] == b"ftyp" and re.search(rb"avif|avis", head[8:]):
         return "AVIF"
-    # Two letters are too little to tell a bitmap from a text that starts with "BM".
+    # Two letters do not distinguish a bitmap from a text that starts with "BM".
     return "BMP" if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADER_BYTES else ""
 
 
@@ -266,7 +266,7 @@ def _truncated() -> Rejection:
 
 
 def _broken(content: bytes, error: BaseException) -> Rejection:
-    if "memory" in str(error).lower():  # a codec's own way to say it
+    if "memory" in str(error).lower():  # a codec's own message
         return too_much_memory()
     if "truncated" in str(error).lower() or not is_complete(content, sniff(content)):
         return _truncated()
@@ -285,7 +285,7 @@ def _upright(image: Image.Image) -> Image.Image:
         ImageOps.exif_transpose(image, in_place=True)  # else it is copied even when there is nothing to turn
     except MemoryError:
         raise
-    except BROKEN:  # damaged EXIF says nothing about the pixels
+    except BROKEN:  # damaged EXIF does not mean damaged pixels
         pass
     return image
 
@@ -318,7 +318,7 @@ def _srgb(image: Image.Image) -> Image.Image:
 
 @lru_cache(PROFILES_KEPT)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From the colours of an ICC profile; None when that would change nothing to speak of."""
+    """From the colours of an ICC profile; None when that would change no colour visibly."""
     transform = _transform(ImageCms.ImageCmsProfile(io.BytesIO(profile)), mode)
     if mode != "RGB":
         return transform

@@ -48,7 +48,7 @@ Measure = Callable[[DecodedImage, str], Any]
 SPAWN = multiprocessing.get_context("spawn")  # a fork of a process with torch's threads may hang
 CLOCK_FACTOR = 3  # the machine may have other work than this
 MAX_ASSIGNED = 2  # jobs in a child's pipe: it never waits for the next
-PREFETCH = 32  # jobs for each child that are begun before the first of them is answered
+PREFETCH = 32  # jobs for each child that are begun before the first of them is done
 MAX_FILE_BYTES = 2**30  # what a child may write
 MAX_OPEN_FILES = 256
 # Memory kept for the next picture: fresh memory costs as much as decoding into it.
@@ -135,7 +135,7 @@ class _Worker:
         message = self.pipe.recv()
         if self.ready:
             self.assigned.popleft().complete(message)
-        self.ready = True  # the first message says no more than that
+        self.ready = True  # that is all that the first message means
 
     def end(self) -> int:
         """Kill it if it still lives; its exit code."""

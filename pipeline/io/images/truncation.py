@@ -14,7 +14,7 @@ END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)
 NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not stuffing, not a restart, not padding
 COEFFICIENTS = 64  # of a block
-NEVER = 255  # more than any bit
+NO_BIT = 255  # above every bit
 
 
 def is_complete(content: bytes, form: str) -> bool:
@@ -57,11 +57,11 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
 def _nothing_known(content: bytes, at: int) -> dict[int, list[int]]:
     """By component: down to which bit each coefficient is known, before any scan."""
     components = content[at + 6 : at + 6 + 3 * content[at + 5] : 3] if len(content) > at + 5 else b""
-    return {component: [NEVER] * COEFFICIENTS for component in components}
+    return {component: [NO_BIT] * COEFFICIENTS for component in components}
 
 
 def _scans_suffice(content: bytes, at: int, frame: int, known: dict[int, list[int]]) -> bool:
-    """Whether the scans from `at` on bring every coefficient of every component down to its last bit."""
+    """Whether the scans from `at` on hold every coefficient of every component down to its last bit."""
     marker: int | None = START_OF_SCAN
     while marker is not None:
         if marker == START_OF_SCAN:
@@ -78,7 +78,7 @@ def _scans_suffice(content: bytes, at: int, frame: int, known: dict[int, list[in
 
 
 def _read_scan(content: bytes, at: int, frame: int, known: dict[int, list[int]]) -> None:
-    """Note in `known` what the scan whose header starts at `at` brings; a header that is cut brings nothing."""
+    """Add to `known` the bits of the scan whose header starts at `at`; a header that is cut adds none."""
     count = content[at] if at < len(content) else 0
     spectrum = content[at + 1 + 2 * count : at + 4 + 2 * count]
     if len(spectrum) < 3:
