@@ -18,6 +18,8 @@ BEGIN, END = "# code of this stage, by `make dag`", "# end of the code"
 BLOCK = re.compile(rf"^(?P<indent> *){re.escape(BEGIN)}\n.*?^ *{re.escape(END)}\n", re.MULTILINE | re.DOTALL)
 STANZA = re.compile(r"^  (\w+):$", re.MULTILINE)
 CHOSEN_BY = {"pipeline/methods/__init__.py": "${train.method}", "pipeline/families/__init__.py": "${base.family}"}
+# Tables of which a stage that imports this module uses every plugin.
+LOADED_BY = {"pipeline/curation/__init__.py": "pipeline/curation/all_checks.py"}
 
 
 def generated(root: Path, text: str) -> str:
@@ -37,13 +39,20 @@ def deps(root: Path, stage: str) -> list[str]:
     tables = [table for table in CHOSEN_BY if _uses(root, entry, table)]
     plugins = [module for table in tables for module in _plugins(root, table)]
     own = {module.replace(".", "/") + ".py" for module in plugins}
-    closure = set(import_closure(root, [entry, *plugins])) - own
+    closure = set(import_closure(root, [entry, *plugins])) - own | _all_used(root, entry)
     chosen = [f"{Path(table).parent}/{CHOSEN_BY[table]}.py" for table in tables]
     return sorted([*_compacted(root, closure), *chosen])
 
 
 def _uses(root: Path, entry: str, table: str) -> bool:
     return any(Path(path).parent == Path(table).parent for path in import_closure(root, [entry]))
+
+
+def _all_used(root: Path, entry: str) -> set[str]:
+    """The plugin tables of which the stage uses everything, and the closures of their plugins."""
+    tables = [table for table, loader in LOADED_BY.items() if loader in import_closure(root, [entry])]
+    plugins = [module for table in tables for module in _plugins(root, table)]
+    return {*tables, *import_closure(root, plugins)}
 
 
 def _plugins(root: Path, table: str) -> Iterator[str]:

@@ -25,7 +25,12 @@ PACKAGE = "pipeline"
 ROOT = Path(__file__).parents[2]  # where the code lies, which need not be the project's folder
 OBSERVERS = ("pipeline/io/terminal/", "pipeline/io/tracking/")
 PLUGIN = re.compile(rf"({PACKAGE}(?:\.\w+)+):\w+")
-PLUGIN_TABLES = ("pipeline/methods/__init__.py", "pipeline/families/__init__.py", "pipeline/sources/__init__.py")
+PLUGIN_TABLES = (
+    "pipeline/methods/__init__.py",
+    "pipeline/families/__init__.py",
+    "pipeline/sources/__init__.py",
+    "pipeline/curation/__init__.py",
+)
 
 
 def import_closure(root: Path, entries: Iterable[str]) -> tuple[str, ...]:
