@@ -103,7 +103,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh
     (fresh / "mlflow.db").write_text("no database")
     process = mini.start(fresh, "up", *ports, log=log)
     assert mini.ended(process) == 1
-    assert "paleo up: mlflow ended by itself (exit code 1)" in log.read_text()
+    assert "paleo up: mlflow exited by itself (exit code 1)" in log.read_text()
     assert not mini.survivors(fresh)
 
 

@@ -18,10 +18,11 @@ SHARED_FOLDERS = ("data/curated/", "exports/", "generated/", "base_models/", "ml
 def worked_in(tmp_path) -> Path:
     """A clone after a demo, with edits, notes, and results that its owner has committed."""
     folder = clone(tmp_path / "worked_in")
-    for name in ("dvc.lock", "notes.txt", "pipeline/scratch.py", "data/raw/dodo/card.json", "reports/dodo/metrics.json"):
+    committed = ("dvc.lock", "reports/dodo/metrics.json")
+    for name in (*committed, "notes.txt", "pipeline/scratch.py", "data/raw/dodo/card.json"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("mine")
-    git(folder, "add", "--force", "dvc.lock", "reports/dodo/metrics.json")
+    git(folder, "add", "--force", *committed)
     git(folder, "commit", "-q", "-m", "results")
     (folder / "README.md").write_text("edited")
     (folder / "LICENSE").unlink()
