@@ -51,9 +51,7 @@ def up(args: Namespace) -> int:
     project.LOGS.mkdir(parents=True, exist_ok=True)
     _refuse_second()
     _check_cron(args.cron)
-    unversioned = versioning.why_no_commit() if args.cron else ""
-    switches = VERSIONED if args.cron and not unversioned else ()
-    versioning.check(versioning.switches(project.params(), dict.fromkeys(switches, True)))
+    switches, unversioned = _versioning(args.cron)
     services = [_prefect(args.prefect_port), _mlflow(args.mlflow_port), _gallery(args.gallery_port)]
     for service in services:
         _check_port(service)
@@ -85,6 +83,14 @@ def _check_cron(cron: str | None) -> None:
         raise FlowError(
             f"--cron {cron!r} is no cron expression; five fields: minute hour day month weekday, such as '0 3 * * 1'"
         ) from None
+
+
+def _versioning(cron: str | None) -> tuple[Sequence[str], str]:
+    """The switches that scheduled runs turn on, and why they turn on none; FlowError when one of params.yaml fails."""
+    why = versioning.why_no_commit() if cron else ""
+    switches = VERSIONED if cron and not why else ()
+    versioning.check(versioning.switches(project.params(), dict.fromkeys(switches, True)))
+    return switches, why
 
 
 def _check_port(service: Service) -> None:

@@ -56,7 +56,7 @@ def _shared_by_plugins(root: Path, table: str) -> Iterator[str]:
         module, own = entry.partition(":")[0], f"{folder}/{name}.py"
         if f"{module.replace('.', '/')}.py" != own:
             raise InputError(
-                f"{table} names {entry!r} under {name!r}, but dvc.yaml finds plugins by their names: it must be in {own}"
+                f"{table} names {entry!r} under {name!r}; dvc.yaml finds plugins by their names, so it must be in {own}"
             )
         yield from set(import_closure(root, [module])) - {own}
 

@@ -103,7 +103,10 @@ def plugins(root: Path, table: str) -> dict[str, str]:
     """The entries of a plugin table by name, as they are written: `{"lora": "pipeline.methods.lora:Lora"}`."""
     tree = _parsed(_read(root / table), table)
     rows = [
-        (key, value) for node in ast.walk(tree) if isinstance(node, ast.Dict) for key, value in zip(node.keys, node.values)
+        (key, value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key, value in zip(node.keys, node.values)
     ]
     return {
         str(key.value): value.value
@@ -172,11 +175,9 @@ def _imports(source: str, package: str, path: str) -> tuple[Import, ...]:
 
 def _type_checking(test: ast.expr) -> str:
     """`if` for `if TYPE_CHECKING`, `not` for `if not TYPE_CHECKING`, else empty."""
-    negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
-    name = test.operand if negated else test
-    if getattr(name, "id", getattr(name, "attr", "")) != "TYPE_CHECKING":
-        return ""
-    return "not" if negated else "if"
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return "not" if _type_checking(test.operand) == "if" else ""
+    return "if" if getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING" else ""
 
 
 def _imported(node: ast.AST, package: str) -> Iterator[Import]:
@@ -238,7 +239,9 @@ class DataFiles:
         data = {file.name: file.relative_to(root).as_posix() for file in files if _is_data(file)}
         if not data:
             return cls({})
-        words = {file.relative_to(root).as_posix(): _words(file) for file in files if _is_data(file) or _is_source(file)}
+        words = {
+            file.relative_to(root).as_posix(): _words(file) for file in files if _is_data(file) or _is_source(file)
+        }
         return cls({path: {data[name] for name in data.keys() & found} - {path} for path, found in words.items()})
 
     def used_by(self, module: str) -> set[str]:

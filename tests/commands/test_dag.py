@@ -103,13 +103,16 @@ def deps(folder: Path, stage: str) -> list[str]:
 
 def test_the_lines_between_the_markers_are_made_anew_and_all_else_stays(template):
     text = (template / "dvc.yaml").read_text()
-    assert deps(template, "curate") == [
-        "raw.txt", "pipeline/__init__.py", "pipeline/curate.py", "pipeline/curation",
-    ]  # fmt: skip
+    assert deps(template, "curate") == ["raw.txt", "pipeline/__init__.py", "pipeline/curate.py", "pipeline/curation"]
     assert deps(template, "train") == [
-        "pipeline/__init__.py", "pipeline/io/__init__.py", "pipeline/methods/${train.method}.py",
-        "pipeline/methods/adapters.py", "pipeline/train.py", "pipeline/training", "curated.txt",
-    ]  # fmt: skip
+        "pipeline/__init__.py",
+        "pipeline/io/__init__.py",
+        "pipeline/methods/${train.method}.py",
+        "pipeline/methods/adapters.py",
+        "pipeline/train.py",
+        "pipeline/training",
+        "curated.txt",
+    ]
     assert dag.generated(template, text) == text
     assert dag.BLOCK.sub("", text) == dag.BLOCK.sub("", DVC_YAML)
 
@@ -163,7 +166,7 @@ def test_a_new_check_is_used_by_the_stage_of_its_table_and_by_no_other(here):
 def test_a_plugin_under_another_name_than_that_of_its_file_is_refused(here):
     table = (here / "pipeline/methods/__init__.py").read_text()
     write(here, {"pipeline/methods/__init__.py": table.replace('"lora":', '"rslora":')})
-    with pytest.raises(InputError, match="under 'rslora', .* it must be in pipeline/methods/rslora.py"):
+    with pytest.raises(InputError, match="under 'rslora'; .* so it must be in pipeline/methods/rslora.py"):
         make_dag(here)
 
 

@@ -163,7 +163,7 @@ def imports():
     return grimp.build_graph("pipeline", exclude_type_checking_imports=True, cache_dir=None)
 
 
-@pytest.mark.parametrize("stage", [name for name in YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]])
+@pytest.mark.parametrize("stage", list(YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]))
 def test_grimp_finds_no_import_of_a_stage_that_its_closure_lacks(imports, stage):
     found = closure(ROOT, [f"pipeline.{stage}"])
     missing, waiting, seen = set(), [f"pipeline.{stage}"], set()

@@ -89,13 +89,16 @@ def test_without_gpus_none_is_wanted(machine):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("num_processes: 5", "asks for 5 GPUs on this machine, which has 4 (CUDA_VISIBLE_DEVICES=0,1,2,3); correct its"),
+        ("num_processes: 5", "asks for 5 GPUs on this machine, which has 4 (CUDA_VISIBLE_DEVICES=0,1,2,3); correct"),
         ("num_processes: 3\nnum_machines: 2", "num_processes is 3, which 2 machines cannot share; correct one"),
         ("num_processes: many", "num_processes is 'many'; give a number from 1 on"),
         ("gpu_ids: '7'", "names GPU 7 in gpu_ids, but this machine has 0, 1, 2, 3 (CUDA_VISIBLE_DEVICES=0,1,2,3)"),
         ("gpu_ids: 0", "gpu_ids is 0, but accelerate wants it in quotes; write gpu_ids: '0'"),
         ("num_processes: 3\ngpu_ids: '0,1'", "gpu_ids names 2, num_processes asks for 3 on this machine; correct one"),
-        ("use_cpu: true\nnum_processes: 2", "accelerate starts 2 processes on the CPU only with the distributed_type and gpu_ids of infra/acc"),
+        (
+            "use_cpu: true\nnum_processes: 2",
+            "starts 2 processes on the CPU only with the distributed_type and gpu_ids of",
+        ),
         ("a: [", "is no valid YAML: "),
         ("just words", "is no accelerate config: it has no settings; see infra/accelerate/"),
     ],
