@@ -37,7 +37,7 @@ PLUGIN_TABLES = {
     "pipeline/curation/__init__.py": "",
     "pipeline/expectations/__init__.py": "",
     "pipeline/metrics/__init__.py": "",
-    "pipeline/pages/__init__.py": "",
+    "pipeline/pages/gallery/__init__.py": "",
 }
 IMPORTERS = ("import_module", "__import__", "load", "plugin")  # functions that take a module's name, or "module:object"
 PLUGIN = re.compile(rf"{PACKAGE}(\.\w+)+:\w+")
@@ -86,16 +86,13 @@ def closure(root: Path, entries: Iterable[str]) -> Closure:
             seen.add((path, name if is_table else ""))
             if is_table and not name:  # a package that is imported on the way to one of its modules
                 continue
-            if is_table and PLUGIN_TABLES[path]:
-                found.chosen_tables.add(path)
-                continue
-            found.files.add(path)
-            source = _read(root / path)
+            source, is_chosen_from = _read(root / path), bool(PLUGIN_TABLES.get(path))
+            (found.chosen_tables if is_chosen_from else found.files).add(path)
             waiting += _imports(source, _package(path), path)
-            if is_table and name in (EVERYTHING, *_table_names(source, path)):
+            if is_table and not is_chosen_from and name in (EVERYTHING, *_table_names(source, path)):
                 waiting += (Import(*entry.split(":")) for entry in plugins(root, path).values())
-    folders = {folder: DataFiles.of(root, root / folder) for folder in {Path(path).parent for path in found.files}}
-    found.files |= {file for path in found.files for file in folders[Path(path).parent].used_by(path)}
+    rooms = {room: DataFiles.of(root, room) for room in {_room(path) for path in found.files} if room != PACKAGE}
+    found.files |= {file for path in found.files if _room(path) in rooms for file in rooms[_room(path)].used_by(path)}
     return found
 
 
@@ -140,6 +137,12 @@ def _file(root: Path, module: str) -> str:
     if module.split(".")[0] != PACKAGE:
         return ""
     return next((path for path in (f"{stem}/__init__.py", f"{stem}.py") if (root / path).is_file()), "")
+
+
+def _room(path: str) -> str:
+    """The folder directly below `pipeline/` that a file lies in; `pipeline` itself for those that lie in none."""
+    parts = path.split("/")
+    return "/".join(parts[:2]) if len(parts) > 2 else PACKAGE
 
 
 def _package(path: str) -> str:
@@ -226,29 +229,29 @@ def _is_plugin(value: object) -> bool:
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The files of a folder, and of its `templates/`, that are no Python: which file of the folder mentions which."""
+    """The files of a room that are no Python, such as templates: `mentions` has those that each file names."""
 
     mentions: dict[str, set[str]]
 
     @classmethod
-    def of(cls, root: Path, folder: Path) -> DataFiles:
-        """Read the folder; `pipeline/` itself has none, what lies in `pipeline/assets` is data of the user's choice."""
-        if folder == root / PACKAGE:
-            return cls({})
-        files = [file for file in (*folder.iterdir(), *(folder / "templates").rglob("*")) if file.is_file()]
-        data = {file.name: file.relative_to(root).as_posix() for file in files if _is_data(file)}
-        if not data:
-            return cls({})
-        words = {
-            file.relative_to(root).as_posix(): _words(file) for file in files if _is_data(file) or _is_source(file)
-        }
-        return cls({path: {data[name] for name in data.keys() & found} - {path} for path, found in words.items()})
+    def of(cls, root: Path, room: str) -> DataFiles:
+        files = [file for file in (root / room).rglob("*") if file.is_file()]
+        data = {file.relative_to(root).as_posix() for file in files if _is_data(file)}
+        texts = {file.relative_to(root).as_posix(): _words(file) for file in files if data and _is_text(file)}
+        return cls(
+            {path: {file for file in data if _names(file, path, words)} - {path} for path, words in texts.items()}
+        )
 
     def used_by(self, module: str) -> set[str]:
-        """What the module mentions, directly or not; a file that is mentioned nowhere belongs to every module."""
+        """What the module mentions, directly or not; a file that is mentioned nowhere belongs to the modules beside it."""
+        folder = Path(module).parent
         mentioned_anywhere = set().union(*self.mentions.values())
-        shared = (file for file in self.mentions if not file.endswith(".py") and file not in mentioned_anywhere)
-        waiting, used = [*self.mentions.get(module, ()), *shared], set[str]()
+        waiting, used = list(self.mentions.get(module, ())), set[str]()
+        waiting += (
+            file
+            for file in self.mentions
+            if not file.endswith(".py") and file not in mentioned_anywhere and Path(file).parent == folder
+        )
         while waiting:
             if (file := waiting.pop()) not in used:
                 used.add(file)
@@ -256,14 +259,28 @@ class DataFiles:
         return used
 
 
-def _is_source(file: Path) -> bool:
-    return file.suffix == ".py"
-
-
 def _is_data(file: Path) -> bool:
-    return not _is_source(file) and not file.name.startswith(".") and not file.name.endswith(("~", ".pyc"))
+    parts = (file.suffix, file.name[:1], file.name[-1:])
+    return "__pycache__" not in file.parts and not (parts[0] == ".py" or parts[1] == "." or parts[2] == "~")
+
+
+def _is_text(file: Path) -> bool:
+    return file.suffix == ".py" or _is_data(file)
+
+
+def _names(file: str, text: str, words: set[str]) -> bool:
+    """Whether a text names a file: by its name in the same folder or in `templates/`, or by the end of its path."""
+    path = Path(file)
+    beside = path.parent == Path(text).parent or path.parent == Path(text).parent / "templates"
+    return (beside and path.name in words) or any(file.endswith(f"/{word}") for word in words if "/" in word)
 
 
 def _words(file: Path) -> set[str]:
-    """The words of a text among which file names can be found."""
-    return set(re.findall(r"[\w.-]+", file.read_text(encoding="utf-8", errors="ignore")))
+    """The words of a text among which file names can be found; of Python those in its strings, without docstrings."""
+    text = file.read_text(encoding="utf-8", errors="ignore")
+    if file.suffix == ".py":
+        tree = _parsed(text, str(file))
+        documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        strings = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in documentation)
+        text = "\n".join(str(node.value) for node in strings)
+    return set(re.findall(r"[\w./-]+", text))

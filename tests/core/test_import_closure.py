@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from pipeline.core.errors import InputError
 from pipeline.core.import_closure import OBSERVERS, PLUGIN_TABLES, closure, code_digest, import_closure, plugins
-from tests.project import ROOT
+from tests.project import ROOT, tracked_files
 
 METHODS, CHECKS = "pipeline/methods/__init__.py", "pipeline/curation/__init__.py"
 FILES = {
@@ -132,10 +132,18 @@ def test_templates_belong_to_the_modules_that_mention_them(tree):
         "pipeline/rooms/unused.html": "",
         "pipeline/rooms/mentioned_nowhere.txt": "",
         "pipeline/rooms/.hidden": "",
+        "pipeline/rooms/__pycache__/used.pyc": "",
+        "pipeline/rooms/page/__init__.py": "SCRIPT = 'other/other.js'",
+        "pipeline/rooms/page/page.html": "",
+        "pipeline/rooms/other/__init__.py": "'Documented: page/page.html'",
+        "pipeline/rooms/other/other.js": "",
     }
     found = tree("import pipeline.rooms.used", **templates)
     names = {Path(path).name for path in found if not path.endswith(".py")}
     assert names == {"used.html", "used.css", "base.html", "mentioned_nowhere.txt"}
+    found = tree("import pipeline.rooms.page", **templates)
+    names = {Path(path).name for path in found if not path.endswith(".py")}
+    assert names == {"page.html", "other.js", "mentioned_nowhere.txt"}
 
 
 def test_a_source_that_is_no_python_is_one_sentence(tree):
@@ -183,3 +191,14 @@ def test_grimp_finds_no_import_of_a_stage_that_its_closure_lacks(imports, stage)
 def test_plugin_tables_name_modules_that_are_there(table):
     for entry in plugins(ROOT, table).values():
         assert (ROOT / f"{entry.partition(':')[0].replace('.', '/')}.py").is_file(), entry
+
+
+def test_every_plugin_table_is_listed():
+    """One that is not listed would bring no plugin into any closure. Those of observers count for nothing."""
+    tables = {
+        path
+        for path in tracked_files()
+        if path.startswith("pipeline/") and path.endswith(".py") and not path.startswith(("pipeline/core/", *OBSERVERS))
+        if plugins(ROOT, path)
+    }
+    assert tables <= set(PLUGIN_TABLES)
