@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -106,7 +106,7 @@ def plugins(root: Path, table: str) -> dict[str, str]:
         for key, value in zip(node.keys, node.values)
     ]
     return {
-        str(key.value): value.value
+        str(key.value): str(value.value)
         for key, value in rows
         if isinstance(key, ast.Constant) and isinstance(value, ast.Constant) and _is_plugin(value.value)
     }
@@ -165,13 +165,14 @@ def _parsed(source: str, path: str) -> ast.Module:
 def _imports(source: str, package: str, path: str) -> tuple[Import, ...]:
     """What a source file of this package imports."""
     found: list[Import] = []
+    constants = _module_constants(_parsed(source, path))
     waiting: list[ast.AST] = [_parsed(source, path)]
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.If) and (checked := _type_checking(node.test)):
             waiting += node.orelse if checked == "if" else node.body
             continue
-        found += _imported(node, package)
+        found += _imported(node, package, constants)
         waiting += ast.iter_child_nodes(node)
     return tuple(found)
 
@@ -180,21 +181,34 @@ def _type_checking(test: ast.expr) -> str:
     """`if` for `if TYPE_CHECKING`, `not` for `if not TYPE_CHECKING`, else empty."""
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return "not" if _type_checking(test.operand) == "if" else ""
-    return "if" if getattr(test, "id", getattr(test, "attr", "")) == "TYPE_CHECKING" else ""
+    return "if" if _name(test) == "TYPE_CHECKING" else ""
 
 
-def _imported(node: ast.AST, package: str) -> Iterator[Import]:
+def _module_constants(tree: ast.Module) -> dict[str, str]:
+    """Names of a module that stand for a text, such as `METRICS = "pipeline.metrics:METRICS"`."""
+    values = {name: getattr(node, "value", None) for node in tree.body for name in _bound_names(node)}
+    texts = {name: value.value for name, value in values.items() if isinstance(value, ast.Constant)}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
+def _imported(node: ast.AST, package: str, constants: Mapping[str, str]) -> Iterator[Import]:
     if isinstance(node, ast.Import):
         yield from (Import(alias.name, EVERYTHING) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
         parents = package.split(".")[: 1 - node.level or None] if node.level else []
         module = ".".join([*parents, *([node.module] if node.module else [])])
         yield from (Import(module, alias.name) for alias in node.names)
-    elif isinstance(node, ast.Call) and node.args and isinstance(first := node.args[0], ast.Constant):
-        function = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        if function in IMPORTERS and isinstance(first.value, str):
-            module, _, name = first.value.partition(":")
+    elif isinstance(node, ast.Call) and node.args and _name(node.func) in IMPORTERS:
+        first = node.args[0]
+        text = first.value if isinstance(first, ast.Constant) else constants.get(_name(first))
+        if isinstance(text, str):
+            module, _, name = text.partition(":")
             yield Import(module, name or EVERYTHING)
+
+
+def _name(node: ast.AST) -> str:
+    """`load` for both `load` and `registry.load`."""
+    return str(getattr(node, "id", getattr(node, "attr", "")))
 
 
 @lru_cache(maxsize=64)
@@ -238,12 +252,11 @@ class DataFiles:
         files = [file for file in (root / room).rglob("*") if file.is_file()]
         data = {file.relative_to(root).as_posix() for file in files if _is_data(file)}
         texts = {file.relative_to(root).as_posix(): _words(file) for file in files if data and _is_text(file)}
-        return cls(
-            {path: {file for file in data if _names(file, path, words)} - {path} for path, words in texts.items()}
-        )
+        named = {path: {file for file in data if _names(file, path, words)} for path, words in texts.items()}
+        return cls({path: found - {path} for path, found in named.items()})
 
     def used_by(self, module: str) -> set[str]:
-        """What the module mentions, directly or not; a file that is mentioned nowhere belongs to the modules beside it."""
+        """What the module mentions, directly or not; what is mentioned nowhere belongs to every module beside it."""
         folder = Path(module).parent
         mentioned_anywhere = set().union(*self.mentions.values())
         waiting, used = list(self.mentions.get(module, ())), set[str]()

@@ -66,6 +66,7 @@ USED = {"pipeline/rooms/__init__.py", "pipeline/rooms/used.py"}
         "class A:\n    try:\n        import pipeline.rooms.used as u\n    except ImportError:\n        u = None",
         "import importlib\nimportlib.import_module('pipeline.rooms.used')",
         "from pipeline.core.registry import load\nload('pipeline.rooms.used:Thing')",
+        "PLACE = 'pipeline.rooms.used:Thing'\nregistry.load(PLACE)",
         "import typing\nif typing.TYPE_CHECKING:\n    import torch\nelse:\n    import pipeline.rooms.used",
         "if not TYPE_CHECKING:\n    import pipeline.rooms.used",
         "if x:\n    pass\nelif TYPE_CHECKING:\n    pass\nelse:\n    import pipeline.rooms.used",
