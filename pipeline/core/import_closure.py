@@ -35,10 +35,10 @@ PLUGIN_TABLES = {
     "pipeline/families/__init__.py": "base.family",
     "pipeline/sources/__init__.py": "",
     "pipeline/curation/__init__.py": "",
-    "pipeline/expectations/__init__.py": "",
     "pipeline/metrics/__init__.py": "",
     "pipeline/pages/gallery/__init__.py": "",
 }
+CORE, CORE_NAME = "pipeline/core/", "pipeline.core"  # which looks plugins up only to check their params, or to show them
 IMPORTERS = ("import_module", "__import__", "load", "plugin")  # functions that take a module's name, or "module:object"
 PLUGIN = re.compile(rf"{PACKAGE}(\.\w+)+:\w+")
 EVERYTHING = "*"
@@ -88,7 +88,8 @@ def closure(root: Path, entries: Iterable[str]) -> Closure:
                 continue
             source, is_chosen_from = _read(root / path), bool(PLUGIN_TABLES.get(path))
             (found.chosen_tables if is_chosen_from else found.files).add(path)
-            waiting += _imports(source, _package(path), path)
+            imports = _imports(source, _package(path), path)
+            waiting += (entry for entry in imports if not path.startswith(CORE) or entry.module.startswith(CORE_NAME))
             if is_table and not is_chosen_from and name in (EVERYTHING, *_table_names(source, path)):
                 waiting += (Import(*entry.split(":")) for entry in plugins(root, path).values())
     rooms = {room: DataFiles.of(root, room) for room in {_room(path) for path in found.files} if room != PACKAGE}
