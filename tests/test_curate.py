@@ -16,7 +16,7 @@ from pipeline.curation import CHECKS
 from pipeline.curation.verdicts import COLUMNS, recompute
 from pipeline.io.files import atomic_write, parquet, reviews
 from pipeline.io.images import image_cache
-from pipeline.sources import synthetic
+from pipeline.sources.world import items as synthetic
 from tests.pictures import encoded, scene
 from tests.project import ROOT, edit_params
 from tests.tiny_captioner import write_captioner

@@ -13,7 +13,11 @@ RENAMED: dict[str, str] = {  # old dotted key -> new dotted key
     "sample.guidance": "sample.guidance_scale",
     "sample.negative": "sample.negative_prompt",
 }
-REMOVED: dict[str, str] = {}  # old dotted key -> why it is gone
+REMOVED: dict[str, str] = {  # old dotted key -> why it is gone
+    "collect.openverse": "credentials are read from the environment variables OPENVERSE_CLIENT_ID and "
+    "OPENVERSE_CLIENT_SECRET",
+    "collect.replay": "tests set the environment variable PALEO_HTTP_REPLAY instead",
+}
 
 
 def renamed(raw: Mapping[str, Any]) -> dict[str, str]:

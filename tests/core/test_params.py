@@ -35,11 +35,47 @@ def test_the_shipped_params_are_valid_and_frozen():
         ("  steps: 500", "  steps: many", "train.steps is 'many'"),
         ("  steps: 500", "  steps: -1", "train.steps is -1"),
         ('"{name}"', '"{nmae}"', "the prompt '{nmae}' has an unknown placeholder"),
-        ("kind: synthetic", "kind: sintetic", "species.sinomacrops.sources.0"),
+        (
+            "kind: synthetic",
+            "kind: sintetic",
+            "species.sinomacrops.sources.0.kind is 'sintetic': known are synthetic, folder",
+        ),
+        ("{kind: synthetic, ", "{", "key 'kind' is missing under 'species.sinomacrops.sources.0'"),
+        (
+            "good: 48",
+            "good: -1",
+            "params.yaml: species.sinomacrops.sources.0.good is -1: Input should be greater than 0",
+        ),
+        ("taxon: sinomacrops, ", "", "key 'taxon' is missing under 'species.sinomacrops.sources.0'"),
+        ("  drop_vanished: false", "  replay: ''", "'collect.replay' is no param any more (tests set"),
+        ("  drop_vanished: false", "  openverse: {}", "read from the environment variables OPENVERSE_CLIENT_ID and"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_mend(old, new, expected):
     assert expected in _message(old, new)
+
+
+def test_a_wrong_source_is_one_mistake():
+    """pydantic counts only the valid entries of a list and would add that there are none."""
+    assert _message("good: 48", "good: -1").count("params.yaml:") == 1
+    entry = "- {kind: synthetic, taxon: sinomacrops, good: 48, clutter: 20}"
+    assert "species.sinomacrops.sources has 0 entries; it needs at least 1" in _message(entry, "[]")
+
+
+def test_the_rate_limits_are_those_of_the_sources_in_use_unless_params_have_their_own():
+    assert list(params_module.parse(TEXT, "params.yaml").collect.hosts) == ["default"]
+    entry = "{kind: synthetic, taxon: sinomacrops, good: 48, clutter: 20}"
+    used = TEXT.replace(entry, "{kind: openverse, query: dodo}", 1)
+    hosts = params_module.parse(used, "params.yaml").collect.hosts
+    assert hosts.keys() == {"default", "api.openverse.org"} and hosts["api.openverse.org"].requests_per_day == 200
+    own = "  hosts: {api.openverse.org: {connections: 1, requests_per_second: 9}}\n  drop_vanished: false"
+    hosts = params_module.parse(used.replace("  drop_vanished: false", own), "params.yaml").collect.hosts
+    assert hosts["api.openverse.org"].requests_per_second == 9 and hosts["default"].connections == 2
+
+
+def test_params_are_read_the_same_from_their_own_dump():
+    params = params_module.parse(TEXT, "params.yaml")
+    assert type(params).model_validate(params.model_dump(mode="json", by_alias=True)) == params
 
 
 def test_a_missing_key_is_named():

@@ -1,4 +1,4 @@
-"""Every value of an answer, one after the other, turned into something else: a row or a sentence, never a crash."""
+"""Every value of a response, one after the other, turned into something else: a row or a sentence, never a crash."""
 
 import copy
 import json
@@ -9,13 +9,16 @@ import pytest
 
 from pipeline.core.errors import ServiceError
 from pipeline.core.records import Rejection
-from pipeline.core.source_params import CommonsSource, GbifSource, INaturalistSource, OpenverseSource, PhyloPicSource
-from pipeline.sources import SOURCES
-from tests.sources.asking import NOWHERE, Asked
+from pipeline.sources.commons import CommonsParams
+from pipeline.sources.gbif import GbifParams
+from pipeline.sources.inaturalist import INaturalistParams
+from pipeline.sources.openverse import OpenverseParams
+from pipeline.sources.phylopic import PhyloPicParams
+from tests.sources.fake_fetch import FakeFetch, offers
 
 WRONG = (None, True, 7, -1.5, "", "x\x00\ud800", [], [[]], {}, {"x": 1}, ["x"], "https://[")
 LICENCE = "https://creativecommons.org/licenses/by/4.0/"
-ANSWERS = {
+RESPONSES = {
     "commons": {
         "batchcomplete": True,
         "continue": {"gcmcontinue": "x", "continue": "-||"},
@@ -126,11 +129,11 @@ ANSWERS = {
     },
 }
 PARAMS = {
-    "commons": CommonsSource(kind="commons", category="Pterosauria", depth=1, limit=20),
-    "openverse": OpenverseSource(kind="openverse", query="x", limit=20),
-    "gbif": GbifSource(kind="gbif", taxon_key=1, limit=20),
-    "inaturalist": INaturalistSource(kind="inaturalist", taxon_id=1, limit=20),
-    "phylopic": PhyloPicSource(kind="phylopic", name="Pterosauria", limit=20),
+    "commons": CommonsParams(kind="commons", category="Pterosauria", depth=1, limit=20),
+    "openverse": OpenverseParams(kind="openverse", query="x", limit=20),
+    "gbif": GbifParams(kind="gbif", taxon_key=1, limit=20),
+    "inaturalist": INaturalistParams(kind="inaturalist", taxon_id=1, limit=20),
+    "phylopic": PhyloPicParams(kind="phylopic", name="Pterosauria", limit=20),
 }
 
 
@@ -151,11 +154,11 @@ def _changed(value: Any, place: tuple, wrong: Any) -> Any:
     return value
 
 
-def _refused(kind: str, answer: Any) -> bool:
+def _refused(kind: str, response: Any) -> bool:
     """Whether the source gave up with a sentence; whatever else it offered can be stored."""
-    ask = Asked(lambda request: answer)
+    fetch = FakeFetch(lambda request: response)
     try:
-        for candidate, content in SOURCES[kind](PARAMS[kind], NOWHERE, 0, ask):
+        for candidate, content in offers(PARAMS[kind], fetch):
             assert candidate.source_id and (content is None or isinstance(content, Rejection))
             assert content or candidate.image_url.startswith("https://")
             json.dumps(vars(candidate), ensure_ascii=False).encode()
@@ -163,12 +166,12 @@ def _refused(kind: str, answer: Any) -> bool:
         assert "\n" not in str(error) and len(str(error)) < 400
         return True
     finally:
-        assert len(ask.requests) < 200
+        assert len(fetch.requests) < 200
     return False
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
-def test_whatever_changes_is_a_row_or_a_sentence_and_the_walk_ends(kind):
-    places = list(_places(ANSWERS[kind]))
-    refused = [_refused(kind, _changed(ANSWERS[kind], place, wrong)) for place in places for wrong in WRONG]
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_whatever_changes_is_a_row_or_a_sentence_and_the_listing_ends(kind):
+    places = list(_places(RESPONSES[kind]))
+    refused = [_refused(kind, _changed(RESPONSES[kind], place, wrong)) for place in places for wrong in WRONG]
     assert sum(refused) > 20
