@@ -17,7 +17,7 @@ from pipeline.core.metric_spec import MetricSpec
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Rejection, Report
-from pipeline.io.files import atomic_write, site_files, stage_outputs
+from pipeline.io.files import atomic_write, curve_tables, site_files, stage_outputs
 from pipeline.io.files.stage_outputs import StageOutputs
 from pipeline.methods.usage import usage
 from pipeline.metrics import all_specs
@@ -53,6 +53,9 @@ def gallery(params: Params, paths: Paths) -> Report:
         )
         for name, text in pages.render_site(site).items():
             atomic_write.write_text(folder / name, text)
+        curve_tables.write(
+            {key: paths.of(key).model for key in params.species if outputs[key].model}, folder / "curves"
+        )
         atomic_write.write_card(folder, stage="gallery", species=list(params.species))
     return Report("gallery", _lines(site.species, paths), {})
 
