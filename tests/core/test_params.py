@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pipeline.core import params as params_module
-from pipeline.core import renamed_params
 from pipeline.core.errors import ParamsError
 from pipeline.core.prompts import fill_prompt
+from pipeline.core.renamed_params import REMOVED, RENAMED
+from pipeline.curation.all_checks import all_checks
+from pipeline.curation.size import SizeParams
 
 TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
 
@@ -42,7 +45,16 @@ def test_the_shipped_params_are_valid_and_frozen():
         ("\nbase:", "\nbase:\nbase2:", "base is empty: it must be a section with keys; remove the line to use the"),
         ("  sinomacrops:", "  Sino macrops:", "species.Sino macrops is 'Sino macrops': it must match ^[a-z0-9]"),
         ('"{name}"', '"{nmae}"', "the prompt '{nmae}' has an unknown placeholder"),
-        ("kind: synthetic", "kind: sintetic", "species.sinomacrops.sources.0"),
+        (
+            "kind: synthetic",
+            "kind: sintetic",
+            "species.sinomacrops.sources.0.kind is 'sintetic': known are synthetic, folder",
+        ),
+        ("{kind: synthetic, ", "{", "key 'kind' is missing under 'species.sinomacrops.sources.0'"),
+        ("good: 48", "good: -1", "params.yaml: species.sinomacrops.sources.0.good is -1: it must be greater than 0"),
+        ("taxon: sinomacrops, ", "", "key 'taxon' is missing under 'species.sinomacrops.sources.0'"),
+        ("  drop_vanished: false", "  replay: ''", "'collect.replay' is no param any more (tests set"),
+        ("  drop_vanished: false", "  openverse: {}", "read from the environment variables OPENVERSE_CLIENT_ID and"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_mend(old, new, expected):
@@ -57,7 +69,7 @@ def test_a_mistake_is_named_with_its_place_and_mend(old, new, expected):
     ],
 )
 def test_an_old_key_is_refused_with_its_new_name_and_the_command_that_renames(monkeypatch, key, expected):
-    monkeypatch.setitem(renamed_params.REMOVED, "gone.away", "it was never used")
+    monkeypatch.setitem(REMOVED, "gone.away", "it was never used")
     section, name = key.split(".")
     with pytest.raises(ParamsError) as caught:
         params_module.parse(f"{section}: {{{name}: 1}}\n", "params.yaml")
@@ -67,6 +79,29 @@ def test_an_old_key_is_refused_with_its_new_name_and_the_command_that_renames(mo
 def test_a_key_written_twice_is_named_with_its_line():
     with pytest.raises(ParamsError, match="not valid YAML: found duplicate key.*line 2, column 1"):
         params_module.parse("seed: 1\nseed: 2\n", "params.yaml")
+
+
+def test_a_wrong_source_is_one_mistake():
+    """pydantic counts only the valid entries of a list and would add that there are none."""
+    assert _message("good: 48", "good: -1").count("params.yaml:") == 1
+    entry = "- {kind: synthetic, taxon: sinomacrops, good: 48, clutter: 20}"
+    assert "species.sinomacrops.sources has 0 entries; it needs at least 1" in _message(entry, "[]")
+
+
+def test_the_rate_limits_are_those_of_the_sources_in_use_unless_params_have_their_own():
+    assert list(params_module.parse(TEXT, "params.yaml").collect.hosts) == ["default"]
+    entry = "{kind: synthetic, taxon: sinomacrops, good: 48, clutter: 20}"
+    used = TEXT.replace(entry, "{kind: openverse, query: dodo}", 1)
+    hosts = params_module.parse(used, "params.yaml").collect.hosts
+    assert hosts.keys() == {"default", "api.openverse.org"} and hosts["api.openverse.org"].requests_per_day == 200
+    own = "  hosts: {api.openverse.org: {connections: 1, requests_per_second: 9}}\n  drop_vanished: false"
+    hosts = params_module.parse(used.replace("  drop_vanished: false", own), "params.yaml").collect.hosts
+    assert hosts["api.openverse.org"].requests_per_second == 9 and hosts["default"].connections == 2
+
+
+def test_params_are_read_the_same_from_their_own_dump():
+    params = params_module.parse(TEXT, "params.yaml")
+    assert type(params).model_validate(params.model_dump(mode="json", by_alias=True)) == params
 
 
 def test_a_missing_key_is_named():
@@ -88,3 +123,26 @@ def test_a_missing_file_says_so(tmp_path):
 
 def test_prompts_are_filled():
     assert fill_prompt("{name}, a {class_noun}", name="A b", class_noun="bird") == "A b, a bird"
+
+
+def test_the_old_keys_of_curation_are_refused_with_their_new_names():
+    text = TEXT.replace("\ncurate:\n", "\ncurate:\n  min_side_px: 96\n  media: {painting: [a painting]}\n")
+    with pytest.raises(ParamsError) as caught:
+        params_module.parse(text, "params.yaml")
+    assert "'curate.min_side_px' is called 'curate.size.min_side_px' now" in str(caught.value)
+    assert "'curate.media' is called 'curate.medium.prompts' now" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [key for key in RENAMED if key.startswith("curate.")])
+def test_a_new_name_of_curation_is_a_key_that_exists_and_no_old_one(key):
+    _, check, name = RENAMED[key].split(".")
+    assert name in all_checks()[check].Params.model_fields
+    assert RENAMED[key] not in RENAMED
+
+
+def test_a_check_that_is_not_written_has_its_defaults_and_a_misspelt_one_is_refused():
+    without = re.sub(r"\n  size:\n.*\n.*\n", "\n", TEXT)
+    assert "max_aspect: 4" not in without
+    assert SizeParams.of(params_module.parse(without, "params.yaml").curate) == SizeParams()
+    assert "unknown key 'curate.siez'; did you mean 'size'?" in _message("\n  size:\n", "\n  siez:\n")
+    assert "did you mean 'min_side_px'?" in _message("min_side_px: 96", "min_size_px: 96")
