@@ -27,10 +27,10 @@ from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import MonitoringReport, Report, Subject
 from pipeline.families import check_base
+from pipeline.io import tracking
 from pipeline.io.files import atomic_write, monitoring_files, parquet
 from pipeline.io.files.model_folders import model_folder, weights_digest
 from pipeline.io.terminal import training_console
-from pipeline.io.tracking import mlflow_runs
 from pipeline.methods import check_pair, other_sections, trigger
 from pipeline.training import monitoring, preflight
 from pipeline.training.checkpoint import identity
@@ -79,7 +79,7 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
                 for line in identity.begin(saves, task.identity, _means(accelerator)):
                     accelerator.print(line)
             spent = StepTimer(time.monotonic, marks=accelerator.device.type)
-            with mlflow_runs.training_run(
+            with tracking.training_run(
                 params,
                 paths,
                 lineage_id=saves.lineage_id,
@@ -266,7 +266,7 @@ def _trained(
     accelerator: Accelerator,
     stopping: Callable[[], bool],
     spent: StepTimer,
-    tracked: mlflow_runs.MlflowRun | mlflow_runs.NullRun,
+    tracked: tracking.TrackedRun,
 ) -> list[list[float]]:
     """Run it; returns the numbers of every step."""
     with (
@@ -278,11 +278,11 @@ def _trained(
             say=accelerator.print,
             stopping=stopping,
             clock=time.monotonic,
-            looked=lambda look: (tracked.look(look), show(look)),
+            looked=lambda look: (tracked.monitoring(look), show(look)),
             memory_mb=_memory_mb(accelerator),
         )
         progress = run(job, accelerator, saves, hooks, spent)
-    tracked.spent(spent.seconds, train.steps)
+    tracked.timing(spent.seconds, train.steps)
     return progress.history
 
 

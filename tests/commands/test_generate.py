@@ -13,8 +13,10 @@ from PIL import Image
 from pipeline.commands.generate import generate, slug
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.paths import Paths
+from pipeline.core.releases import ModelVersion
 from pipeline.io.files.model_folders import weights_digest
-from pipeline.io.tracking import mlflow_registry
+from pipeline.io.tracking import registered_models
+from pipeline.io.tracking.registered_models import RegisteredModel
 from tests.released_project import finish, make
 
 
@@ -25,7 +27,7 @@ def trained(request, tmp_path_factory):
     return params, finish(params, root)
 
 
-def _as_champion(params, paths, monkeypatch) -> mlflow_registry.ChampionModel:
+def _as_champion(params, paths, monkeypatch) -> RegisteredModel:
     folder, method = paths.model / "step-000004", params.train.method
     origin = {
         "species": paths.species,
@@ -35,14 +37,15 @@ def _as_champion(params, paths, monkeypatch) -> mlflow_registry.ChampionModel:
         "lineage_id": "a" * 16,
     }
     base = None if method == "dreambooth" else paths.root / "base"
-    found = mlflow_registry.ChampionModel(paths.species, 1, folder, method, "sd", base, {"origin": origin}, {})
-    monkeypatch.setattr(mlflow_registry, "champion", lambda root, species: found)
+    config = {"method": method, "family": "sd", "origin": origin}
+    found = RegisteredModel(ModelVersion(paths.species, 1, {}, str(folder)), folder, base, config)
+    monkeypatch.setattr(registered_models, "open_version", lambda root, species, number: found)
     return found
 
 
 @pytest.fixture
-def champion(trained, monkeypatch) -> mlflow_registry.ChampionModel:
-    """The last snapshot as the registry would hand it out."""
+def champion(trained, monkeypatch) -> RegisteredModel:
+    """The last snapshot as the registry would give it."""
     return _as_champion(*trained, monkeypatch)
 
 
@@ -99,11 +102,15 @@ def test_another_picture_never_takes_the_place_of_one_that_is_there(draw, tmp_pa
         ({"sample": {"guidance_scale": 0.5}}, "--guidance is 0.5: Input should be greater than or equal to 1"),
         ({"sample": {"sampler": "DPM adaptive"}}, "the sampler 'DPM adaptive' is refused"),
         ({"sample": {"sampler": "Euler Karas"}}, "did you mean 'Euler Karras'"),
+        ({"sample": {"width_px": 20}}, "--width is 20, which is no multiple of 8; use 16"),
+        ({"sample": {"height_px": 3}}, "--height is 3, which is no multiple of 8; use 8"),
+        ({"sample": {"width_px": -8}}, "--width is -8: Input should be greater than 0"),
+        ({"version": 1, "step": 4}, "--version names a registered model and --step a snapshot; give one of them"),
         ({"prompt": "{animal} at sea"}, "unknown placeholder .*animal.*known are {name}, {class_noun}"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused_before_anything_is_loaded(draw, monkeypatch, options, sentence):
-    monkeypatch.setattr(mlflow_registry, "champion", lambda *_: pytest.fail("was asked"))
+    monkeypatch.setattr(registered_models, "open_version", lambda *_: pytest.fail("the registry was read"))
     with pytest.raises(ParamsError, match=sentence):
         draw(**options)
 
