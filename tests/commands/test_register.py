@@ -21,6 +21,7 @@ from pipeline.core.releases import ModelVersion
 from pipeline.io import tracking
 from pipeline.io.files import atomic_write
 from pipeline.io.tracking import mlflow_registry, mlflow_store
+from pipeline.io.tracking.registered_models import open_version
 from pipeline.registry import release
 from tests import released_project
 from tests.released_project import SPECIES
@@ -88,6 +89,21 @@ def test_a_better_training_becomes_champion_and_a_worse_one_does_not(project, pa
     assert lines(params, project) == [f"{ONE}: step 4 is already registered as version 1"]
     assert [version.alias for version in known(project)] == ["", "", "champion"]
     assert known(project)[2].tags["gate_report"] == "species accuracy 95.0 % beats 90.0 % of version 1"
+
+
+def test_another_step_of_the_same_training_is_another_version(project, params):
+    """A version is one lineage and step: the evaluation may choose another step, by another metric, later."""
+    lines(params, project)
+    evaluation = Paths(project, ONE).evaluation
+    metrics = atomic_write.read_json(evaluation / "metrics.json")
+    atomic_write.write_json(evaluation / "metrics.json", metrics | {"chosen_step": 2})
+    atomic_write.write_card(evaluation / "details", stage="evaluate", lineage_id="a" * 16, chosen_step=2)
+    assert lines(params, project) == [
+        f"{ONE}: version 2 (challenger), step 2 (another step of the training of version 1), "
+        "species accuracy 31 % -> 90 %; not champion: species accuracy 90.0 % does not beat 90.0 % of version 1"
+    ]
+    assert lines(params, project) == [f"{ONE}: step 2 is already registered as version 2 (challenger)"]
+    assert [(v.tags["lineage_id"], v.tags["step"]) for v in known(project)] == [("a" * 16, "4"), ("a" * 16, "2")]
 
 
 def test_another_prompt_suite_is_not_compared(project, params):
@@ -239,7 +255,7 @@ def served(tmp_path_factory, trained, empty_store):
         yield mlflow.pyfunc.load_model(f"models:/{ONE}@champion")
 
 
-def test_a_large_base_is_named_and_looked_for_where_the_model_is_loaded(project, monkeypatch):
+def test_a_large_base_is_found_by_its_digest_under_the_path_of_the_training(project, monkeypatch):
     monkeypatch.setattr(release, "STORED_BASE_BYTES", 1000)
     params = released_project.make(project, "lora")
     released_project.finish(params, project)
@@ -247,13 +263,13 @@ def test_a_large_base_is_named_and_looked_for_where_the_model_is_loaded(project,
     monkeypatch.setenv(mlflow_store.URI, mlflow_store.store_uri(project))
     monkeypatch.chdir(project)
     assert mlflow.pyfunc.load_model(f"models:/{ONE}@champion").predict({"prompt": "a bird"})
-    assert mlflow_registry.champion(project, ONE).base_folder == project / "base"
+    assert open_version(project, ONE).base == project / "base"
     (project / "base/model_index.json").write_text("{}")
-    with pytest.raises(InputError, match="is not the base model that this model was trained on"):
-        mlflow_registry.champion(project, ONE)
+    with pytest.raises(InputError, match="needs its base model 'base' .*base has other weights"):
+        open_version(project, ONE)
     shutil.rmtree(project / "base")
-    with pytest.raises(InputError, match="needs its base model 'base', which is not in"):
-        mlflow_registry.champion(project, ONE)
+    with pytest.raises(InputError, match="needs its base model 'base' .*base is not there"):
+        open_version(project, ONE)
 
 
 def test_only_what_is_evaluated_as_it_is_now_is_registered(project, params):

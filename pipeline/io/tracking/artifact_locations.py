@@ -1,16 +1,21 @@
 """Artifact locations of the embedded MLflow store: moved along when a project's folder was moved or copied.
 
 `mlflow.db` holds absolute paths. When they point into the `mlartifacts` of another project's folder, this folder was
-moved, renamed or copied from there, and its own artifacts lie in its own `mlartifacts`. `python -m
-pipeline.io.tracking.artifact_locations` does it for the project in the working directory, without starting MLflow.
+moved, renamed or copied from there, and its own artifacts lie in its own `mlartifacts`.
+
+    python -m pipeline.io.tracking.artifact_locations mlflow server …
+
+mends the project in the working directory, then runs `python -m mlflow server …` in place of this process.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -61,15 +66,24 @@ def former_homes(database: sqlite3.Connection, home: Path) -> list[Path]:
     """The `mlartifacts` folders of former places of this project, by its experiments; `home` is the present one.
 
     An experiment of ours lies in `<project>/mlartifacts/<its name>`. Its project is a former place of this one when it
-    is gone, when it is a project still (this one is a copy), or when the experiment's files are here.
+    is gone, when files of its experiments are here, or when it is a project whose experiments have no files yet.
     """
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "experiments" not in tables:
         return []
     rows = database.execute("SELECT name, artifact_location FROM experiments WHERE artifact_location IS NOT NULL")
-    return sorted(
-        {folder.parent for name, folder in _ours(rows) if folder.parent != home and _moved(name, folder, home)}
-    )
+    experiments: dict[Path, list[str]] = {}
+    for name, folder in _ours(rows):
+        experiments.setdefault(folder.parent, []).append(name)
+    return [other for other, names in sorted(experiments.items()) if other != home and _is_former(other, names, home)]
+
+
+def _is_former(other: Path, names: Sequence[str], home: Path) -> bool:
+    """Is `other` the `mlartifacts` of a former place? `names` are those of the experiments that lie there."""
+    project = other.parent
+    here = [(home / name).is_dir() for name in names]
+    is_project = any((project / file).is_file() for file in PROJECT_FILES)
+    return not project.exists() or any(here) or (is_project and not any((other / name).is_dir() for name in names))
 
 
 def local_path(location: str) -> Path | None:
@@ -84,12 +98,6 @@ def _ours(rows: sqlite3.Cursor) -> Iterator[tuple[str, Path]]:
         folder = local_path(location)
         if folder is not None and folder.is_absolute() and folder.parts[-2:] == (ARTIFACTS, name):
             yield name, folder
-
-
-def _moved(name: str, folder: Path, home: Path) -> bool:
-    project = folder.parents[1]
-    is_project = any((project / file).is_file() for file in PROJECT_FILES)
-    return is_project or not project.exists() or (home / name).is_dir()
 
 
 def _rewrite(database: sqlite3.Connection, former: Path, home: Path) -> int:
@@ -111,4 +119,6 @@ def _rewrite_column(database: sqlite3.Connection, table: str, column: str, old: 
 
 
 if __name__ == "__main__":
-    relocate(Path.cwd())
+    with suppress(sqlite3.Error):  # MLflow itself reports a store that cannot be used
+        relocate(Path.cwd())
+    os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])

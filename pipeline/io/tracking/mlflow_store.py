@@ -156,9 +156,11 @@ def _check_writable(file: Path) -> None:
 
 
 def _artifact_location(client: MlflowClient, root: Path, name: str) -> str | None:
-    """A folder for the embedded store; None, so that the server decides, for any other."""
-    embedded = client.tracking_uri.startswith("sqlite:") or _serves_embedded(client, root)
-    return str((root / artifact_locations.ARTIFACTS / name).resolve()) if embedded else None
+    """A folder beside the file of an SQLite store; None, so that the server decides, for any other."""
+    file = Path(client.tracking_uri.removeprefix(SQLITE)) if client.tracking_uri.startswith(SQLITE) else None
+    if file is None and _serves_embedded(client, root):
+        file = _embedded(root)
+    return str((file.parent / artifact_locations.ARTIFACTS / name).resolve()) if file else None
 
 
 def _embedded(root: Path) -> Path:
