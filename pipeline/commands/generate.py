@@ -68,7 +68,7 @@ def generate(
     Raises
     ------
     ParamsError
-        When an option cannot be meant, or `version` and `step` are given both.
+        When an option is invalid, or `version` and `step` are given both.
     InputError
         When there is no champion, version or step as named, its files are gone, or `out` cannot be written.
     ServiceError

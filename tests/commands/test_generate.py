@@ -152,9 +152,8 @@ def test_any_registered_version_and_any_snapshot_draw(two_versions, tmp_path):
     params, paths = two_versions
 
     def drawn(**model) -> tuple[str, int]:
-        report = generate(
-            params, paths, "a bird", sample=params.sample, seed=1, number=1, out=tmp_path / "out", **model
-        )
+        given = {"sample": params.sample, "seed": 1, "number": 1, "out": tmp_path / "out"}
+        report = generate(params, paths, "a bird", **given, **model)
         found = record(report.lines[-1].partition(" (")[0])
         return found["lineage_id"][0], found["step"]
 
@@ -190,9 +189,8 @@ def test_a_snapshot_needs_no_registry(tmp_path, monkeypatch, kind):
 
 def test_size_and_negative_prompt_are_drawn_with_and_written_into_the_picture(draw):
     plain = Path(draw("a bird").lines[-1])
-    other = Path(
-        draw("a bird", sample={"negative_prompt": "text", "width_px": 24, "height_px": 8}).lines[-1].split()[0]
-    )
+    options = {"negative_prompt": "text", "width_px": 24, "height_px": 8}
+    other = Path(draw("a bird", sample=options).lines[-1].partition(" (")[0])
     assert Image.open(other).size == (24, 8) and Image.open(plain).size == (16, 16)
     texts = Image.open(other).text
     assert "\nNegative prompt: text\n" in texts["parameters"] and "Size: 24x8" in texts["parameters"]

@@ -57,7 +57,7 @@ def connect(root: Path) -> MlflowClient:
     """
     prepare()
     uri = store_uri(root)
-    file = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
+    file = _sqlite_file(uri)
     with mlflow_errors(uri), _quick_first_answer():
         if file and not file.exists():
             _make(file)
@@ -157,10 +157,14 @@ def _check_writable(file: Path) -> None:
 
 def _artifact_location(client: MlflowClient, root: Path, name: str) -> str | None:
     """A folder beside the file of an SQLite store; None, so that the server decides, for any other."""
-    file = Path(client.tracking_uri.removeprefix(SQLITE)) if client.tracking_uri.startswith(SQLITE) else None
+    file = _sqlite_file(client.tracking_uri)
     if file is None and _serves_embedded(client, root):
         file = _embedded(root)
     return str((file.parent / artifact_locations.ARTIFACTS / name).resolve()) if file else None
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
 
 
 def _embedded(root: Path) -> Path:
@@ -170,8 +174,8 @@ def _embedded(root: Path) -> Path:
 def _serves_embedded(client: MlflowClient, root: Path) -> bool:
     """Does the server read this project's mlflow.db? The instant at which "Default" was made tells stores apart."""
     file = _embedded(root)
-    default = client.get_experiment_by_name("Default")
-    if default is None or not file.is_file():
+    default = client.get_experiment_by_name("Default") if file.is_file() else None
+    if default is None:
         return False
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
         row = database.execute("SELECT creation_time FROM experiments WHERE name = 'Default'").fetchone()
