@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -197,3 +200,15 @@ def test_a_server_over_a_moved_store_serves_the_new_place(home, tmp_path, monkey
         train(moved, "b" * 16)
         assert [folder.is_relative_to(moved / "mlartifacts") for folder in run_folders(moved)] == [True, True]
     assert not home.exists()
+
+
+def test_a_server_is_started_over_a_mended_store(home, tmp_path):
+    """As `paleo up` starts it: the module mends the store of the working directory, then becomes `mlflow …`."""
+    train(home)
+    moved = home.rename(tmp_path / "new")
+    command = [sys.executable, "-m", "pipeline.io.tracking.artifact_locations", "mlflow", "--version"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=moved, env=environment, capture_output=True, text=True, check=True)
+    assert "version" in done.stdout
+    assert "this project was moved or copied from" in done.stderr
+    assert mentions(moved / "mlflow.db", home) == {}
