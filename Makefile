@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint bench up clean
+.PHONY: help setup demo test lint dag bench up clean
 
 help:
 	@echo "make demo    install, run the pipeline on the embedded species, print where to look"
@@ -10,7 +10,9 @@ help:
 	@echo "make setup   install into .venv only"
 	@echo "make lint    style and import contracts"
 	@echo "make bench   the measured claims, as a table and as JSON"
-	@echo "make up      Prefect, MLflow, gallery and schedule on loopback, until Ctrl-C"
+	@echo "make dag     write the deps of every stage into dvc.yaml, from what its code imports"
+	@echo "make up      Prefect, MLflow, gallery on loopback, until Ctrl-C; CRON='0 3 * * 1' runs the pipeline on schedule,"
+	@echo "             ARGS='--gallery-port 8081' passes options of paleo up"
 	@echo "make clean   remove .venv, caches and resumable state; never results"
 
 setup: .venv/installed
@@ -36,8 +38,11 @@ lint: setup
 bench: setup
 	@$(BIN)/python -m benchmarks
 
+dag: setup
+	@$(BIN)/python -m pipeline.commands.dag
+
 up: setup
-	@$(BIN)/paleo up
+	@$(BIN)/paleo up $(if $(CRON),--cron "$(CRON)") $(ARGS)
 
 clean:
 	rm -rf .venv .work build dist *.egg-info .pytest_cache .ruff_cache .grimp_cache .import_linter_cache

@@ -23,7 +23,6 @@ from benchmarks.claims import Claim
 from benchmarks.jobs import Setting
 from benchmarks.turns import ENDLESS, Effort
 from pipeline.core.records import StepReport
-from pipeline.families import family
 from pipeline.families.model_components import Conditioning, ModelComponents, tokenise
 from pipeline.methods import method
 from pipeline.training.checkpoint.state import CheckpointStore
@@ -90,7 +89,7 @@ def train(
     job: TrainingJob, accelerator: Accelerator, folder: Path, steps: int, report: Callable[[StepReport], None]
 ) -> None:
     """The project's loop from its first step, without saving."""
-    plan = replace(job.plan, steps=steps, snapshots=(), save_every_steps=steps + 1)
+    plan = replace(job.settings, steps=steps, snapshots=(), save_every_steps=steps + 1)
     hooks = Hooks(report=report, say=print, stopping=lambda: False, clock=time.perf_counter)
     run(replace(job, plan=plan, look=lambda step: None), accelerator, CheckpointStore(folder, "benchmark"), hooks)
 
@@ -103,12 +102,12 @@ def prepared(setting: Setting, accelerator: Accelerator, folder: Path) -> Traini
 
 def bare_step(job: TrainingJob, setting: Setting, accelerator: Accelerator) -> Callable[[], None]:
     """One step of the model alone: its text encoder is part of it where that learns, or else its states are ready."""
-    parts, learns_text = job.trainable.parts, method(setting.train.method).learns_text(setting.train)
+    parts, learns_text = job.trainable.components, method(setting.train.method).trains_text_encoder(setting.train)
     if accelerator.device.type == "cuda":
         parts.unet.to(memory_format=torch.channels_last)  # as the loop has it
     optimiser = job.optimiser(job.trainable)
-    ready = _ready(parts, job.plan.batch_size, setting.side_px)
-    kind = family(parts.family)
+    ready = _ready(parts, job.settings.batch_size, setting.side_px)
+    kind = parts.family
 
     def step() -> None:
         with accelerator.autocast():
@@ -176,7 +175,7 @@ def _read(parts: ModelComponents, prompts: list[str]) -> tuple[Conditioning, tup
     tokens = tokenise(parts, prompts)
     for encoder in parts.text_encoders:
         encoder.to(parts.device)
-    states = family(parts.family).encode_tokens(parts, tokens)
+    states = parts.family.encode_tokens(parts, tokens)
     for encoder, home in zip(parts.text_encoders, homes):
         encoder.to(home)
     return states, tokens

@@ -25,21 +25,23 @@ FILES, UNCHANGED = 2000, 1000
 CONNECTIONS = 16
 ROUNDS = 3
 SIDE_PX = 256
+REPLAY = "PALEO_HTTP_REPLAY"  # the server that stands for every host
 PEER = "PALEO_BENCH_IMG2DATASET"  # set by --img2dataset
 
 
 def measure(folder: Path) -> list[Claim]:
     pictures = _pictures(folder / "served", FILES)
     with serving(pictures) as port:
-        claims = [_unchanged(folder, pictures, port)]
+        os.environ[REPLAY] = f"http://127.0.0.1:{port}"
+        claims = [_unchanged(folder, pictures)]
         if peer := os.environ.get(PEER):
             claims.append(_against(peer, folder, pictures, port))
     return claims
 
 
-def _unchanged(folder: Path, pictures: Path, port: int) -> Claim:
-    """The second look of two, where nothing is new."""
-    project = _project(folder / "unchanged", pictures, port, UNCHANGED)
+def _unchanged(folder: Path, pictures: Path) -> Claim:
+    """The second session of two, where nothing is new."""
+    project = _project(folder / "unchanged", pictures, UNCHANGED)
     _collect(project)
     seconds = statistics.median(_collect(project) for _ in range(ROUNDS))
     return Claim(f"collect again, {UNCHANGED} candidates, nothing new", seconds, "s", at_most=5)
@@ -50,7 +52,7 @@ def _against(peer: str, folder: Path, pictures: Path, port: int) -> Claim:
     ours, theirs = [], []
     for number in range(ROUNDS):
         theirs.append(_img2dataset(peer, folder / f"peer-{number}", pictures, port))
-        ours.append(_collect(_project(folder / f"ours-{number}", pictures, port, FILES)))
+        ours.append(_collect(_project(folder / f"ours-{number}", pictures, FILES)))
     ratio = statistics.median(theirs) / statistics.median(ours)
     return Claim(f"collecting {FILES} files, speed against img2dataset", ratio, "x", at_least=1)
 
@@ -64,14 +66,13 @@ def _pictures(folder: Path, number: int) -> Path:
     return folder
 
 
-def _project(folder: Path, pictures: Path, port: int, number: int) -> Path:
+def _project(folder: Path, pictures: Path, number: int) -> Path:
     """params.yaml with one species whose source is a list of addresses."""
     folder.mkdir()
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     source = {"kind": "addresses", "path": "addresses.txt", "licence": "CC0-1.0"}
     params["species"] = {"dodo": {"name": "Raphus cucullatus", "class_noun": "bird", "sources": [source]}}
-    params["collect"]["replay"] = f"http://127.0.0.1:{port}"
     params["collect"]["download"]["connections"] = CONNECTIONS
     params["collect"]["hosts"] = {"default": {"connections": CONNECTIONS, "requests_per_second": 1e6}}
     yaml.dump(params, folder / "params.yaml")

@@ -14,7 +14,7 @@ from benchmarks import crowd
 from benchmarks.claims import Claim
 from benchmarks.project import clone, environment, paleo
 from pipeline.core import params as params_module
-from pipeline.sources import synthetic
+from pipeline.sources.world import items as synthetic
 
 PHOTOGRAPHS, ROUNDS = 600, 3
 ROWS = 100_000

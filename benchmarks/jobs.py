@@ -13,12 +13,12 @@ from PIL import Image
 
 from benchmarks.project import ROOT
 from pipeline.core import params as params_module
-from pipeline.core.params import Train
 from pipeline.core.records import Subject
+from pipeline.core.training_params import Train
 from pipeline.training.checkpoint.identity import Identity
 from pipeline.training.data.latent_cache import TrainingImage
 from pipeline.training.loop import TrainingJob
-from pipeline.training.task import TrainingTask, prepare
+from pipeline.training.task import TrainingRun, prepare
 
 N_PICTURES = 8
 SENTENCE = "dodo, a painting"
@@ -41,9 +41,9 @@ class Setting:
         return Train.model_validate(_merged(shipped, given, self.changes))
 
 
-def task(setting: Setting) -> TrainingTask:
+def task(setting: Setting) -> TrainingRun:
     train = setting.train
-    return TrainingTask(
+    return TrainingRun(
         family=setting.family,
         base=setting.base,
         subject=Subject("dodo", "dodo", "bird"),
@@ -54,7 +54,7 @@ def task(setting: Setting) -> TrainingTask:
         prior_prompt="a painting of a bird",
         train=train,
         seed=0,
-        stamp={"lineage_id": "benchmark", "base_digest": str(setting.base), "dataset_digest": "benchmark"},
+        metadata={"lineage_id": "benchmark", "base_digest": str(setting.base), "dataset_digest": "benchmark"},
         identity=Identity("dodo", "benchmark", str(setting.base), {}, "benchmark"),
     )
 

@@ -36,7 +36,7 @@ def measure(
     setting: Setting, name: str, folder: Path, device: str, precision: str, effort: Effort, at_least: float
 ) -> list[Claim]:
     """The ratio of speeds and our seconds a step; without the example only the latter."""
-    commands = {"ours": child.words("endless", setting, folder, device, precision)}
+    commands = {"ours": child.placeholder_tokens("endless", setting, folder, device, precision)}
     if example := script(setting.family):
         launcher = [] if has_torchvision() else ["-m", "benchmarks.example"]
         commands["peer"] = [sys.executable, *launcher, str(example), *_options(setting, folder, precision)]

@@ -10,9 +10,8 @@ from accelerate import Accelerator
 from benchmarks import child, jobs
 from benchmarks.claims import Claim
 from benchmarks.jobs import Setting
-from pipeline.families import family
 from pipeline.training.data import latent_cache
-from pipeline.training.data.dataset import Prior, Tools, gather
+from pipeline.training.data.dataset import EncodingContext, Prior, encode_dataset
 from pipeline.training.data.latent_cache import LatentCache, vae_digest
 
 
@@ -38,10 +37,12 @@ def answer(setting: Setting, accelerator: Accelerator, folder: Path) -> dict[str
 def _seconds(setting: Setting, accelerator: Accelerator, folder: Path) -> float:
     """From the loaded model to all that the loop reads, as `training.prepare` does it."""
     wanted = jobs.task(setting)
-    parts = family(wanted.family).load(wanted.base, accelerator.device)
+    parts = wanted.family.load(wanted.base, accelerator.device)
     begun = time.perf_counter()
     store = LatentCache(folder, wanted.stamp["base_digest"], accelerator.mixed_precision, vae_digest(wanted.base))
     prior = Prior(wanted.prior_prompt, wanted.train.prior.images)
-    examples = gather(wanted.train, wanted.pictures, prior, Tools(parts, store, wanted.seed, accelerator.autocast))
+    examples = encode_dataset(
+        wanted.train, wanted.pictures, prior, EncodingContext(parts, store, wanted.seed, accelerator.autocast)
+    )
     latent_cache.conditioning(store, parts, examples.sentences)
     return time.perf_counter() - begun

@@ -57,7 +57,7 @@ class Runner:
     """A process that is stopped whenever it is not its turn, and killed at the end."""
 
     def __init__(self, words: Sequence[str], environment: Mapping[str, str]):
-        self.words, self.step, self.tail = words, 0, b""
+        self.placeholder_tokens, self.step, self.tail = words, 0, b""
         self.process = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         os.kill(self.process.pid, signal.SIGSTOP)
 
@@ -89,6 +89,8 @@ class Runner:
         heard = select.select([stream], [], [], SILENCE_SECONDS)[0]
         data = os.read(stream, 65536) if heard else b""
         if not data:
-            raise RuntimeError(f"{' '.join(self.words)} took no step:\n{self.tail.decode(errors='replace')}")
+            raise RuntimeError(
+                f"{' '.join(self.placeholder_tokens)} took no step:\n{self.tail.decode(errors='replace')}"
+            )
         self.tail = (self.tail + data)[-TAIL_BYTES:]
         self.step = max([self.step, *(int(found) for found in PROGRESS.findall(self.tail))])

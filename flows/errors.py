@@ -1,17 +1,19 @@
-"""What a flow tells a person. (`flows` never imports `pipeline`, so it has an error tree of its own.)"""
+"""Errors of a flow, in the error tree of `pipeline.core.errors`."""
+
+from pipeline.core.errors import PaleoError
 
 
-class FlowError(Exception):
-    """A mistake a person can mend: one sentence with what to do; exit code 1, no traceback."""
+class FlowError(PaleoError):
+    """A mistake a person can correct: one sentence with what to do; exit code 1, no traceback."""
 
 
 class StageFailed(FlowError):
-    """A stage ended badly; the message ends with its last lines."""
+    """A stage failed; the message ends with its last lines."""
 
 
 class StageInterrupted(StageFailed):
-    """A stage was stopped from outside and saved its work: running it again goes on from there."""
+    """A stage was stopped from outside and saved its work: running it again continues from there."""
 
 
 class Stopped(FlowError):
-    """Somebody asked the whole flow to stop, so nothing new is started."""
+    """The whole flow is being stopped, so nothing new is started."""

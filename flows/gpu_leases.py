@@ -1,6 +1,7 @@
-"""Who may run now: at most as many children as cores; a training has its GPUs for itself, or else every core.
+"""GPU leases and core slots: which stages may run at the same time on this machine.
 
-GPUs are leased by flock, so a crash frees them, and other projects and users of the machine respect them.
+At most as many stages run as there are cores. A training has its GPUs for itself, or else every core. GPUs are leased
+by flock, so that a crash frees them, and other projects and users of the machine respect them.
 """
 
 from __future__ import annotations
@@ -14,35 +15,36 @@ from pathlib import Path
 from typing import IO
 
 from flows import hardware, processes
+from flows.graph import Hardware
 
 LOCKS = Path("/tmp/paleo-gpus")  # not $TMPDIR, which differs between users: the GPUs are the same for all
-GPU_KINDS = ("sample",)  # stages that are faster on a GPU, if there is one
 POLL_SECONDS = 0.2
+Report = Callable[[str], None]
 
 
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-_children = threading.BoundedSemaphore(cores())
-_training = threading.BoundedSemaphore(1)
+_core_slots = threading.BoundedSemaphore(cores())
+_all_cores = threading.BoundedSemaphore(1)
 
 
 @contextmanager
-def slot(kind: str, show: Callable[[str], None] = lambda line: None) -> Iterator[dict[str, str]]:
-    """Wait until a stage of this kind may run; gives the environment that goes with its place."""
-    wanted, among = gpus_wanted(kind)
+def slot(needs: Hardware, report: Report = lambda line: None) -> Iterator[dict[str, str]]:
+    """Wait until a stage with these needs may run; yields the environment variables that go with its slot."""
+    number, candidates = gpus_wanted(needs)
     with ExitStack() as held:
-        more = {}
-        if wanted:
-            leased = held.enter_context(lease(wanted, among, _lock_folder(), show))
-            more["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
-        on_every_core = kind == "train" and not wanted
+        variables = {}
+        if number:
+            leased = held.enter_context(lease(number, candidates, _lock_folder(), report))
+            variables["CUDA_VISIBLE_DEVICES"] = ",".join(leased)
+        on_every_core = needs == "accelerate" and not number
         if on_every_core:
-            held.enter_context(_acquired(_training))
+            held.enter_context(_acquired(_all_cores))
         for _ in range(cores() if on_every_core else 1):
-            held.enter_context(_acquired(_children))
-        yield more
+            held.enter_context(_acquired(_core_slots))
+        yield variables
 
 
 @contextmanager
@@ -55,13 +57,13 @@ def _acquired(semaphore: threading.Semaphore) -> Iterator[None]:
         semaphore.release()
 
 
-def gpus_wanted(kind: str) -> tuple[int, list[str]]:
-    """How many, and which would do: for training what accelerate's config says, else one if there is one."""
-    if kind == "train":
-        asked = hardware.check()
-        return asked.gpus, list(asked.ids) or hardware.available()
-    there = hardware.available()
-    return int(kind in GPU_KINDS and bool(there)), there
+def gpus_wanted(needs: Hardware) -> tuple[int, list[str]]:
+    """How many GPUs a stage needs, and the ids among which they may be."""
+    if needs == "accelerate":
+        config = hardware.check()
+        return config.gpus_per_machine, list(config.gpu_ids) or hardware.available()
+    present = hardware.available()
+    return int(needs == "gpu" and bool(present)), present
 
 
 def _lock_folder() -> Path:
@@ -72,56 +74,57 @@ def _lock_folder() -> Path:
 
 
 @contextmanager
-def lease(
-    number: int, ids: Sequence[str], folder: Path, show: Callable[[str], None] = lambda line: None
-) -> Iterator[list[str]]:
-    """`number` of the GPUs, all or none (two jobs that want two each cannot wait for each other)."""
-    held, told = _take(number, ids, folder), False
+def lease(number: int, ids: Sequence[str], folder: Path, report: Report = lambda line: None) -> Iterator[list[str]]:
+    """Wait for `number` of the GPUs, all or none: two jobs that need two each cannot block each other."""
+    held = _try_lock(number, ids, folder)
+    if not held:
+        report(f"waiting for {number} of {len(ids)} GPUs; {_holders(ids, folder)}")
     try:
         while not held:
-            if not told:
-                show(f"waiting for {number} of {len(ids)} GPUs; {_holders(ids, folder)}")
-                told = True
             processes.pause(POLL_SECONDS)
-            held = _take(number, ids, folder)
+            held = _try_lock(number, ids, folder)
         yield list(held)
     finally:
         for stream in held.values():
             stream.close()
 
 
-def _take(number: int, ids: Sequence[str], folder: Path) -> dict[str, IO[str]]:
-    taken: dict[str, IO[str]] = {}
-    with _opened(folder / "gate.lock") as gate:
+def _try_lock(number: int, ids: Sequence[str], folder: Path) -> dict[str, IO[str]]:
+    """The open lock files of `number` GPUs by id; nothing where so many are not free."""
+    locked: dict[str, IO[str]] = {}
+    with _open_lock(folder / "gate.lock") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
-        for name in ids:
-            stream = _opened(_lock(folder, name))
-            if len(taken) < number and _locks(stream):
-                taken[name] = stream
+        for gpu in ids:
+            stream = _open_lock(_lock_file(folder, gpu))
+            if len(locked) < number and _flock(stream):
+                locked[gpu] = stream
             else:
                 stream.close()
-        if len(taken) == number:
-            for stream in taken.values():
-                _sign(stream)
-            return taken
-    for stream in taken.values():
+        if len(locked) == number:
+            for stream in locked.values():
+                _write_holder(stream)
+            return locked
+    for stream in locked.values():
         stream.close()
     return {}
 
 
-def _lock(folder: Path, gpu: str) -> Path:
+def _lock_file(folder: Path, gpu: str) -> Path:
     return folder / f"gpu-{hardware.lock_name(gpu)}.lock"
 
 
-def _opened(path: Path) -> IO[str]:
-    """For reading and writing, whoever made it: in such folders Linux lets nobody *create* what another one has."""
+def _open_lock(path: Path) -> IO[str]:
+    """Open for reading and writing, whichever user created it.
+
+    In folders such as /tmp Linux refuses O_CREAT for a file that another user owns, so creating is a step of its own.
+    """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL, 0o666))
         path.chmod(0o666)
     return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW), "r+")
 
 
-def _sign(stream: IO[str]) -> None:
+def _write_holder(stream: IO[str]) -> None:
     stream.seek(0)
     stream.truncate()
     stream.write(f"process {os.getpid()} in {Path.cwd()}")
@@ -129,18 +132,18 @@ def _sign(stream: IO[str]) -> None:
 
 
 def _holders(ids: Sequence[str], folder: Path) -> str:
-    """Who has which of them now."""
-    told = []
-    with _opened(folder / "gate.lock") as gate:
+    """Which process holds which GPU now."""
+    holders = []
+    with _open_lock(folder / "gate.lock") as gate:
         fcntl.flock(gate, fcntl.LOCK_EX)
-        for name in ids:
-            with _opened(_lock(folder, name)) as stream:
-                if not _locks(stream):
-                    told.append(f"{name} is held by {stream.read()}")
-    return "GPU " + ", GPU ".join(told) if told else "they were just given back"
+        for gpu in ids:
+            with _open_lock(_lock_file(folder, gpu)) as stream:
+                if not _flock(stream):
+                    holders.append(f"{gpu} is held by {stream.read()}")
+    return "GPU " + ", GPU ".join(holders) if holders else "they were just given back"
 
 
-def _locks(stream: IO[str]) -> bool:
+def _flock(stream: IO[str]) -> bool:
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -148,11 +151,11 @@ def _locks(stream: IO[str]) -> bool:
     return True
 
 
-def threads(kind: str) -> dict[str, str]:
-    """Training has every core to itself; the others get one each.
+def thread_variables(needs: Hardware) -> dict[str, str]:
+    """Training computes on every core; the other stages get one thread each.
 
     Threads of two processes on the same cores wait for each other at every barrier: side by side they take five times
     as long as one after the other.
     """
-    alone = kind == "train" or "OMP_NUM_THREADS" in os.environ
-    return {} if alone else {"OMP_NUM_THREADS": "1"}
+    unlimited = needs == "accelerate" or "OMP_NUM_THREADS" in os.environ
+    return {} if unlimited else {"OMP_NUM_THREADS": "1"}

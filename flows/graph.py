@@ -8,18 +8,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import networkx as nx
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from flows.errors import FlowError
+from pipeline.core import registry
 
 # run: something that it depends on has changed. restore: its result is missing, but DVC's cache has it.
 # after: runs if a stage before it changes its result. cached: nothing to do.
 Action = Literal["run", "restore", "after", "cached"]
-_OUT_WORDS = {"deleted": "is missing", "not in cache": "is not in DVC's cache", "modified": "was changed by hand"}
+# What a stage runs on, from `meta: {hardware: …}` of its stanza. core: one core. gpu: one GPU, if the machine has any.
+# accelerate: the GPUs that the accelerate config requests, or every core.
+Hardware = Literal["core", "gpu", "accelerate"]
+_OUTPUT_STATES = {"deleted": "is missing", "not in cache": "is not in DVC's cache", "modified": "was changed by hand"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class Stage:
     name: str
     needs: tuple[str, ...]
     outs: tuple[str, ...]
-    kept: tuple[str, ...]  # outs that DVC does not cache (metrics): nobody could restore them
+    uncached_outs: tuple[str, ...]  # metrics, which git keeps: DVC's cache cannot restore them
     locked: bool  # has an entry in dvc.lock
+    hardware: Hardware
     action: Action
     why: tuple[str, ...]
 
@@ -44,11 +49,12 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Absent:
-    """A dependency that does not exist and that no stage makes."""
+class Missing:
+    """A dependency that does not exist and that no stage makes: a path, or a key of params.yaml."""
 
-    path: str
+    name: str
     stages: tuple[str, ...]
+    is_param: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ class Graph:
     """Stages in topological order."""
 
     stages: tuple[Stage, ...]
-    absent: tuple[Absent, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
     def __getitem__(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
@@ -74,21 +80,21 @@ def read(species: Sequence[str] = ()) -> Graph:
     try:
         with Repo(".", _wait_for_lock=True) as repo:
             edges = nx.subgraph_view(repo.index.graph, filter_node=lambda stage: not stage.is_data_source)
-            written = {stage: number for number, stage in enumerate(repo.index.stages)}
-            nodes = list(nx.lexicographical_topological_sort(edges.reverse(), key=written.__getitem__))
-            wanted = _wanted(edges, species)
-            return _graph(repo, edges, [node for node in nodes if node.name in wanted])
+            file_order = {stage: number for number, stage in enumerate(repo.index.stages)}
+            nodes = list(nx.lexicographical_topological_sort(edges.reverse(), key=file_order.__getitem__))
+            selected = _selected(edges, species)
+            return _graph(repo, edges, [node for node in nodes if node.name in selected])
     except DvcException as error:
-        raise FlowError(f"DVC cannot read the pipeline: {_sentence(error)}") from error
+        raise FlowError(f"DVC cannot read the pipeline: {_one_line(error)}") from error
 
 
-def _sentence(error: BaseException) -> str:
-    """DVC's message with that of its cause, on one line."""
+def _one_line(error: BaseException) -> str:
+    """DVC's message with that of its cause."""
     parts = [str(error), str(error.__cause__ or "")]
     return "; ".join(" ".join(part.split()) for part in parts if part)
 
 
-def _wanted(edges: nx.DiGraph, species: Sequence[str]) -> set[str]:
+def _selected(edges: nx.DiGraph, species: Sequence[str]) -> set[str]:
     """Edges point from a stage to those it depends on: descendants come before it, ancestors after it."""
     if not species:
         return {stage.name for stage in edges}
@@ -107,22 +113,30 @@ def _graph(repo: Repo, edges: nx.DiGraph, nodes: list[Any]) -> Graph:
         action, why = _action(node, _causes(repo, node), [need for need in needs if need in stale])
         stale |= {node.name} if action != "cached" else set()
         outs = [(out.def_path, out.use_cache) for out in node.outs]
-        kept = tuple(path for path, cached in outs if not cached)
-        stages.append(Stage(node.name, needs, tuple(p for p, _ in outs), kept, _locked(node), action, why))
-    return Graph(tuple(stages), _absent(repo, nodes))
+        uncached = tuple(path for path, cached in outs if not cached)
+        paths = tuple(path for path, _ in outs)
+        stages.append(Stage(node.name, needs, paths, uncached, _locked(node), _hardware(node), action, why))
+    return Graph(tuple(stages), _missing(repo, nodes))
 
 
-def _action(node: Any, causes: tuple[str, ...] | None, behind: list[str]) -> tuple[Action, tuple[str, ...]]:
+def _hardware(node: Any) -> Hardware:
+    name: Hardware = (node.meta or {}).get("hardware", "core")
+    if name not in (known := get_args(Hardware)):
+        raise FlowError(f"dvc.yaml: meta.hardware of {node.name} is {name!r}; {registry.hint(str(name), known)}")
+    return name
+
+
+def _action(node: Any, causes: tuple[str, ...] | None, stale_needs: list[str]) -> tuple[Action, tuple[str, ...]]:
     """What becomes of a stage, given its own causes and the stale stages directly before it."""
     if causes is None:
-        return ("after", (f"if {_listed(behind)} changes its result",)) if behind else ("cached", ())
-    if not behind and _restorable(node):
+        return ("after", (f"if {_listed(stale_needs)} changes its result",)) if stale_needs else ("cached", ())
+    if not stale_needs and _restorable(node):
         return "restore", causes
     return "run", causes
 
 
 def _restorable(node: Any) -> bool:
-    """DVC runs a stage that goes on from its own earlier output (`persist`), whatever its cache has."""
+    """DVC runs a stage that continues from its own earlier output (`persist`), whatever its cache has."""
     return _locked(node) and node.already_cached() and not any(out.persist for out in node.outs)
 
 
@@ -136,7 +150,7 @@ def _locked(node: Any) -> bool:
 
 
 def _causes(repo: Repo, node: Any) -> tuple[str, ...] | None:
-    """Why DVC takes a stage for changed; None: it does not."""
+    """Why DVC considers a stage changed; None where it does not."""
     with repo.lock:
         found = list(node.status(check_updates=True).values())
     if not found:
@@ -152,7 +166,7 @@ def _phrases(node: Any, found: list[Any]) -> Iterator[str]:
         for entry, state in item.get("changed deps", {}).items():
             yield from _param_phrases(node, entry, state) if isinstance(state, dict) else [_path_phrase(entry, state)]
         for entry, state in item.get("changed outs", {}).items():
-            yield f"{entry} {_OUT_WORDS.get(state, state)}"
+            yield f"{entry} {_OUTPUT_STATES.get(state, state)}"
 
 
 def _path_phrase(path: str, state: str) -> str:
@@ -160,10 +174,14 @@ def _path_phrase(path: str, state: str) -> str:
 
 
 def _param_phrases(node: Any, file: str, states: dict[str, str]) -> Iterator[str]:
-    dep = next(dep for dep in node.deps if hasattr(dep, "read_params") and str(dep) == file)
+    dep = next(dep for dep in node.deps if _is_params(dep) and str(dep) == file)
     old, new = dep.hash_info.value if dep.hash_info else {}, dep.read_params()
     for key in states:
         yield from _differences(key, old.get(key), new.get(key))
+
+
+def _is_params(dep: Any) -> bool:
+    return hasattr(dep, "read_params")
 
 
 def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
@@ -180,16 +198,20 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
         yield f"{key}: {old} → {new}"
 
 
-def _absent(repo: Repo, nodes: list[Any]) -> tuple[Absent, ...]:
-    """Files that a stage needs, that are not there and that no stage writes (in them, or above them)."""
-    made = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]
-    users: dict[str, list[str]] = {}
+def _missing(repo: Repo, nodes: list[Any]) -> tuple[Missing, ...]:
+    """What a stage depends on, that does not exist and that no stage writes (in it, or above it)."""
+    written = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]
+    users: dict[tuple[str, bool], list[str]] = {}
     for node in nodes:
         for dep in node.deps:
-            if not hasattr(dep, "read_params") and not _comes(Path(dep.fs_path), made):
-                users.setdefault(dep.def_path, []).append(node.name)
-    return tuple(Absent(path, tuple(names)) for path, names in users.items())
+            if _is_params(dep):
+                names = [key for key in dep.params if key not in dep.read_params()]
+            else:
+                names = [] if _will_exist(Path(dep.fs_path), written) else [dep.def_path]
+            for name in names:
+                users.setdefault((name, _is_params(dep)), []).append(node.name)
+    return tuple(Missing(name, tuple(stages), is_param) for (name, is_param), stages in users.items())
 
 
-def _comes(path: Path, made: list[Path]) -> bool:
-    return path.exists() or any(path == out or path in out.parents or out in path.parents for out in made)
+def _will_exist(path: Path, written: list[Path]) -> bool:
+    return path.exists() or any(path == out or path in out.parents or out in path.parents for out in written)

@@ -24,8 +24,8 @@ from flows import versioning as versions
 from flows.errors import FlowError
 from flows.reproduce import Outcome, reproduce
 
-WATCH_SECONDS = 2.0
-STOPPED = "stopped; what was finished is kept, `paleo run` goes on from there"
+POLL_SECONDS = 2.0
+STOPPED = "stopped; what was finished is kept, `paleo run` continues from there"
 
 
 @dataclass(frozen=True)
@@ -48,18 +48,18 @@ def pipeline(
     species
         Keys of params.yaml; none: all.
     refresh
-        Look at the sources now, due or not.
+        Crawl the sources now, due or not.
     versioning
-        Switches (commit, tag, dvc_push, git_push) that go over those of params.yaml.
+        Switches (commit, tag, dvc_push, git_push) that override those of params.yaml.
     """
     processes.reset()
     try:
-        with project.only_run(), _cancel_heard():
+        with project.run_lock(), _stop_when_cancelled():
             state = _run(species or [], refresh, versioning)
     except FlowError as error:
         return Failed(message=str(error))
     except (KeyboardInterrupt, TerminationSignal):
-        get_run_logger().warning("asked to stop: the stages save their work (again: they are killed)")
+        get_run_logger().warning("stopping: the stages save their work (a second Ctrl-C kills them)")
         processes.stop_all()
         return Cancelled(message=STOPPED)
     except BaseException:
@@ -68,101 +68,104 @@ def pipeline(
     return state
 
 
-def _run(wanted: list[str], look_now: bool, over: dict[str, bool] | None) -> State[Result]:
+def _run(wanted: list[str], refresh_now: bool, over: dict[str, bool] | None) -> State[Result]:
     params, species = project.params(), project.chosen_species(wanted)
-    on, logs = versions.switches(params, over), _log_folder()
+    on, logs = versions.switches(params, over), project.LOGS / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    versions.check(on)
     plan = planned(wanted)
-    looked = _refresh(plan, species, params, look_now, on, logs)
-    outcomes = reproduce(graph.read(wanted) if looked else plan, logs)
-    trouble = _release(species, outcomes, on, logs)
-    result = Result(releasing.rows(species, [*looked, *outcomes]), [*looked, *outcomes], logs)
+    refreshed = _refresh(plan, species, params, refresh_now, on, logs)
+    outcomes = reproduce(graph.read(wanted) if refreshed else plan, logs)
+    failure = _release(species, outcomes, on, logs)
+    result = Result(releasing.rows(species, [*refreshed, *outcomes]), [*refreshed, *outcomes], logs)
     if any(outcome.ending != "cached" for outcome in result.outcomes):
         releasing.publish(result.rows, result.outcomes)
-    return _verdict(result, trouble)
+    return _final_state(result, failure)
 
 
 def _refresh(
     plan: graph.Graph, species: list[str], params: dict[str, Any], now: bool, on: dict[str, bool], logs: Path
 ) -> list[Outcome]:
-    """Look at the sources that are due; data get their version before anything is made from them."""
-    again = refreshing.due(plan, species, params, now=now, stale=any(on.values()))
-    looked = refreshing.refresh(again, logs) if again else []
+    """Crawl the sources that are due; data get their version before anything is made from them."""
+    due = refreshing.due(plan, species, params, now=now, stale=any(on.values()))
+    refreshed = refreshing.refresh(due, logs) if due else []
     if any(on.values()) and not processes.stopping():
         versions.version_data(species, on, get_run_logger().info)
-    return looked
+    return refreshed
 
 
 def _release(species: list[str], outcomes: list[Outcome], on: dict[str, bool], logs: Path) -> str:
-    """Note the looks, version the results, register them; a sentence if that failed."""
+    """Record the crawls, version the results, register them; a sentence if that failed."""
     for outcome in outcomes:
-        if outcome.stage.kind == "collect" and outcome.ending == "ran":
-            refreshing.remember(outcome.stage.species)
+        if outcome.stage.kind == refreshing.KIND and outcome.ending == "ran":
+            refreshing.record_crawl(outcome.stage.species)
     if processes.stopping():
         return ""
     if any(on.values()):
-        metrics = [path for outcome in outcomes for path in outcome.stage.kept]
+        metrics = [path for outcome in outcomes for path in outcome.stage.uncached_outs]
         versions.version_results(metrics, on, get_run_logger().info)
     return releasing.release(species, outcomes, logs)
 
 
 def planned(wanted: list[str]) -> graph.Graph:
-    """The graph, after everything that can be known to go wrong was looked for."""
+    """The graph; FlowError for everything that can be checked before anything runs."""
     project.check()
     hardware.check()
     plan = graph.read(wanted)
-    if plan.absent:
-        raise FlowError("; ".join(_absent(entry) for entry in plan.absent))
+    if plan.missing:
+        raise FlowError("; ".join(_missing_sentence(entry) for entry in plan.missing))
     return plan
 
 
-def _absent(entry: graph.Absent) -> str:
+def _missing_sentence(entry: graph.Missing) -> str:
     first, more = entry.stages[0], len(entry.stages) - 1
     users = f"{first} and {more} more need" if more else f"{first} needs"
-    named = [f"base.{key}" for key, value in project.params().get("base", {}).items() if value == entry.path]
-    if not named:
-        return f"{entry.path} is missing, but {users} it; restore it (`git checkout -- {entry.path}`)"
+    if entry.is_param:
+        return (
+            f"{entry.name} is not written in params.yaml, but {users} it by name in dvc.yaml; write it there "
+            "(`paleo params` prints its default)"
+        )
+    keys = [f"base.{key}" for key, value in project.section("base").items() if value == entry.name]
+    if not keys:
+        return f"{entry.name} is missing, but {users} it; restore it (`git checkout -- {entry.name}`)"
     return (
-        f"there is no base model in {entry.path}, the value of {' and '.join(named)} in params.yaml, but {users} it; "
-        f"correct the value or put the model there (`paleo pretrain --out {entry.path}` builds the embedded one)"
+        f"there is no base model in {entry.name}, the value of {' and '.join(keys)} in params.yaml, but {users} it; "
+        f"correct the value or put the model there (`paleo pretrain --out {entry.name}` builds the embedded one)"
     )
 
 
-def _log_folder() -> Path:
-    return project.LOGS / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-
-
-def _verdict(result: Result, trouble: str) -> State[Result]:
+def _final_state(result: Result, failure: str) -> State[Result]:
+    """The state of the flow run: `failure` is that of the release, if it failed."""
     failed = [outcome for outcome in result.outcomes if outcome.ending == "failed"]
-    idle = sum(outcome.ending == "not run" for outcome in result.outcomes)
+    not_run = sum(outcome.ending == "not run" for outcome in result.outcomes)
     if processes.stopping():
         return Cancelled(message=STOPPED, data=result)
-    if failed or trouble:
-        said = [outcome.message for outcome in failed] + [trouble] * bool(trouble)
-        tail = f"\n{idle} {'stage was' if idle == 1 else 'stages were'} not run because of it" if idle else ""
-        return Failed(message="\n".join(said) + tail, data=result)
+    if failed or failure:
+        sentences = [outcome.message for outcome in failed] + [failure] * bool(failure)
+        tail = f"\n{not_run} {'stage was' if not_run == 1 else 'stages were'} not run because of it" if not_run else ""
+        return Failed(message="\n".join(sentences) + tail, data=result)
     ran = sum(outcome.ending == "ran" for outcome in result.outcomes)
     return Completed(message=f"{ran} stages ran, {len(result.outcomes) - ran} were cached", data=result)
 
 
 @contextmanager
-def _cancel_heard() -> Iterator[None]:
-    """A run of `paleo run` has no runner that would end it when it is cancelled in the UI: listen ourselves."""
+def _stop_when_cancelled() -> Iterator[None]:
+    """Poll for a cancellation in the UI: a run of `paleo run` has no runner that would end it."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None or os.environ.get("PREFECT__FLOW_RUN_ID"):
         yield
         return
-    over = threading.Event()
-    listener = threading.Thread(target=_listen, args=(context.flow_run.id, over), daemon=True)
-    listener.start()
+    finished = threading.Event()
+    watcher = threading.Thread(target=_watch_state, args=(context.flow_run.id, finished), daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
 
 
-def _listen(run_id: Any, over: threading.Event) -> None:
+def _watch_state(run_id: Any, finished: threading.Event) -> None:
     with get_client(sync_client=True) as client:
-        while not over.wait(WATCH_SECONDS):
+        while not finished.wait(POLL_SECONDS):
             state = client.read_flow_run(run_id).state
             if state and (state.is_cancelling() or state.is_cancelled()):
                 processes.stop_all()

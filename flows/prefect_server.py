@@ -1,7 +1,7 @@
-"""Which servers there are: those of `paleo up`, or Prefect's embedded one for a single run.
+"""Prefect servers: those of a running `paleo up`, or the embedded one for a single run.
 
 The embedded one is a child of our own. The one that Prefect would start by itself shares our process group: a Ctrl-C in
-the terminal would end it first, and the run could no longer say that it was stopped.
+the terminal would end it first, and the run could no longer record that it was stopped.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ ADDRESSES = project.WORK / "servers.json"
 
 
 def addresses() -> dict[str, Any]:
-    """What a running `paleo up` wrote; empty when there is none (it may have died: ask the servers)."""
+    """What a running `paleo up` wrote; empty when there is none (it may have died: see `answers`)."""
     try:
-        return json.loads(ADDRESSES.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(ADDRESSES.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
+    return found
 
 
-def join() -> bool:
-    """Use the servers of a running `paleo up`, unless the environment names others; is there a Prefect server?"""
+def use_running() -> bool:
+    """Use the servers of a running `paleo up`, unless the environment names others; True for a Prefect server."""
     named = os.environ.get("PREFECT_API_URL")
-    if named and not is_there(named):
+    if named and not responds(named):
         raise FlowError(f"the Prefect server {named} does not answer; start it, or unset PREFECT_API_URL")
     found = addresses()
     for variable in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
@@ -49,8 +50,8 @@ def join() -> bool:
     return bool(os.environ.get("PREFECT_API_URL"))
 
 
-class Server:
-    """Started at once, awaited when it is needed, stopped when the interpreter ends."""
+class EmbeddedServer:
+    """Prefect's API server for one run: started at once, awaited when needed, stopped when the interpreter ends."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -65,7 +66,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}/api"
 
     def _start(self) -> subprocess.Popen[bytes]:
-        app = ["--app-dir", str(Path(str(find_spec("prefect").origin)).parent), "--factory"]
+        app = ["--app-dir", str(_package_folder("prefect")), "--factory"]
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "error"]
         env = project.environment(PREFECT_UI_ENABLED="0", PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
         with self.log.open("wb") as log:
@@ -80,11 +81,11 @@ class Server:
             )
 
     def wait(self) -> None:
-        """Until it answers."""
+        """Wait until it answers; FlowError if it does not start."""
         end = time.monotonic() + START_SECONDS
         while not answers(f"{self.api}/health"):
             if self._process.poll() is not None or time.monotonic() > end:
-                raise FlowError(f"Prefect's embedded server did not start: {last_words(self.log)}")
+                raise FlowError(f"Prefect's embedded server did not start: {last_lines(self.log)}")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -97,6 +98,12 @@ class Server:
                 self._process.wait()
 
 
+def _package_folder(name: str) -> Path:
+    spec = find_spec(name)
+    assert spec and spec.origin, f"{name} is not installed"
+    return Path(spec.origin).parent
+
+
 def die_with_parent() -> None:
     """Linux: if we are killed, the server gets SIGTERM. Elsewhere it stays until it is stopped by hand."""
     if sys.platform == "linux":
@@ -106,20 +113,20 @@ def die_with_parent() -> None:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def answers(url: str, timeout: float = 2.0) -> bool:
-    """Does something at this address answer 200?"""
+    """Whether this address answers with status 200."""
     try:
         with urllib.request.urlopen(url, timeout=timeout) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def is_there(url: str) -> bool:
-    """Does anything at all answer at this address (perhaps that it wants a password)?"""
+def responds(url: str) -> bool:
+    """Whether this address answers with any status, such as 401."""
     try:
         with urllib.request.urlopen(url, timeout=10):
             return True
@@ -129,7 +136,7 @@ def is_there(url: str) -> bool:
         return False
 
 
-def last_words(log: Path, most: int = 5) -> str:
+def last_lines(log: Path, most: int = 5) -> str:
     """The last lines of a log file, for a message."""
-    said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return " / ".join(line.strip() for line in said[-most:]) or f"it said nothing in {log}"
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return " / ".join(line.strip() for line in lines[-most:]) or f"{log} is empty"

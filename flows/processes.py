@@ -1,6 +1,6 @@
-"""Child processes that can be stopped together: a module of its own, because Prefect pickles flow modules by value.
+"""Child processes that can be stopped together. A module of its own, because Prefect pickles flow modules by value.
 
-A stage is a tree (dvc -> shell -> accelerate -> python). dvc dies of SIGTERM at once without telling its child, and
+A stage is a tree (dvc -> shell -> accelerate -> python). dvc exits on SIGTERM at once and does not pass it on, and
 Prefect cannot interrupt a task's thread, so a stop goes to every process group, and the *group* is waited for.
 """
 
@@ -18,7 +18,7 @@ import psutil
 
 from flows.errors import Stopped
 
-GRACE_SECONDS = 120  # an agent of torchrun gives its ranks 110 s to save: see dvc.yaml
+GRACE_SECONDS = 120  # torchrun's agent gives its ranks 110 s to save: see pipeline/io/launcher.py
 KILL_SECONDS = 5
 
 _live: set[subprocess.Popen[bytes]] = set()
@@ -27,7 +27,7 @@ _lock = threading.Lock()
 
 
 def reset() -> None:
-    """Forget an earlier stop: for a second flow in the same process."""
+    """Clear an earlier stop: for a second flow in the same process."""
     _stop.clear()
 
 
@@ -36,17 +36,17 @@ def stopping() -> bool:
 
 
 def pause(seconds: float) -> None:
-    """Sleep, but wake at once for a stop, which is raised."""
+    """Sleep; a stop ends the sleep at once and is raised as `Stopped`."""
     if _stop.wait(seconds):
-        raise Stopped("stopped before it began")
+        raise Stopped("stopped before it started")
 
 
 @contextmanager
 def started(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A child in its own session, stdout and stderr in one pipe."""
-    with _lock:  # asked again here: a task that waited for a free core may wake after the stop
+    with _lock:  # checked here: a task that waited for a free core may wake after the stop
         if _stop.is_set():
-            raise Stopped("stopped before it began")
+            raise Stopped("stopped before it started")
         child = subprocess.Popen(
             command,
             env=env,
@@ -60,13 +60,13 @@ def started(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Pope
         yield child
         child.wait()
     finally:
-        _forget(child)
+        _clean_up(child)
 
 
-def _forget(child: subprocess.Popen[bytes]) -> None:
-    """Leave nobody behind of a child that is done or given up; after a stop `stop_all` sees to that."""
+def _clean_up(child: subprocess.Popen[bytes]) -> None:
+    """End what is left of the group of a finished or abandoned child; after a stop `stop_all` does that."""
     if not _stop.is_set() and group_alive(child.pid):
-        end([child])
+        terminate([child])
     child.wait()
     with _lock:
         if not group_alive(child.pid):
@@ -76,9 +76,9 @@ def _forget(child: subprocess.Popen[bytes]) -> None:
 def group_alive(leader: int) -> bool:
     try:
         os.killpg(leader, 0)
-    except (ProcessLookupError, PermissionError):  # gone, or its number belongs to somebody else by now
+    except (ProcessLookupError, PermissionError):  # gone, or its number belongs to another user's process by now
         return False
-    return any(_works(pid) for pid in psutil.pids() if _group(pid) == leader)
+    return any(_is_running(pid) for pid in psutil.pids() if _group(pid) == leader)
 
 
 def _group(pid: int) -> int:
@@ -88,39 +88,39 @@ def _group(pid: int) -> int:
         return 0
 
 
-def _works(pid: int) -> bool:
-    """No zombie: where this process is a container's first one, nobody reaps the orphans of its children."""
+def _is_running(pid: int) -> bool:
+    """False for a zombie: where this process is a container's first one, orphans of its children are never reaped."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 
 
 def stop_all(grace: float = GRACE_SECONDS) -> None:
-    """Ask every child to save and end, wait for their groups, then kill; a second Ctrl-C kills at once."""
+    """SIGTERM to every child, so that it saves; wait for their groups, then kill; a second Ctrl-C kills at once."""
     with _lock:
         _stop.set()
         children = list(_live)
-    end(children, grace)
+    terminate(children, grace)
     with _lock:
         _live.difference_update(children)
 
 
-def end(children: list[subprocess.Popen[bytes]], grace: float = GRACE_SECONDS) -> None:
+def terminate(children: list[subprocess.Popen[bytes]], grace: float = GRACE_SECONDS) -> None:
     """SIGTERM to the groups of these children, wait, then SIGKILL to what is left."""
     try:
-        _signal(children, signal.SIGTERM, grace)
+        _signal_and_wait(children, signal.SIGTERM, grace)
     except BaseException:  # the second Ctrl-C or SIGTERM
-        _signal(children, signal.SIGKILL, KILL_SECONDS)
+        _signal_and_wait(children, signal.SIGKILL, KILL_SECONDS)
         raise
-    _signal(children, signal.SIGKILL, KILL_SECONDS)
+    _signal_and_wait(children, signal.SIGKILL, KILL_SECONDS)
 
 
-def _signal(children: list[subprocess.Popen[bytes]], number: signal.Signals, wait: float) -> None:
+def _signal_and_wait(children: list[subprocess.Popen[bytes]], number: signal.Signals, seconds: float) -> None:
     alive = [child for child in children if group_alive(child.pid)]
     for child in alive:
         _kill_group(child.pid, number)
-    end = monotonic() + wait
+    end = monotonic() + seconds
     while alive and monotonic() < end:
         for child in alive:
             child.poll()  # reap it, or its group looks alive

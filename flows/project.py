@@ -1,8 +1,7 @@
-"""The project that the current folder belongs to, and the environment its commands run in."""
+"""The project that the current folder belongs to, and the environment variables of its commands."""
 
 from __future__ import annotations
 
-import difflib
 import fcntl
 import os
 import subprocess
@@ -13,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import FlowError
+from pipeline.core import registry
 
 WORK = Path(".work")
 LOGS = WORK / "logs"
 
 # `true` in letters: MLflow takes DO_NOT_TRACK=1 for no.
-QUIET = {
+NO_TELEMETRY = {
     "DO_NOT_TRACK": "true",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -42,7 +42,7 @@ def enter() -> Path:
 
 
 def settle_environment() -> None:
-    """No telemetry, no downloads, and Prefect's database in the project, where the user did not decide otherwise.
+    """No telemetry, no downloads, and Prefect's database in the project, unless the environment says otherwise.
 
     Has to run before Prefect is imported.
     """
@@ -52,43 +52,46 @@ def settle_environment() -> None:
         "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
         "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_run_name)s | %(message)s",
     }
-    for key, value in (QUIET | defaults).items():
+    for key, value in (NO_TELEMETRY | defaults).items():
         os.environ.setdefault(key, value)
 
 
 def environment(**more: str) -> dict[str, str]:
     """For a child: `python`, `accelerate` and `dvc` are those of this interpreter's environment."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    return QUIET | dict(os.environ) | {"PATH": path, "PYTHONUNBUFFERED": "1"} | more
+    return NO_TELEMETRY | dict(os.environ) | {"PATH": path, "PYTHONUNBUFFERED": "1"} | more
 
 
 def params() -> dict[str, Any]:
-    """params.yaml as it stands, unchecked: `check` lets the pipeline itself judge it."""
+    """params.yaml as it is written. `check` is what validates it: plugins' sections need the plugins, and torch."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        read = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
+        written = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
         raise FlowError(f"params.yaml is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(read, dict) or not isinstance(read.get("species"), dict) or not read["species"]:
+    if not isinstance(written, dict) or not isinstance(written.get("species"), dict) or not written["species"]:
         raise FlowError("params.yaml must name at least one species under `species:`")
-    return read
+    return written
+
+
+def section(name: str) -> dict[str, Any]:
+    """A section of params.yaml as it is written; empty where all of it has its defaults."""
+    return params().get(name) or {}
 
 
 def chosen_species(wanted: list[str]) -> list[str]:
-    """The wanted species' keys, or all of them; an unknown one is an error that names the nearest."""
+    """The wanted species' keys, or all of them; FlowError with the nearest known key for an unknown one."""
     known = list(params()["species"])
     for key in wanted:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise FlowError(f"no species {key!r} in params.yaml (there are {', '.join(known)}){hint}")
+            raise FlowError(f"no species {key!r} in params.yaml; {registry.hint(key, known, cutoff=0.3)}")
     return list(dict.fromkeys(wanted)) or known
 
 
 def check() -> None:
-    """Let the pipeline judge params.yaml strictly before anything runs: a dry run of the first stage."""
+    """FlowError unless params.yaml is valid: a dry run of the first stage, before anything runs."""
     some = next(iter(params()["species"]))
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", "collect", some, "--dry-run"],
@@ -98,12 +101,12 @@ def check() -> None:
         errors="replace",
     )
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
-        raise FlowError(said[-1].removeprefix("paleo collect: "))
+        output = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+        raise FlowError(output[-1].removeprefix("paleo collect: "))
 
 
 @contextmanager
-def only_run() -> Iterator[None]:
+def run_lock() -> Iterator[None]:
     """One run at a time in a project: two would plan and train the same stages twice."""
     WORK.mkdir(exist_ok=True)
     with (WORK / "run.lock").open("a+") as stream:
@@ -111,8 +114,8 @@ def only_run() -> Iterator[None]:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             stream.seek(0)
-            who = stream.read().strip() or "unknown"
-            raise FlowError(f"another run works in this project (process {who}); wait for it or stop it") from None
+            holder = stream.read().strip() or "unknown"
+            raise FlowError(f"another run works in this project (process {holder}); wait for it or stop it") from None
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()

@@ -1,4 +1,4 @@
-"""What leaves the pipeline: registered versions, and the table of results for people."""
+"""Registered model versions, and the table of results at the end of a run."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ruamel.yaml import YAML
 
 from flows import processes, project
 from flows.reproduce import Outcome, run_id
-from flows.stage_logs import Log
+from flows.stage_logs import StageLog
 
 LOCK = Path("dvc.lock")
 STORE = Path("mlflow.db")
-DECISIVE = ("train", "evaluate")  # whose results make a version what it is
+VERSION_STAGES = ("train", "evaluate")  # whose results a model version consists of
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,21 @@ class Row:
 
 def release(species: list[str], outcomes: list[Outcome], logs: Path) -> str:
     """Register what has been evaluated; returns a sentence if that failed."""
-    fine = {outcome.stage.name for outcome in outcomes if outcome.ending in ("ran", "cached")}
-    ready = [key for key in species if f"evaluate@{key}" in fine]
+    succeeded = {outcome.stage.name for outcome in outcomes if outcome.ending in ("ran", "cached")}
+    ready = [key for key in species if f"evaluate@{key}" in succeeded]
     if not ready:
         return ""
     state = register(ready, logs, return_state=True)
-    return "" if state.is_completed() else state.message or state.name
+    return "" if state.is_completed() else state.message or str(state.name)
 
 
 @task(name="register", cache_policy=NO_CACHE, persist_result=False)
 def register(species: list[str], logs: Path) -> State[None]:
-    """`paleo register` for all species at once: it starts slowly and makes no version twice."""
+    """`paleo register` for all species at once, because it starts slowly; it makes no version twice."""
     digests = {key: digest(key) for key in species}
     if all(is_released(key, digests[key]) for key in species):
         return Completed(name="Cached", message="every version is registered")
-    log = Log(logs / "register.log", get_run_logger().info)
+    log = StageLog(logs / "register.log", get_run_logger().info)
     command = [sys.executable, "-m", "pipeline", "register", *species]
     with processes.started(command, project.environment(**run_id())) as child:
         for _line in log.follow(child.stdout):
@@ -72,17 +72,17 @@ def register(species: list[str], logs: Path) -> State[None]:
     return Completed(message=f"registered {', '.join(species)}")
 
 
-def _failure(log: Log) -> str:
+def _failure(log: StageLog) -> str:
     own = [line for line in log.tail if line.startswith("paleo register: ")]
     return "register failed: " + (own[-1].removeprefix("paleo register: ") if own else "\n  ".join(log.tail))
 
 
 def digest(species: str) -> str:
-    """What a version is made from, as dvc.lock has it, and the rule for the champion."""
+    """sha256 of what a version is made from, as dvc.lock has it, and of the rule for the champion."""
     lock = YAML(typ="safe").load(LOCK.read_text(encoding="utf-8")) if LOCK.is_file() else {}
-    entries = [((lock or {}).get("stages") or {}).get(f"{kind}@{species}") for kind in DECISIVE]
-    said = json.dumps([entries, project.params().get("register")], sort_keys=True, default=str)
-    return hashlib.sha256(said.encode()).hexdigest()
+    entries = [((lock or {}).get("stages") or {}).get(f"{kind}@{species}") for kind in VERSION_STAGES]
+    text = json.dumps([entries, project.params().get("register")], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _stamp(species: str) -> Path:
@@ -90,24 +90,25 @@ def _stamp(species: str) -> Path:
 
 
 def record(species: str) -> dict[str, Any]:
-    """What `paleo register` noted: version, alias, lineage_id; empty when it never did."""
+    """What `paleo register` recorded: version, alias, lineage_id; empty when it never ran."""
     try:
-        return json.loads((project.WORK / "release" / f"{species}.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((project.WORK / "release" / f"{species}.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
+    return found
 
 
 def is_released(species: str, now: str) -> bool:
     """Was exactly this registered, and does the store still have it?"""
-    noted = record(species)
+    registered = record(species)
     stamp = _stamp(species)
-    if not noted or not stamp.is_file() or stamp.read_text(encoding="utf-8") != now:
+    if not registered or not stamp.is_file() or stamp.read_text(encoding="utf-8") != now:
         return False
-    return _store_has(str(noted.get("name", species)), str(noted.get("version", "")))
+    return _store_has(str(registered.get("name", species)), str(registered.get("version", "")))
 
 
 def _store_has(name: str, version: str) -> bool:
-    """Ask the store itself, without MLflow's slow client; any other kind of store: better register again."""
+    """Query the store itself, without MLflow's slow client; False for other kinds of stores, so register again."""
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith(("http://", "https://")):
         return _server_has(uri, name, version)
@@ -132,16 +133,16 @@ def _server_has(uri: str, name: str, version: str) -> bool:
     query = urllib.parse.urlencode({"name": name, "version": version})
     try:
         with urllib.request.urlopen(f"{uri}/api/2.0/mlflow/model-versions/get?{query}", timeout=5) as answer:
-            return answer.status == 200
+            return bool(answer.status == 200)
     except OSError:
         return False
 
 
 def _database_has(name: str, version: str) -> bool:
-    asked = "SELECT current_stage FROM model_versions WHERE name = ? AND version = ?"
+    query = "SELECT current_stage FROM model_versions WHERE name = ? AND version = ?"
     try:
         with closing(sqlite3.connect(f"file:{STORE}?mode=ro", uri=True, timeout=5)) as database:
-            found = database.execute(asked, (name, version)).fetchone()
+            found = database.execute(query, (name, version)).fetchone()
     except sqlite3.Error:
         return False
     return found is not None and found[0] != "Deleted_Internal"
@@ -149,8 +150,8 @@ def _database_has(name: str, version: str) -> bool:
 
 def rows(species: list[str], outcomes: list[Outcome]) -> list[Row]:
     """The table at the end, from the files that the stages wrote."""
-    spent = {key: sum(o.seconds for o in outcomes if o.stage.species == key) for key in species}
-    return [_row(key, spent[key]) for key in species]
+    seconds = {key: sum(o.seconds for o in outcomes if o.stage.species == key) for key in species}
+    return [_row(key, seconds[key]) for key in species]
 
 
 def _row(species: str, seconds: float) -> Row:
@@ -159,14 +160,14 @@ def _row(species: str, seconds: float) -> Row:
         metrics = json.loads(text)
     except (FileNotFoundError, ValueError):
         metrics = {}
-    noted = record(species)
-    alias = f" ({noted['alias']})" if noted.get("alias") else ""
+    registered = record(species)
+    alias = f" ({registered['alias']})" if registered.get("alias") else ""
     return Row(
         species=species,
         step=metrics.get("chosen_step"),
         before=(metrics.get("base") or {}).get("species_accuracy"),
         after=(metrics.get("chosen") or {}).get("species_accuracy"),
-        version=f"v{noted['version']}{alias}" if noted.get("version") else "",
+        version=f"v{registered['version']}{alias}" if registered.get("version") else "",
         seconds=seconds,
     )
 
@@ -175,7 +176,7 @@ HEADINGS = ("species", "chosen step", "species accuracy", "model version", "seco
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """A row as text: what the terminal and the artifact show."""
+    """A row as text, for the terminal and the artifact."""
     shown = [f"{value:.0%}" if value is not None else "–" for value in (row.before, row.after)]
     step = "–" if row.step is None else str(row.step)
     return row.species, step, f"{shown[0]} → {shown[1]}", row.version or "–", f"{row.seconds:.0f}"

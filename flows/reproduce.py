@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
-from typing import Literal
+from typing import Any, Literal
 
 from prefect import allow_failure, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -20,13 +19,13 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import gpu_leases, graph, processes, project, validation
 from flows.errors import FlowError, StageFailed, StageInterrupted, Stopped
-from flows.stage_logs import Log
+from flows.stage_logs import Report, StageLog
 
 RETRIES = 2
-RETRY_DELAY_SECONDS = [3, 10]
-# dvc ends with 1 whatever the exit code of its command, and accelerate may hide it too: the trainer's sentence counts
+RETRY_DELAY_SECONDS = [3.0, 10.0]
+# dvc exits with 1 whatever the exit code of its command, and accelerate may hide it too: the trainer's sentence counts
 _INTERRUPTED = re.compile(r"interrupted (at step|while preparing)|exited with 75\b|exit code:? 75\b|exitcode\s*: 75\b")
-_REFUSED = re.compile(r"^ERROR: failed to reproduce .*?: \[Errno \d+\] (.+)")  # by the operating system, to dvc
+_OS_ERROR = re.compile(r"^ERROR: failed to reproduce .*?: \[Errno \d+\] (.+)")  # that dvc met
 _UNCHANGED = "didn't change, skipping"
 _RESTORED = "is cached - skipping run"
 
@@ -45,7 +44,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Done:
-    """What a task hands back to the walk."""
+    """What the task of a stage returns."""
 
     ending: Ending
     seconds: float
@@ -54,11 +53,11 @@ class Done:
 
 def reproduce(plan: graph.Graph, logs: Path) -> list[Outcome]:
     """Run what is stale, side by side where the graph allows it; failures end in outcomes, not in exceptions."""
-    futures: dict[str, PrefectFuture[Done]] = {}
+    futures: dict[str, PrefectFuture[Any]] = {}
     finished: set[str] = set()
     for stage in plan.stages:
         before = [allow_failure(futures[name]) for name in stage.needs]
-        named = run_stage.with_options(task_run_name=stage.name)  # no tags: Prefect asks for a limit for each, 2 s
+        named: Any = run_stage.with_options(task_run_name=stage.name)  # no tags: Prefect asks for a limit for each, 2 s
         futures[stage.name] = named.submit(stage, logs, finished, wait_for=before)
     return [outcome(stage, futures[stage.name]) for stage in plan.stages]
 
@@ -76,9 +75,9 @@ def _interrupted(_task: object, _run: object, state: State) -> bool:
     persist_result=False,
 )
 def run_stage(stage: graph.Stage, logs: Path, finished: set[str]) -> State[Done]:
-    """One stage of dvc.yaml; unchanged ones cost no process. `finished`: the stages that have ended well so far."""
+    """One stage of dvc.yaml; unchanged ones cost no process. `finished`: the stages that have succeeded so far."""
     blocker = next((name for name in stage.needs if name not in finished), None)
-    if blocker:  # of type Failed: for a cancelled one `allow_failure` lets nobody behind it begin, even to say so
+    if blocker:  # of type Failed: behind a cancelled task `allow_failure` starts none, not even to report that
         return Failed(name="NotRun", message=f"{blocker} did not finish")
     began = time()
     state = _attempt(stage, logs)
@@ -102,13 +101,13 @@ def _attempt(stage: graph.Stage, logs: Path) -> State[Done]:
         return Failed(message=str(failure), data=failure)
 
 
-def _reproduced(stage: graph.Stage, logs: Path, show: Callable[[str], None]) -> State[Done]:
-    with gpu_leases.slot(stage.kind, show) as more, Kept(stage):
+def _reproduced(stage: graph.Stage, logs: Path, report: Report) -> State[Done]:
+    with gpu_leases.slot(stage.hardware, report) as variables, EarlierResults(stage):
         began = monotonic()
-        said = dvc_repro(stage, logs, show, more)
-    if any(_UNCHANGED in line for line in said):
+        lines = dvc_repro(stage, logs, report, variables)
+    if any(_UNCHANGED in line for line in lines):
         return _cached("unchanged: what it depends on came out the same")
-    if any(_RESTORED in line for line in said):
+    if any(_RESTORED in line for line in lines):
         return _cached("restored from DVC's cache")
     seconds = monotonic() - began
     return Completed(message=f"{seconds:.1f} s", data=Done("ran", seconds, "; ".join(stage.why)))
@@ -118,45 +117,47 @@ def _cached(message: str) -> State[Done]:
     return Completed(name="Cached", message=message, data=Done("cached", 0.0, message))
 
 
-def dvc_repro(
-    stage: graph.Stage, logs: Path, show: Callable[[str], None], more: dict[str, str], *options: str
-) -> list[str]:
-    """`dvc repro` of one stage; its telling lines. Raises StageFailed with the stage's own sentence or last lines."""
+def dvc_repro(stage: graph.Stage, logs: Path, report: Report, variables: dict[str, str], *options: str) -> list[str]:
+    """`dvc repro` of one stage; the lines that say whether it was skipped or interrupted.
+
+    Raises StageFailed with the stage's own sentence or its last lines.
+    """
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, stage.name]
-    log = Log(logs / f"{stage.name}.log", show)
-    with processes.started(command, project.environment(**gpu_leases.threads(stage.kind), **run_id(), **more)) as child:
-        said = [line for line in log.follow(child.stdout) if _INTERRUPTED.search(line) or "skipping" in line]
-    saved = any(_INTERRUPTED.search(line) for line in said)
+    log = StageLog(logs / f"{stage.name}.log", report)
+    env = project.environment(**gpu_leases.thread_variables(stage.hardware), **run_id(), **variables)
+    with processes.started(command, env) as child:
+        lines = [line for line in log.follow(child.stdout) if _INTERRUPTED.search(line) or "skipping" in line]
+    saved = any(_INTERRUPTED.search(line) for line in lines)
     if processes.stopping():
         raise Stopped(f"{stage.name} was stopped" + (", its work is saved" if saved else ""))
     if child.returncode:
         raise (StageInterrupted if saved else StageFailed)(_failure(stage, log))
-    return said
+    return lines
 
 
 def run_id() -> dict[str, str]:
-    """For MLflow: from which run of the flow a model comes."""
+    """The variable with which MLflow records from which run of the flow a model comes."""
     return {"PALEO_FLOW_RUN_ID": flow_run.id} if flow_run.id else {}
 
 
-def _failure(stage: graph.Stage, log: Log) -> str:
-    """The stage's own sentence if it said one (`paleo train: …`), else its last lines."""
+def _failure(stage: graph.Stage, log: StageLog) -> str:
+    """The stage's own sentence if it printed one (`paleo train: …`), else its last lines."""
     own = [line for line in log.tail if line.startswith(f"paleo {stage.kind}: ")]
     if own:
         return f"{stage.name} failed: {own[-1].removeprefix(f'paleo {stage.kind}: ')}"
-    refused = [match[1] for line in log.tail if (match := _REFUSED.search(line))]
-    if refused:
-        return f"{stage.name} failed: {refused[-1]}; check permissions and space there, then run this again"
+    os_errors = [match[1] for line in log.tail if (match := _OS_ERROR.search(line))]
+    if os_errors:
+        return f"{stage.name} failed: {os_errors[-1]}; check permissions and space there, then run this again"
     tail = [line for line in log.tail if not line.startswith(("> ", "Running stage"))]
     return "\n  ".join([f"{stage.name} failed; its last lines (all in {log.path}):", *tail])
 
 
-class Kept:
-    """DVC deletes a stage's results before it runs: put the earlier ones back when it fails."""
+class EarlierResults:
+    """Restores a stage's earlier results when it fails: DVC deletes them before it runs."""
 
     def __init__(self, stage: graph.Stage) -> None:
         self._stage = stage
-        self._files = {path: path.read_bytes() for path in map(Path, stage.kept) if path.is_file()}
+        self._files = {path: path.read_bytes() for path in map(Path, stage.uncached_outs) if path.is_file()}
 
     def __enter__(self) -> None:
         pass
@@ -168,7 +169,7 @@ class Kept:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-        if self._stage.locked and not issubclass(kind, Stopped):  # who stops wants no further process
+        if self._stage.locked and not issubclass(kind, Stopped):  # a stop starts no further process
             _checkout(self._stage)
 
 
@@ -178,14 +179,14 @@ def _checkout(stage: graph.Stage) -> None:
     subprocess.run(command, env=project.environment(), capture_output=True)
 
 
-def outcome(stage: graph.Stage, future: PrefectFuture[Done]) -> Outcome:
-    """Wait for a stage's task, whatever becomes of it."""
+def outcome(stage: graph.Stage, future: PrefectFuture[Any]) -> Outcome:
+    """Wait for a stage's task to end, in whatever way."""
     future.wait()
     state = future.state
     if state.is_completed():
         done = state.result()
         return Outcome(stage, done.ending, done.seconds, done.message)
-    return Outcome(stage, _ending(state), message=state.message or state.name)
+    return Outcome(stage, _ending(state), message=state.message or str(state.name))
 
 
 def _ending(state: State) -> Ending:

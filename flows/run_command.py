@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
-from flows import hardware, prefect_server, project, tables
+from flows import hardware, prefect_server, project, tables, versioning
 
 
 def run(species: list[str], *, refresh: bool, debug: bool) -> int:
     """The flow for these species, or for all; the exit code: 0, 1 (failed), 130 (stopped)."""
     project.chosen_species(species)
     hardware.check()
-    server = None if prefect_server.join() else prefect_server.Server()
+    versioning.check(versioning.switches(project.params(), None))
+    server = None if prefect_server.use_running() else prefect_server.EmbeddedServer()
     project.check()  # while the server starts; a mistake ends it at once
     if server:
         os.environ["PREFECT_API_URL"] = server.api  # Prefect reads it when it is imported
@@ -21,13 +23,13 @@ def run(species: list[str], *, refresh: bool, debug: bool) -> int:
 
     if server:
         server.wait()
-    _quieten(debug, embedded_server=server is not None)
+    _set_up_logging(debug, embedded_server=server is not None)
     state = pipeline(species=species, refresh=refresh, return_state=True)
     return _report(state, embedded_server=server is not None)
 
 
-def _quieten(debug: bool, *, embedded_server: bool) -> None:
-    """A failure is told in a sentence: no empty traceback after it; and no link to pages that nobody serves."""
+def _set_up_logging(debug: bool, *, embedded_server: bool) -> None:
+    """A failure is logged as a sentence without an empty traceback, and no link to a UI that is not served."""
     if debug:
         return
 
@@ -40,7 +42,8 @@ def _quieten(debug: bool, *, embedded_server: bool) -> None:
         logging.getLogger(name).addFilter(wanted)
 
 
-def _report(state, *, embedded_server: bool) -> int:
+def _report(state: Any, *, embedded_server: bool) -> int:
+    """Print the results of the flow run's state; the exit code."""
     result = state.result(raise_on_failure=False) if state.data is not None else None
     if result is not None and hasattr(result, "rows"):
         tables.show_result(result, embedded_server=embedded_server)

@@ -1,6 +1,7 @@
-"""The schedule of `paleo up`: `python -m flows.schedule [CRON]` serves the flow until SIGTERM.
+"""The schedule of `paleo up`: `python -m flows.schedule [CRON [SWITCH …]]` serves the flow until SIGTERM.
 
-Without a schedule it serves all the same: the run can be started with a button in Prefect's pages.
+Without a cron expression it serves all the same: a run can be started with a button in Prefect's UI. The switches
+(`commit`, `tag`) are what the runs turn on over `versioning` of params.yaml, as infra/prefect.yaml does.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from flows.pipeline import pipeline
 NAME = "schedule"
 
 
-def main(cron: str | None) -> None:
-    """Serve `pipeline`; a run that comes due while one is at work is dropped."""
+def main(cron: str | None, switches: list[str]) -> None:
+    """Serve `pipeline`; a run that comes due while another one works is dropped."""
     one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
     pipeline.serve(
         name=NAME,
         cron=cron,
+        parameters={"versioning": dict.fromkeys(switches, True)} if switches else None,
         global_limit=one,
         pause_on_shutdown=False,  # or the schedule would stay off until the next `paleo up`
         print_starting_message=False,
@@ -27,4 +29,4 @@ def main(cron: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if sys.argv[1:] else None)
+    main(sys.argv[1] if sys.argv[1:] else None, sys.argv[2:])

@@ -11,27 +11,29 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from flows import prefect_server, processes, project
+from flows import prefect_server, processes, project, versioning
 from flows.errors import FlowError
 
 START_SECONDS = prefect_server.START_SECONDS
 STOP_SECONDS = 60  # the schedule may have to stop a training, which saves
 HOST = "127.0.0.1"
+VERSIONED = ("commit", "tag")  # what scheduled runs turn on; params.yaml may add the pushes, which need remotes
 
 
 @dataclass
 class Service:
-    """One child: `option` is what moves it to another port."""
+    """One child process; `option` is the command-line option that sets its port."""
 
     name: str
     command: list[str]
     port: int = 0
     option: str = ""
-    health: str = ""  # a path that answers 200 when it is ready; none: an open port will do
+    health: str = ""  # a path that answers 200 when the service is ready; empty: an open port is enough
     env: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -49,14 +51,15 @@ def up(args: Namespace) -> int:
     project.LOGS.mkdir(parents=True, exist_ok=True)
     _refuse_second()
     _check_cron(args.cron)
+    switches, unversioned = _versioning(args.cron)
     services = [_prefect(args.prefect_port), _mlflow(args.mlflow_port), _gallery(args.gallery_port)]
     for service in services:
         _check_port(service)
-    everything = [*services, _schedule(args.cron, *services[:2])]
+    everything = [*services, _schedule(args.cron, switches, *services[:2])]
     try:
         _bring_up(everything)
         _write_addresses(*services)
-        _announce(services, args.cron)
+        _print_addresses(services, args.cron, unversioned)
         _watch(everything)
     finally:
         prefect_server.ADDRESSES.unlink(missing_ok=True)
@@ -82,6 +85,14 @@ def _check_cron(cron: str | None) -> None:
         ) from None
 
 
+def _versioning(cron: str | None) -> tuple[Sequence[str], str]:
+    """The switches that scheduled runs turn on, and why they turn on none; FlowError when one of params.yaml fails."""
+    why = versioning.why_no_commit() if cron else ""
+    switches = VERSIONED if cron and not why else ()
+    versioning.check(versioning.switches(project.params(), dict.fromkeys(switches, True)))
+    return switches, why
+
+
 def _check_port(service: Service) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,7 +112,7 @@ def _prefect(port: int) -> Service:
         port,
         "--prefect-port",
         "/api/health",
-        # relative, or the pages of any port but 4200 would ask 4200
+        # relative, or the UI on any port but 4200 would send its requests to 4200
         {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
     )
 
@@ -129,9 +140,9 @@ def _gallery(port: int) -> Service:
     )
 
 
-def _schedule(cron: str | None, prefect: Service, mlflow: Service) -> Service:
+def _schedule(cron: str | None, switches: Sequence[str], prefect: Service, mlflow: Service) -> Service:
     env = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
-    command = [sys.executable, "-m", "flows.schedule", *([cron] if cron else [])]
+    command = [sys.executable, "-m", "flows.schedule", *([cron, *switches] if cron else [])]
     return Service("schedule", command, env=env | {"PREFECT_RUNNER_POLL_FREQUENCY": "5"})
 
 
@@ -146,7 +157,7 @@ def _bring_up(services: list[Service]) -> None:
 
 
 def _start(service: Service) -> None:
-    servers = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")  # somebody else's would lead our own astray
+    servers = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")  # of the caller, which our own services must not use
     env = {key: value for key, value in project.environment().items() if key not in servers} | service.env
     with service.log.open("wb") as log:
         service.process = subprocess.Popen(
@@ -161,14 +172,15 @@ def _start(service: Service) -> None:
 
 
 def _await(service: Service, started: list[Service]) -> None:
+    """Wait until a service is ready; FlowError when any started one exits, or it takes too long."""
     end = time.monotonic() + START_SECONDS
     while not _ready(service):
         for other in started:
             if other.process and other.process.poll() is not None:
-                _died(other)
+                _raise_exited(other)
         if time.monotonic() > end:
-            said = prefect_server.last_words(service.log)
-            raise FlowError(f"{service.name} did not answer within {START_SECONDS} s: {said}")
+            lines = prefect_server.last_lines(service.log)
+            raise FlowError(f"{service.name} did not answer within {START_SECONDS} s: {lines}")
         time.sleep(0.1)
 
 
@@ -179,38 +191,41 @@ def _ready(service: Service) -> bool:
         return probe.connect_ex((HOST, service.port)) == 0
 
 
-def _died(service: Service) -> NoReturn:
+def _raise_exited(service: Service) -> NoReturn:
     code = service.process.returncode if service.process else ""
-    raise FlowError(f"{service.name} ended by itself (exit code {code}): {prefect_server.last_words(service.log)}")
+    raise FlowError(f"{service.name} exited by itself (exit code {code}): {prefect_server.last_lines(service.log)}")
 
 
 def _write_addresses(prefect: Service, mlflow: Service, gallery: Service) -> None:
     """For a `paleo run` in another terminal."""
-    found = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
-    said = {"pid": os.getpid(), "gallery": gallery.address, **found}
-    prefect_server.ADDRESSES.write_text(json.dumps(said), encoding="utf-8")
+    variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
+    addresses = {"pid": os.getpid(), "gallery": gallery.address, **variables}
+    prefect_server.ADDRESSES.write_text(json.dumps(addresses), encoding="utf-8")
 
 
-def _announce(services: list[Service], cron: str | None) -> None:
+def _print_addresses(services: list[Service], cron: str | None, unversioned: str) -> None:
     prefect, mlflow, gallery = (service.address for service in services)
     print(f"runs      {prefect}/runs")
     print(f"models    {mlflow}/#/models?workflowType=machine_learning")
     print(f"gallery   {gallery}")
     print(f"schedule  {f'{cron} (UTC)' if cron else 'none (--cron); start a run in Prefect or with `paleo run`'}")
+    if cron:
+        made = "dvc.lock is committed when it changed, and tagged <species>/v<N> when the pictures changed"
+        print(f"versions  {f'none: {unversioned}' if unversioned else made}")
     print(f"logs      {project.LOGS}/\n\nCtrl-C stops everything.", flush=True)
 
 
 def _watch(services: list[Service]) -> NoReturn:
-    """Until a signal raises KeyboardInterrupt, or a child ends by itself."""
+    """Wait until a signal raises KeyboardInterrupt; FlowError when a child exits by itself."""
     while True:
         for service in services:
             if service.process and service.process.poll() is not None:
-                _died(service)
+                _raise_exited(service)
         time.sleep(0.5)
 
 
 def _stop(services: list[Service]) -> None:
-    """The schedule first: its run still wants to tell the servers that it was stopped."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C would leave children
+    """The schedule first: its run still reports to the servers that it was stopped."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave children
     for group in (services[-1:], services[:-1]):
-        processes.end([service.process for service in group if service.process], STOP_SECONDS)
+        processes.terminate([service.process for service in group if service.process], STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""What people see in the terminal: the plan, and what a run brought."""
+"""Terminal tables: the plan, and the results of a run."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ STYLES: dict[Action, str] = {"run": "bold yellow", "restore": "cyan", "after": "
 
 
 def show_plan(graph: Graph) -> None:
-    """Every stage in the order in which it would run: what becomes of it, and why."""
+    """Print every stage in the order in which it would run: what becomes of it, and why."""
     console, table = Console(highlight=False), _table("stage", "action", "why")
     for stage in graph.stages:
         table.add_row(stage.name, f"[{STYLES[stage.action]}]{stage.action}[/]", escape("; ".join(stage.why)))
     console.print(table)
-    for entry in graph.absent:
+    for entry in graph.missing:
         more = f" and {len(entry.stages) - 1} more" if entry.stages[1:] else ""
-        console.print(f"[bold red]missing:[/] {escape(entry.path)}, needed by {entry.stages[0]}{more}")
+        console.print(f"[bold red]missing:[/] {escape(entry.name)}, needed by {entry.stages[0]}{more}")
     console.print(f"\n{_summary(graph.stages)}")
 
 
@@ -43,12 +43,12 @@ def _table(*headings: str) -> Table:
 def _summary(stages: Iterable[Stage]) -> str:
     """`3 run, 2 after, 14 cached; …`"""
     counts = Counter(stage.action for stage in stages)
-    said = ", ".join(f"{counts[action]} {action}" for action in STYLES if counts[action])
-    return f"{said}; nothing to do" if set(counts) == {"cached"} else f"{said}; `paleo run` does it"
+    text = ", ".join(f"{counts[action]} {action}" for action in STYLES if counts[action])
+    return f"{text}; nothing to do" if set(counts) == {"cached"} else f"{text}; `paleo run` does it"
 
 
 def show_result(result: Result, *, embedded_server: bool) -> None:
-    """The short table, and where to look."""
+    """Print the short table, and where the rest is."""
     from flows.release import HEADINGS, cells
 
     console, table = Console(highlight=False), _table(*HEADINGS)

@@ -1,4 +1,4 @@
-"""What a validation found, as an artifact of the run: the verdict as a table, and where its page is."""
+"""The verdict of a validation as an artifact of the run: a table, and where its page is."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from prefect.artifacts import create_markdown_artifact
 from flows import prefect_server
 
 KIND = "validate"  # the stage that writes verdicts
-NAMED = 3  # offenders of each expectation
-_MARKS = re.compile(r"[\\`*_{}\[\]<>|#!&~]")  # names come from the web: they are no markdown
+MAX_OFFENDERS = 3  # that are named for each expectation
+_MARKS = re.compile(r"[\\`*_{}\[\]<>|#!&~]")  # titles and names come from the web
 _STATES = {(True, "stop"): "holds", (True, "warn"): "holds", (False, "warn"): "**warns**", (False, "stop"): "**stops**"}
 
 
 def publish(species: str, since: float) -> None:
-    """Nothing where the stage wrote no verdict after `since` (seconds since the epoch)."""
+    """Publish the verdict, if the stage wrote one after `since` (seconds since the epoch)."""
     folder = Path("reports/validation") / species
     verdict = folder / "verdict.json"
     if not verdict.is_file() or verdict.stat().st_mtime < since:
@@ -34,7 +34,7 @@ def markdown(verdict: dict[str, Any], page: Path) -> str:
     """The verdict in a sentence, the places of its page, and a row per expectation, the failed ones first."""
     entries = sorted(verdict["expectations"], key=lambda e: (e["success"], e["severity"] != "stop"))
     rows = [" | ".join(_cells(entry)) for entry in entries]
-    table = ["state | of | expectation | seen", "--- | --- | --- | ---", *rows]
+    table = ["state | of | expectation | observed", "--- | --- | --- | ---", *rows]
     pictures = f"{verdict['n_train']} training and {verdict['n_holdout']} held-out pictures"
     return "\n".join(
         [f"{_summary(verdict)} {pictures}.", "", f"With the pictures: {_places(verdict, page)}", "", *table]
@@ -49,17 +49,17 @@ def _summary(verdict: dict[str, Any]) -> str:
 
 
 def _places(verdict: dict[str, Any], page: Path) -> str:
-    """On this machine's disk; in the gallery of a running `paleo up`, which shows what was accepted last."""
+    """Links to the page on disk, and in the gallery of a running `paleo up`, which shows what was accepted last."""
     own = f"[{page}]({page.absolute().as_uri()})"
     gallery = prefect_server.addresses().get("gallery")
     return f"{own}, [in the gallery]({gallery}/{verdict['species']}/validation.html)" if gallery else own
 
 
 def _cells(entry: dict[str, Any]) -> tuple[str, ...]:
-    names = ", ".join(entry["offending"][:NAMED])
-    more = " …" if len(entry["offending"]) > NAMED else ""
-    seen = f"{entry['observed']}: {names}{more}" if names else entry["observed"]
-    return _STATES[entry["success"], entry["severity"]], entry["layer"], _plain(entry["title"]), _plain(seen)
+    names = ", ".join(entry["offending"][:MAX_OFFENDERS])
+    more = " …" if len(entry["offending"]) > MAX_OFFENDERS else ""
+    observed = f"{entry['observed']}: {names}{more}" if names else entry["observed"]
+    return _STATES[entry["success"], entry["severity"]], entry["layer"], _plain(entry["title"]), _plain(observed)
 
 
 def _plain(text: str) -> str:

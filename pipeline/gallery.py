@@ -13,16 +13,22 @@ from typing import Any
 import pandas as pd
 
 from pipeline.core.errors import InputError
+from pipeline.core.metric_spec import MetricSpec
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Rejection, Report
-from pipeline.io.files import atomic_write, site_files
-from pipeline.io.files.stage_outputs import Results, results
+from pipeline.io.files import atomic_write, curve_tables, site_files, stage_outputs
+from pipeline.io.files.stage_outputs import StageOutputs
+from pipeline.methods.usage import usage
+from pipeline.metrics import all_specs
 from pipeline.pages import counted
-from pipeline.pages.credits import credit, credits_file, site_credits
-from pipeline.pages.external import match
-from pipeline.pages.gallery import Animal, overview_page, species_page
-from pipeline.pages.suite import Outside, Sampled, prompts_of, suite
+from pipeline.pages import gallery as pages
+from pipeline.pages.credits import credit
+from pipeline.pages.gallery.external import match
+from pipeline.pages.gallery.samples_table import ExternalPictures, SampledPictures, TableInputs, samples_table
+from pipeline.pages.gallery.site import Site, SpeciesResults
+
+PAGES_OF_STAGES = ("curation.html", "contact_sheet.html", "validation.html")
 
 
 def gallery(params: Params, paths: Paths) -> Report:
@@ -33,51 +39,78 @@ def gallery(params: Params, paths: Paths) -> Report:
     InputError
         When a finished result lacks one of its files, or a folder of `gallery.external` is missing.
     """
-    found = {key: results(paths.of(key)) for key in params.species}
-    folders = {name: _external_folder(paths.root, name, path) for name, path in params.gallery.external.items()}
-
+    outputs = {key: stage_outputs.read(paths.of(key)) for key in params.species}
+    external = {name: _external_folder(paths.root, name, path) for name, path in params.gallery.external.items()}
+    specs = all_specs()
     with atomic_write.fresh_folder(paths.site) as folder:
-        animals = [_animal(key, found[key], params, paths.of(key), folders, folder / key) for key in params.species]
-        for animal in animals:
-            atomic_write.write_text(folder / animal.key / "index.html", species_page(params.gallery.title, animal))
-        atomic_write.write_text(folder / "index.html", overview_page(params.gallery.title, animals))
-        cites_pbdb = any(species.taxon and species.taxon.pbdb for species in params.species.values())
-        credits = [(animal.name, animal.credits) for animal in animals if animal.credits]
-        atomic_write.write_text(folder / "CREDITS.md", site_credits(credits, cites_pbdb=cites_pbdb))
+        site = Site(
+            title=params.gallery.title,
+            species=[
+                _results(outputs[key], params, paths.of(key), folder / key, external, specs) for key in params.species
+            ],
+            metrics=specs,
+            cites_pbdb=any(species.taxon and species.taxon.pbdb for species in params.species.values()),
+        )
+        for name, text in pages.render_site(site).items():
+            atomic_write.write_text(folder / name, text)
+        curve_tables.write(
+            {key: paths.of(key).model for key in params.species if outputs[key].model}, folder / "curves"
+        )
         atomic_write.write_card(folder, stage="gallery", species=list(params.species))
-    return Report("gallery", _lines(animals, paths), {})
+    return Report("gallery", _lines(site.species, paths), {})
 
 
-def _animal(key: str, found: Results, params: Params, paths: Paths, folders: Mapping[str, Path], page: Path) -> Animal:
-    """Copy the pictures of a species to its page's folder and gather what the page tells."""
-    species = params.species[key]
+def _results(
+    found: StageOutputs,
+    params: Params,
+    paths: Paths,
+    page: Path,
+    external: Mapping[str, Path],
+    specs: Mapping[str, MetricSpec],
+) -> SpeciesResults:
+    """Copy the pictures of a species to the folder of its page and gather what the pages show."""
+    key, species = paths.species, params.species[paths.species]
     kept = _records(found.curated.kept) if found.curated else []
     credits = {row["file_name"]: credit(row) for row in kept}
     sampled = _sampled(found, paths, page)
-    prompts, only = prompts_of(sampled.rows), len(params.species) == 1
-    table = suite(
-        key,
-        species.name,
-        sampled,
-        snapshots=[(Path(s["path"]).name, s["step"]) for s in found.model.card["snapshots"]] if found.model else [],
-        held_out=_held_out(kept, credits, paths, page),
-        outside=[_outside(name, folder, n, prompts, only, page) for n, (name, folder) in enumerate(folders.items())],
-        credits=credits,
-        metrics=found.evaluation.metrics if found.evaluation else {},
+    model = found.model.card if found.model else {}
+    metrics = found.evaluation.metrics if found.evaluation else {}
+    only = len(params.species) == 1
+    table = samples_table(
+        TableInputs(
+            key,
+            species.name,
+            sampled,
+            snapshots=[(Path(snapshot["path"]).name, snapshot["step"]) for snapshot in model.get("snapshots", ())],
+            held_out=[
+                (credits[name], asdict(site_files.add_own_picture(paths.curated / name, page, f"real/{name}")))
+                for name in sorted(row["file_name"] for row in kept if row["split"] == "holdout")
+            ],
+            external=[
+                _external(name, folder, number, sampled.prompts, only, page)
+                for number, (name, folder) in enumerate(external.items())
+            ],
+            credits=credits,
+            metrics=metrics,
+            specs=specs,
+        )
     )
-    pages = _add_files(kept, species.name, list(credits.values()), paths, page)
-    return Animal(
+    verdicts = found.curated.verdicts if found.curated else pd.DataFrame({"verdict": [], "code": []})
+    return SpeciesResults(
         key,
         species.name,
         species.class_noun,
         table,
         credits=list(credits.values()),
-        dropped=_dropped(found),
-        pages=pages,
+        dropped={
+            code: int(n) for code, n in verdicts.loc[verdicts["verdict"] == "drop", "code"].value_counts().items()
+        },
+        pages=_add_pages(kept, paths, page),
         validation=found.validation or {},
-        model=found.model.card if found.model else {},
+        model=model,
+        load_snippet=usage(model, _checkpoint_path(key, model, metrics)),
         losses=_records(found.model.losses) if found.model else [],
-        metrics=found.evaluation.metrics if found.evaluation else {},
+        metrics=metrics,
         missing=_missing(key, found),
         warnings=_warnings(key, found),
     )
@@ -88,25 +121,16 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def _sampled(found: Results, paths: Paths, page: Path) -> Sampled:
+def _sampled(found: StageOutputs, paths: Paths, page: Path) -> SampledPictures:
     rows = _records(found.samples.rows) if found.samples else []
     names = [row["file_name"] for row in rows]
     scores = _records(found.evaluation.rows) if found.evaluation else []
-    return Sampled(
+    return SampledPictures(
         rows,
         {name: asdict(site_files.add_own_picture(paths.samples / name, page, f"samples/{name}")) for name in names},
         {name: site_files.parameters_of(paths.samples / name) for name in names},
         {row["file_name"]: row for row in scores},
     )
-
-
-def _held_out(kept: Sequence[Mapping], credits: Mapping[str, Mapping], paths: Paths, page: Path) -> list[tuple]:
-    """(credit, picture) of the pictures that were never trained on."""
-    names = sorted(row["file_name"] for row in kept if row["split"] == "holdout")
-    return [
-        (credits[name], asdict(site_files.add_own_picture(paths.curated / name, page, f"real/{name}")))
-        for name in names
-    ]
 
 
 def _external_folder(root: Path, name: str, path: str) -> Path:
@@ -116,58 +140,49 @@ def _external_folder(root: Path, name: str, path: str) -> Path:
     return folder
 
 
-def _outside(name: str, folder: Path, number: int, prompts: Mapping[int, str], only: bool, page: Path) -> Outside:
-    """The pictures of an outside folder for this species (the name of the page's folder), by prompt.
+def _external(
+    name: str, folder: Path, number: int, prompts: Mapping[int, str], only: bool, page: Path
+) -> ExternalPictures:
+    """The pictures of an external folder for this species (the name of the page's folder), by prompt.
 
     They lie in a subfolder called as the species is; without one, they must be called as the prompts are, which name
-    the species, unless it is the only one.
+    the species, unless it is the only one. On the site they have names of our own: that of a file from elsewhere may
+    mean something in an address.
     """
     own = (folder / page.name).is_dir()
     here = folder / page.name if own else folder
-    places = match(site_files.picture_names(here), list(prompts.values()), numbered=own or only)
+    matched = match(site_files.picture_names(here), list(prompts.values()), numbered=own or only)
     pictures, reasons = {}, {}
-    for index, files in ((list(prompts)[place], files) for place, files in places.items()):
-        added = [_external(here / file, page, f"external/{number}/{index:02d}-{k}") for k, file in enumerate(files)]
+    for place, files in matched.items():
+        index = list(prompts)[place]
+        added = [
+            site_files.add_picture(here / file, page, f"external/{number}/{index:02d}-{k}{Path(file).suffix.lower()}")
+            for k, file in enumerate(files)
+        ]
         pictures[index] = [asdict(picture) for picture in added if not isinstance(picture, Rejection)]
         reasons[index] = "; ".join(f"{f}: {p.sentence}" for f, p in zip(files, added) if isinstance(p, Rejection))
     hint = "" if own or only else f" called as the prompt; numbered ones belong into {folder.name}/{page.name}"
-    return Outside(name, pictures, reasons, f"no picture in {here.name}{hint}")
+    return ExternalPictures(name, pictures, reasons, f"no picture in {here.name}{hint}")
 
 
-def _external(source: Path, page: Path, name: str) -> site_files.SiteImage | Rejection:
-    """Under a name of our own: that of a file from elsewhere may mean something in an address."""
-    return site_files.add_picture(source, page, f"{name}{source.suffix.lower()}")
-
-
-def _add_files(kept: Sequence[Mapping], name: str, credits: list, paths: Paths, page: Path) -> list[str]:
-    """What the page links to: thumbnails of the credits, the pages of curation and validation, CREDITS.md.
-
-    Returns the names of the pages that there are.
-    """
-    page.mkdir(parents=True, exist_ok=True)
-    pages = {
-        "curation.html": paths.curation / "index.html",
-        "contact_sheet.html": paths.curation / "contact_sheet.html",
-        "validation.html": paths.validation / "index.html",
-    }
-    there = [name for name, source in pages.items() if source.is_file()]
+def _add_pages(kept: Sequence[Mapping[str, Any]], paths: Paths, page: Path) -> list[str]:
+    """Copy the pages of curation and validation that there are, and the thumbnails; returns the pages' names."""
+    sources = (paths.curation / "index.html", paths.curation / "contact_sheet.html", paths.validation / "index.html")
+    pages_there = {name: source for name, source in zip(PAGES_OF_STAGES, sources, strict=True) if source.is_file()}
     thumbs = {f"thumbs/{row['sha256']}.webp" for row in kept}.union(
-        *(site_files.thumbnails_of(pages[name]) for name in there)
+        *(site_files.thumbnails_of(source) for source in pages_there.values())
     )
-    site_files.add_files({**{thumb: paths.curation / thumb for thumb in thumbs}, **pages}, page)
-    if credits:
-        atomic_write.write_text(page / "CREDITS.md", credits_file(name, credits))
-    return there
+    site_files.add_files({**{thumb: paths.curation / thumb for thumb in thumbs}, **pages_there}, page)
+    return list(pages_there)
 
 
-def _dropped(found: Results) -> dict[str, int]:
-    if not found.curated:
-        return {}
-    verdicts = found.curated.verdicts
-    return {code: int(n) for code, n in verdicts.loc[verdicts["verdict"] == "drop", "code"].value_counts().items()}
+def _checkpoint_path(key: str, model: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """The chosen snapshot, before the evaluation the last one; the base where the base was chosen."""
+    snapshots = {snapshot["step"]: f"models/{key}/{snapshot['path']}" for snapshot in model.get("snapshots", ())}
+    return snapshots.get(metrics.get("chosen_step", max(snapshots, default=0)), model.get("base", ""))
 
 
-def _missing(key: str, found: Results) -> list[tuple[str, str]]:
+def _missing(key: str, found: StageOutputs) -> list[tuple[str, str]]:
     """What is not there yet, and the stage that makes it."""
     stages = (
         ("the curated pictures", found.curated, "curate"),
@@ -179,36 +194,31 @@ def _missing(key: str, found: Results) -> list[tuple[str, str]]:
     return [(what, f"dvc repro {stage}@{key}") for what, there, stage in stages if there is None]
 
 
-def _warnings(key: str, found: Results) -> list[str]:
+def _warnings(key: str, found: StageOutputs) -> list[str]:
     """Results that belong to different data or trainings: shown together, but not without saying so."""
     again = f"paleo run {key} brings them together again."
-    digests = {
-        "the validation": found.validation["dataset_digest"] if found.validation else None,
-        "the model": found.model.card["dataset_digest"] if found.model else None,
-    }
-    lineages = {
-        "The samples": found.samples.card["lineage_id"] if found.samples else None,
-        "The metrics": found.evaluation.card.get("lineage_id") if found.evaluation else None,
-    }
-    old = [
-        what for what, digest in digests.items() if found.curated and digest not in (None, found.curated.card["digest"])
-    ]
-    foreign = [
-        what
-        for what, lineage in lineages.items()
-        if found.model and lineage not in (None, found.model.card["lineage_id"])
-    ]
-    sentences = [
-        f"{what[0].upper()}{what[1:]} belongs to earlier pictures than those shown here; {again}" for what in old
-    ]
+    warnings = []
+    if found.curated:
+        digest = found.curated.card["digest"]
+        if found.validation and found.validation["dataset_digest"] != digest:
+            warnings.append(f"The validation belongs to earlier pictures than those shown here; {again}")
+        if found.model and found.model.card["dataset_digest"] != digest:
+            warnings.append(f"The model belongs to earlier pictures than those shown here; {again}")
     if found.evaluation and not found.evaluation.metrics.get("better_than_base", True):
-        sentences.append("No step is better than the base model: look at the pictures before you use one.")
-    return [*sentences, *(f"{what} belong to another training than the model; {again}" for what in foreign)]
+        warnings.append("No step is better than the base model: look at the pictures before you use one.")
+    if found.model:
+        for what, output in (("The samples", found.samples), ("The metrics", found.evaluation)):
+            lineage = output.card.get("lineage_id") if output else None
+            if lineage not in (None, found.model.card["lineage_id"]):
+                warnings.append(f"{what} belong to another training than the model; {again}")
+    return warnings
 
 
-def _lines(animals: Sequence[Animal], paths: Paths) -> tuple[str, ...]:
-    samples = sum(len(row) * len(animal.suite.seeds) for animal in animals for row in animal.suite.cells)
+def _lines(species: Sequence[SpeciesResults], paths: Paths) -> tuple[str, ...]:
+    samples = sum(len(row) * len(each.samples.seeds) for each in species for row in each.samples.cells)
     page = (paths.site / "index.html").relative_to(paths.root)
-    first = f"{page}: {counted(len(animals), 'species', 'species')}, {counted(samples, 'picture')} in the tables"
-    lacking = [f"{a.key}: {', '.join(what for what, _ in a.missing)} not there yet" for a in animals if a.missing]
-    return (first, *lacking, *(f"warning: {a.key}: {warning}" for a in animals for warning in a.warnings))
+    first = f"{page}: {counted(len(species), 'species', 'species')}, {counted(samples, 'picture')} in the tables"
+    lacking = [
+        f"{each.key}: {', '.join(what for what, _ in each.missing)} not there yet" for each in species if each.missing
+    ]
+    return (first, *lacking, *(f"warning: {each.key}: {warning}" for each in species for warning in each.warnings))

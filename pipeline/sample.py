@@ -94,26 +94,26 @@ class Column:
     origin: png_metadata.Origin
     work: Path
 
-    def parts(self) -> ModelComponents:
+    def components(self) -> ModelComponents:
         """Load the weights."""
         its = self.checkpoint
         base = Path(its.base) if its.step else None
-        parts = load(its.method, its.family, Path(its.path), base, *device.best())
-        return replace(parts, scheduler=self.origin.scheduler_config)
+        components = load(its.method, its.family, Path(its.path), base, *device.best())
+        return replace(components, scheduler=self.origin.scheduler_config)
 
     def pictures(self, cells: Sequence[Cell], batch_size: int) -> Iterator[tuple[Checkpoint, Cell, bytes]]:
         """Every cell's PNG, drawn now or before; the model is loaded when the first one is missing."""
-        parts = None
+        components = None
         for batch in plan.batches(cells, batch_size):
             folder = self.work / digest_json([(cell.file_name, asdict(cell.spec)) for cell in batch])[:16]
             if not folder.is_dir():
-                parts = parts or self.parts()
-                self._draw(parts, batch, folder)
+                components = components or self.components()
+                self._draw(components, batch, folder)
             yield from ((self.checkpoint, cell, (folder / cell.file_name).read_bytes()) for cell in batch)
 
-    def _draw(self, parts: ModelComponents, batch: Sequence[Cell], final: Path) -> None:
+    def _draw(self, components: ModelComponents, batch: Sequence[Cell], final: Path) -> None:
         try:
-            images = draw.draw(parts, [cell.spec for cell in batch])
+            images = draw.draw(components, [cell.spec for cell in batch])
         except InputError as error:
             raise InputError(f"{self.checkpoint.label}: {error}") from error
         with atomic_write.fresh_folder(final) as folder:
@@ -168,7 +168,7 @@ def _fingerprint(origin: png_metadata.Origin, base_digest: str, checkpoint: Chec
 
 def _cut_prompts(checkpoint: Checkpoint, cells: Sequence[Cell]) -> list[str]:
     """A warning for each prompt whose end the text encoder does not read; no weights are loaded."""
-    cut_of = counter_of_cut(Path(checkpoint.base), token_embeddings.words_in(Path(checkpoint.path)))
+    cut_of = counter_of_cut(Path(checkpoint.base), token_embeddings.tokens_in(Path(checkpoint.path)))
     cut = {cell.spec.prompt: cut_of(cell.spec.prompt) for cell in cells}
     return [
         f"warning: the last {n} tokens of {prompt!r} are beyond the encoder's window and change nothing; shorten it"

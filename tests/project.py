@@ -20,23 +20,31 @@ QUICK = {
 }
 
 
-def clone(target: Path) -> Path:
-    """Copy what git knows, or would be told to know, and make it a repository of its own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    for name in filter(None, listed):
-        source = ROOT / name
-        if source.is_file():
+# What people commit beside the code: results, verdicts and masks of their own data. No test may depend on them.
+RESULTS = ("dvc.lock", "reports/", "data/raw/", "data/curated/", "data/reviews/", "data/masks/", "models/", "samples/")
+
+
+def clone(target: Path, source: Path = ROOT) -> Path:
+    """A git repository of its own with the tracked files of `source`, as they are in its working tree.
+
+    Untracked files stay behind (a demo's dvc.lock, notes), and so do committed results; README files come along.
+    """
+    for name in tracked_files(source):
+        is_result = name.startswith(RESULTS) and not name.endswith("README.md")
+        if (source / name).is_file() and not is_result:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target / name)
+            shutil.copy2(source / name, target / name)
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "as it is"]):
         git(target, *command)
     return target
+
+
+def tracked_files(folder: Path = ROOT) -> list[str]:
+    """Names of the files that git tracks, relative to `folder`."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    return [name for name in listed.split("\0") if name]
 
 
 def git(folder: Path, *arguments: str) -> str:

@@ -43,7 +43,7 @@ def changed(params: Params, **sections) -> Params:
     for name, value in sections.items():
         section, _, key = name.partition(".")
         dump[section] |= {key: value} if key else value
-    return Params.model_validate(dump)
+    return type(params).model_validate(dump)
 
 
 def finish(

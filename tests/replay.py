@@ -1,12 +1,12 @@
-"""A web server on loopback in place of every host: recorded answers, and servers that lie, drip, loop and explode.
+"""A web server on loopback in place of every host: recorded responses, and servers that lie, drip, loop and explode.
 
     with replay({"api.gbif.org/v1/species/match": recorded("gbif/v1_species_match.json")}) as server:
-        ...                       # collect.replay = server.url
-        server.seen[0].query      # what was asked
+        ...                       # PALEO_HTTP_REPLAY=server.url
+        server.seen[0].query      # what was requested
 
 A route is `HOST/PATH`, or `HOST/PATH?KEY=VALUE` for requests that have this pair among others; the route with the most
-pairs wins. What stands behind it is bytes, text, anything that JSON can say, a file, a `Reply`, or a function that is
-handed the `Exchange` and writes the answer itself, however wrong. Unknown routes answer 404.
+pairs wins. What stands behind it is bytes, text, anything that JSON can hold, a file, a `Reply`, or a function that is
+handed the `Exchange` and writes the response itself, however wrong. Unknown routes respond 404.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Reply:
-    """An honest answer, unless `headers` say something else; a header may be given several times."""
+    """An honest response, unless `headers` say something else; a header may be given several times."""
 
     body: bytes = b""
     status: int = 200
@@ -67,8 +67,8 @@ class Exchange(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.seen = self._read()
         self.server.replay.seen.append(self.seen)
-        with suppress(ConnectionError):  # who asked may hang up early
-            _answer(self, self.server.replay.route(self.seen))
+        with suppress(ConnectionError):  # the client may hang up early
+            _response(self, self.server.replay.route(self.seen))
 
     do_POST = do_GET
 
@@ -94,14 +94,14 @@ class Exchange(BaseHTTPRequestHandler):
 
 @dataclass
 class Replay:
-    """The running server: `url` for params, `seen` for what was asked of it."""
+    """The running server: `url` for params, `seen` for the requests that it got."""
 
     url: str
     routes: dict[str, Any]
     seen: list[Seen] = field(default_factory=list)
 
     def count(self, place: str) -> int:
-        """How often HOST/PATH was asked."""
+        """How often HOST/PATH was requested."""
         return sum(seen.place == place for seen in self.seen)
 
     def route(self, seen: Seen) -> Any:
@@ -144,7 +144,7 @@ def replay(routes: dict[str, Any], tls: ssl.SSLContext | None = None) -> Iterato
         thread.join()
 
 
-def _answer(exchange: Exchange, what: Any) -> None:
+def _response(exchange: Exchange, what: Any) -> None:
     if callable(what):
         what(exchange)
         return
@@ -174,27 +174,27 @@ def _type_of(path: Path) -> str:
 
 
 def recorded(name: str) -> Path:
-    """A recorded answer of a public API (`gbif/….json`); the test is skipped where the recordings are absent."""
+    """A recorded response of a public API (`gbif/….json`); the test is skipped where the recordings are absent."""
     path = RECORDED / name
     if not path.is_file():
-        pytest.skip(f"the recorded answer {name} is not on this machine")
+        pytest.skip(f"the recorded response {name} is not on this machine")
     return path
 
 
 def in_turn(*routes: Any) -> Callable[[Exchange], None]:
-    """The first answer, then the second, …; the last one for ever."""
+    """The first response, then the second, …; the last one for ever."""
     lock, left = threading.Lock(), list(routes)
 
-    def answer(exchange: Exchange) -> None:
+    def response(exchange: Exchange) -> None:
         with lock:
             what = left.pop(0) if len(left) > 1 else left[0]
-        _answer(exchange, what)
+        _response(exchange, what)
 
-    return answer
+    return response
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Reply:
-    """An answer with this status; `retry_after="3"` becomes the header Retry-After: 3."""
+    """A response with this status; `retry_after="3"` becomes the header Retry-After: 3."""
     pairs = tuple((name.replace("_", "-").title(), value) for name, value in headers.items())
     return Reply(body, code, "text/plain", pairs)
 
@@ -210,36 +210,36 @@ def redirect(target: str, code: int = 302) -> Reply:
 def wrong_length(body: bytes, claimed: int) -> Callable[[Exchange], None]:
     """Says that it sends `claimed` bytes, sends `body` and hangs up."""
 
-    def answer(exchange: Exchange) -> None:
+    def response(exchange: Exchange) -> None:
         exchange.head(200, ("Content-Type", "image/jpeg"), ("Content-Length", str(claimed)))
         exchange.wfile.write(body)
         exchange.hang_up()
 
-    return answer
+    return response
 
 
 def drip(body: bytes, seconds_between: float) -> Callable[[Exchange], None]:
     """One byte, a pause, one byte, …"""
 
-    def answer(exchange: Exchange) -> None:
+    def response(exchange: Exchange) -> None:
         exchange.head(200, ("Content-Type", "image/jpeg"), ("Content-Length", str(len(body))))
         for place in range(len(body)):
             exchange.wfile.write(body[place : place + 1])
             time.sleep(seconds_between)
 
-    return answer
+    return response
 
 
 def endless(chunk: bytes = b"x" * 65536) -> Callable[[Exchange], None]:
     """A body without a length that never ends."""
 
-    def answer(exchange: Exchange) -> None:
+    def response(exchange: Exchange) -> None:
         exchange.hang_up()
         exchange.head(200, ("Content-Type", "image/jpeg"), ("Connection", "close"))
         while True:
             exchange.wfile.write(chunk)
 
-    return answer
+    return response
 
 
 def gzip_bomb(decoded_bytes: int) -> Reply:
@@ -249,25 +249,25 @@ def gzip_bomb(decoded_bytes: int) -> Reply:
 
 
 def partial_content(body: bytes) -> Reply:
-    """206 to somebody who asked for no part."""
+    """206 where no part was requested."""
     span = ("Content-Range", f"bytes 0-{len(body) - 1}/{len(body) * 10}")
     return Reply(body, 206, "image/jpeg", (span,))
 
 
 def cookie_wall(here: str, body: bytes) -> Callable[[Exchange], None]:
-    """Redirects to itself until somebody brings its cookie."""
+    """Redirects to itself until its cookie is sent."""
     wall = Reply(b"", 302, "text/html", (("Location", here), ("Set-Cookie", "seen=1")))
-    return lambda exchange: _answer(exchange, body if "cookie" in exchange.seen.headers else wall)
+    return lambda exchange: _response(exchange, body if "cookie" in exchange.seen.headers else wall)
 
 
 def silence(seconds: float) -> Callable[[Exchange], None]:
     """Takes the request and says nothing."""
 
-    def answer(exchange: Exchange) -> None:
+    def response(exchange: Exchange) -> None:
         time.sleep(seconds)
         exchange.hang_up()
 
-    return answer
+    return response
 
 
 def hang_up(exchange: Exchange) -> None:

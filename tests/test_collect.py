@@ -9,13 +9,18 @@ from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.lineage import digest_bytes, digest_tree
 from pipeline.core.paths import Paths
-from pipeline.core.records import Candidate, Rejection
+from pipeline.core.records import MANIFEST_COLUMNS, Candidate, Rejection
 from pipeline.io.files import atomic_write
-from pipeline.sources import SOURCES, synthetic
+from pipeline.sources import SOURCES
+from pipeline.sources.folder import FolderSource
+from pipeline.sources.world import items
 from tests.pictures import encoded, scene
 from tests.project import ROOT, edit_params
 
-COLUMNS = list(stage.COLUMNS)
+COLUMNS = (
+    "source source_id image_url page_url title caption author licence licence_url author_url licence_text shows taxon"
+)
+COLUMNS += " evidence final_url content_type sha256 path bytes kept reason_code reason"
 
 
 @pytest.fixture
@@ -37,11 +42,16 @@ def _folder(**more) -> dict:
 
 @pytest.fixture
 def offers(monkeypatch):
-    """Let the folder source offer what a test says."""
+    """Let the folder source offer what a test gives."""
 
     def offer(*candidates: tuple[str, str, bytes | Rejection]) -> None:
         found = [(Candidate("shop", name, "", licence=licence), content) for name, licence, content in candidates]
-        monkeypatch.setitem(SOURCES, "folder", lambda source, root, seed, ask: iter(found))
+
+        class Shop(FolderSource):
+            def pictures(self, params, context):
+                return iter(found)
+
+        monkeypatch.setitem(SOURCES, "folder", Shop)
 
     return offer
 
@@ -61,7 +71,7 @@ def test_every_candidate_is_a_row_and_original_bytes_are_kept(project, offers):
     )
     report, paths = _collect(project, _folder())
     manifest = pd.read_parquet(paths.raw / "manifest.parquet")
-    assert list(manifest.columns) == COLUMNS
+    assert list(manifest.columns) == list(MANIFEST_COLUMNS) == COLUMNS.split()
     assert list(manifest["source_id"]) == list("abcdefghi")
     assert list(manifest["reason_code"]) == [
         "",
@@ -138,7 +148,7 @@ def test_the_embedded_world_is_collected_the_same_twice(project):
     _, paths = _collect(project, source)
     first = digest_tree(paths.raw)
     manifest = pd.read_parquet(paths.raw / "manifest.parquet")
-    truth = synthetic.truth("dimorphodontidae", params_module.load(paths.params).seed, 3, 13)
+    truth = items.truth("dimorphodontidae", params_module.load(paths.params).seed, 3, 13)
     assert set(manifest["source_id"]) == set(truth)
     assert {truth[name] for name in manifest.loc[~manifest["kept"], "source_id"]} == {"html"}
     _collect(project, source)

@@ -53,6 +53,11 @@ def test_dvc_agrees_that_nothing_is_left_to_do(project, finished):
     assert "up to date" in _dvc(project, "status")
     assert "chosen_step" in _dvc(project, "metrics", "show")
     assert "train" in _dvc(project, "dag")
+    plots = json.loads(_dvc(project, "plots", "show", "--json"))["data"]
+    assert all(
+        row["species"] == "sinomacrops" for plot in plots.values() for row in plot[0]["content"]["data"]["values"]
+    )
+    assert len(plots["training loss"][0]["content"]["data"]["values"]) == 4
 
 
 def test_the_second_run_does_nothing_and_makes_no_new_version(project, finished):

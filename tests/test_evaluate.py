@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from pipeline.core import params as params_module
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.lineage import digest_tree
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
@@ -219,6 +219,13 @@ def test_what_is_missing_or_damaged_is_named_and_earlier_results_stay(project, s
     with pytest.raises(InputError, match=sentence):
         evaluate(params, paths)
     assert digest_tree(paths.evaluation) == before
+
+
+def test_a_metric_that_does_not_exist_is_refused_before_anything_is_read(project):
+    params, paths = project
+    shutil.rmtree(paths.samples)
+    with pytest.raises(ParamsError, match="evaluate.primary is 'clip-i', which is not known; did you mean 'clip_i'"):
+        evaluate(changed(params, evaluate={"primary": "clip-i"}), paths)
 
 
 def test_without_held_out_pictures_there_is_nothing_to_measure_with(project):

@@ -95,9 +95,11 @@ def test_the_table_has_every_checkpoint_with_the_same_seeds(root):
     shot = data["cells"][1][3][2]
     assert shot["parameters"].endswith("Seed: 3, Size: 64x64")
     drawn = "paleo generate sinomacrops 'Sinomacrops bondei flying in the forest'"
-    assert shot["command"] == f"{drawn} --seed 3 --steps 20 --guidance 3 --sampler DDIM"
+    settings = "--seed 3 --steps 20 --guidance 3 --sampler DDIM --width 64 --height 64"
+    assert shot["command"] == f"{drawn} {settings}"
+    assert data["cells"][1][2][2]["command"] == f"{drawn} {settings} --step 50"
     assert shot["nearest"]["cosine"] == "0.725"
-    assert data["cells"][1][1][2]["command"] == "dvc repro --force --single-item sample@sinomacrops"
+    assert data["cells"][1][1][2]["command"] == "", "no command draws with the base model"
 
 
 def test_held_out_pictures_of_a_cell_differ(root):

@@ -1,56 +1,51 @@
-"""The house rules that no linter knows: deps cover imports, layout, nothing heavy at start-up."""
+"""House rules that no linter checks: the DAG and its floors, file sizes, nothing heavy at start-up."""
 
 from __future__ import annotations
 
 import re
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 
 import grimp
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.__main__ import STAGES
+from pipeline.core.stages import OVER_ALL_SPECIES, STAGES
+from tests.project import ROOT, tracked_files
 
-ROOT = Path(__file__).parents[1]
+TRACKED = [path for path in tracked_files() if (ROOT / path).is_file()]
 DAG = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
-PURE = [stage for stage in DAG if stage != "collect"]  # collect is frozen by design
 
 
 @pytest.fixture(scope="module")
-def imports():
-    return grimp.build_graph("pipeline")
+def imports() -> grimp.ImportGraph:
+    return grimp.build_graph("pipeline", "flows", cache_dir=None)
 
 
-def _deps(stage: str) -> list[str]:
-    stanza = DAG[stage].get("do", DAG[stage])
-    return [dep for dep in stanza["deps"] if dep.startswith("pipeline/")]
+def test_the_dag_and_the_table_of_stages_name_the_same_ones():
+    assert list(DAG) == list(STAGES)
+    assert [stage for stage, stanza in DAG.items() if "foreach" not in stanza] == list(OVER_ALL_SPECIES)
 
 
-def _file_of(module: str) -> str:
-    path = ROOT / module.replace(".", "/")
-    return f"{path.relative_to(ROOT)}/" if path.is_dir() else f"{path.relative_to(ROOT)}.py"
+def test_every_module_of_pipeline_is_a_stage_or_has_a_floor():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    known = {name.strip() for layer in layers for name in layer.split("|")} | set(STAGES)
+    modules = {path.split("/")[1].removesuffix(".py") for path in TRACKED if re.fullmatch(r"pipeline/.+\.py", path)}
+    assert modules - {"__init__"} <= known
 
 
-@pytest.mark.parametrize("stage", PURE)
-def test_every_import_of_a_stage_is_among_its_deps(imports, stage):
-    closure = imports.find_upstream_modules(f"pipeline.{stage}") | {f"pipeline.{stage}"}
-    rooms = {module for module in closure if module.count(".") >= 1}
-    covered = tuple(dep if dep.endswith(".py") else f"{dep}/" for dep in _deps(stage))
-    missing = sorted(module for module in rooms if not _file_of(module).startswith(covered))
-    assert not missing, f"{stage} imports {missing}, which dvc.yaml does not name among its deps"
-
-
-@pytest.mark.parametrize("stage", PURE)
-def test_no_dep_of_a_stage_is_a_room_it_never_enters(imports, stage):
-    closure = {_file_of(m) for m in imports.find_upstream_modules(f"pipeline.{stage}") | {f"pipeline.{stage}"}}
-    unused = [dep for dep in _deps(stage) if not any(path.startswith(dep) for path in closure)]
-    assert not unused, f"{stage} never imports {unused}: an edit there would run it for nothing"
-
-
-def test_the_dag_and_the_command_line_name_the_same_stages():
-    assert list(DAG) == [*STAGES, "gallery"]
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_no_other_stage_and_is_imported_by_commands_only(imports, stage):
+    module, others = f"pipeline.{stage}", {f"pipeline.{other}" for other in STAGES if other != stage}
+    imported = imports.find_modules_directly_imported_by(module)
+    assert not imported & {*others, "pipeline.__main__"}
+    assert not [name for name in imported if name.startswith("pipeline.commands")]
+    importers = imports.find_modules_that_directly_import(module)
+    assert all(name.startswith("pipeline.commands.") or name == "pipeline.__main__" for name in importers)
 
 
 def test_help_starts_without_a_heavy_import():
@@ -62,10 +57,9 @@ def test_help_starts_without_a_heavy_import():
 
 def test_no_file_outgrows_the_house():
     long = {
-        str(path.relative_to(ROOT)): lines
-        for folder in ("pipeline", "flows")
-        for path in (ROOT / folder).rglob("*.py")
-        if (lines := path.read_text().count("\n")) > 400
+        path: lines
+        for path in TRACKED
+        if re.fullmatch(r"(pipeline|flows)/.+\.py", path) and (lines := (ROOT / path).read_text().count("\n")) > 400
     }
     assert not long, f"longer than 400 lines: {long}"
 

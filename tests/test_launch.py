@@ -117,12 +117,14 @@ def test_several_processes_have_time_to_save_wherever_they_are_launched(monkeypa
     _, job = YAML(typ="safe").load_all(INFRA / "kubernetes/train-job.yaml")
     pod, script = job["spec"]["template"]["spec"], (INFRA / "slurm/train.sbatch").read_text()
     _, said = launcher.command({launcher.VARIABLE: str(INFRA / "accelerate/cpu_2.yaml")}, ROOT, ["train", "dodo"])
-    seconds = next(entry["value"] for entry in pod["containers"][0]["env"] if entry["name"] == launcher.PATIENCE)
-    monkeypatch.setenv(launcher.PATIENCE, seconds)
+    seconds = next(
+        entry["value"] for entry in pod["containers"][0]["env"] if entry["name"] == launcher.SHUTDOWN_TIMEOUT
+    )
+    monkeypatch.setenv(launcher.SHUTDOWN_TIMEOUT, seconds)
     assert LaunchConfig(1, 1, 1).shutdown_timeout == int(seconds) < pod["terminationGracePeriodSeconds"]
-    assert f"export {launcher.PATIENCE}={seconds} " in script and int(seconds) < GRACE_SECONDS
+    assert f"export {launcher.SHUTDOWN_TIMEOUT}={seconds} " in script and int(seconds) < GRACE_SECONDS
     assert int(seconds) < int(re.search(r"--signal=B:TERM@(\d+)", script)[1])
-    assert said[launcher.PATIENCE] == seconds
+    assert said[launcher.SHUTDOWN_TIMEOUT] == seconds
 
 
 # --- what is refused ---
@@ -131,7 +133,7 @@ def test_several_processes_have_time_to_save_wherever_they_are_launched(monkeypa
 def test_gpus_that_are_not_there_are_told_once_before_anything_is_launched(monkeypatch):
     monkeypatch.setattr(launcher, "_n_gpus", lambda: 1)
     named = {launcher.VARIABLE: str(INFRA / "accelerate/multi_gpu.yaml")}
-    with pytest.raises(InputError, match="multi_gpu.yaml asks for 2 GPUs on this machine, which has 1; mend"):
+    with pytest.raises(InputError, match="multi_gpu.yaml asks for 2 GPUs on this machine, which has 1; correct"):
         launcher.command(named, ROOT, ["train", "dodo"])
 
 

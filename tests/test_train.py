@@ -90,7 +90,7 @@ def test_twice_the_same_bytes_with_a_cold_and_a_warm_cache(paths, untracked, met
 
 def test_the_lineage_follows_what_decides_the_weights_and_nothing_else(paths, untracked):
     def lineage(**changes):
-        return stage._task(world.change(paths, **changes), paths).stamp["lineage_id"]
+        return stage._training_run(world.change(paths, **changes), paths).stamp["lineage_id"]
 
     first = lineage()
     assert lineage(save_every_steps=1) == first
@@ -101,7 +101,7 @@ def test_every_sentence_has_the_name_in_it(paths):
     frame = pd.read_parquet(paths.curated / "metadata.parquet")
     frame.loc[0, "caption"] = "Two RAPHUS CUCULLATUS by the sea"
     frame.to_parquet(paths.curated / "metadata.parquet")
-    captions = [picture.caption for picture in stage._task(world.load(paths), paths).pictures]
+    captions = [picture.caption for picture in stage._training_run(world.load(paths), paths).pictures]
     assert captions[:2] == ["Two RAPHUS CUCULLATUS by the sea", "Raphus cucullatus, a painting number 1"]
     assert len(captions) == 5, "held-out pictures are never trained on"
 

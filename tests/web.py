@@ -1,4 +1,4 @@
-"""A client and a clock for tests of the web: `tests.replay` is its other end."""
+"""Params and a clock for tests of the web client: `tests.replay` is its other end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULTS = params.load(ROOT / "params.yaml").collect
 
 
 class Clock:
-    """Time that passes only while somebody sleeps."""
+    """Time that passes only in `sleep`."""
 
     def __init__(self) -> None:
         self.now = SECONDS
@@ -31,10 +31,10 @@ class Clock:
             self.now += seconds
 
 
-def collecting(address: str, hosts: dict | None = None, contact: str = "jane@example.org", **download) -> Collect:
+def collect_params(hosts: dict | None = None, contact: str = "jane@example.org", **download) -> Collect:
     limits = {"connections": 4, "max_bytes": MAX_BYTES, "max_seconds": 20, "min_bytes_per_second": 2000, "attempts": 3}
     quick = {"default": {"connections": 4, "requests_per_second": 10_000}}
-    changes = {"replay": address, "contact": contact, "download": limits | download, "hosts": quick | (hosts or {})}
+    changes = {"contact": contact, "download": limits | download, "hosts": quick | (hosts or {})}
     return Collect.model_validate(DEFAULTS.model_dump() | changes)
 
 

@@ -1,4 +1,4 @@
-"""`paleo data log | diff`: the versions of a data set, and what came and went between two of them."""
+"""`paleo data log | diff`: the versions of a data set, and the difference between two of them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pipeline.core.paths import Paths
 from pipeline.core.records import Report
 from pipeline.io.files import dataset_versions
 
-SHOWN = 12  # pictures of a kind that a diff names
-TOLD = ("licence", "author", "caption", "title")  # facts whose change is worth a line
+SHOWN = 12  # pictures of a kind of change that a diff lists
+COMPARED = ("licence", "author", "caption", "title")  # facts whose change is worth a line
 
 
 def log(params: Params, paths: Paths) -> Report:
@@ -33,8 +33,8 @@ def log(params: Params, paths: Paths) -> Report:
             version.name,
             version.day,
             f"{len(kept)} of {len(rows)}",
-            _tally(kept["source"]),
-            _tally(kept["licence"]),
+            _counts(kept["source"]),
+            _counts(kept["licence"]),
             _summary(before, rows),
         )
         before = rows
@@ -44,7 +44,7 @@ def log(params: Params, paths: Paths) -> Report:
 
 
 def diff(params: Params, paths: Paths, revisions: Sequence[str]) -> Report:
-    """What came, went and was newly rejected between two versions.
+    """Pictures that were added, removed, newly rejected or changed between two versions.
 
     `revisions`: none (the last version against the one before it), one (that one against now), or two.
     """
@@ -54,7 +54,7 @@ def diff(params: Params, paths: Paths, revisions: Sequence[str]) -> Report:
     table = Table("", old.name, new.name, box=None, pad_edge=False)
     table.add_row("candidates", str(len(before)), str(len(after)))
     for title, column in (("by source", "source"), ("by licence", "licence")):
-        table.add_row(title, *(_tally(rows.loc[rows["kept"], column]) for rows in (before, after)))
+        table.add_row(title, *(_counts(rows.loc[rows["kept"], column]) for rows in (before, after)))
     lines = [*_lines(table), ""]
     for title, entries in changes.items():
         lines += _listed(title, entries)
@@ -67,9 +67,9 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, list[str]]:
     had, has = ({key for key, row in side.items() if row["kept"]} for side in (old, new))
     rejected = {key for key, row in new.items() if not row["kept"]} - {k for k, row in old.items() if not row["kept"]}
     return {
-        "added": [_picture(new[key]) for key in sorted(has - had)],
-        "removed": [_picture(old[key]) for key in sorted(had - has)],
-        "newly rejected": [f"{_picture(new[key])}: {new[key]['reason']}" for key in sorted(rejected)],
+        "added": [_picture_line(new[key]) for key in sorted(has - had)],
+        "removed": [_picture_line(old[key]) for key in sorted(had - has)],
+        "newly rejected": [f"{_picture_line(new[key])}: {new[key]['reason']}" for key in sorted(rejected)],
         "changed": [line for key in sorted(had & has) for line in _changed(old[key], new[key])],
     }
 
@@ -100,18 +100,18 @@ def _summary(before: pd.DataFrame | None, after: pd.DataFrame) -> str:
     return ", ".join(f"{signs[kind]}{len(lines)}" for kind, lines in compare(before, after).items() if lines) or "equal"
 
 
-def _picture(row: Mapping[str, Any]) -> str:
-    told = [row["title"] or row["source_id"], row["author"] or "unknown author", row["licence"] or "no licence"]
-    return f"{row['source']}  {', '.join(told)}"
+def _picture_line(row: Mapping[str, Any]) -> str:
+    facts = [row["title"] or row["source_id"], row["author"] or "unknown author", row["licence"] or "no licence"]
+    return f"{row['source']}  {', '.join(facts)}"
 
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    facts = [f"{name} {old[name]!r} → {new[name]!r}" for name in TOLD if old[name] != new[name]]
+    facts = [f"{name} {old[name]!r} → {new[name]!r}" for name in COMPARED if old[name] != new[name]]
     facts += ["other bytes"] if old["sha256"] != new["sha256"] else []
-    return [f"{_picture(new)}: {'; '.join(facts)}"] if facts else []
+    return [f"{_picture_line(new)}: {'; '.join(facts)}"] if facts else []
 
 
-def _tally(values: Iterable[str]) -> str:
+def _counts(values: Iterable[str]) -> str:
     counts = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{number} {name or 'unknown'}" for name, number in counts) or "none"
 

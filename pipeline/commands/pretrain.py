@@ -80,7 +80,7 @@ def dry_run(scale: float = 1.0, seed: int = 0) -> Report:
 
 
 @dataclass
-class Told:
+class OnProgress:
     """How the work is told about: on the screen, to MLflow, and in seconds per phase."""
 
     report: progress.Report
@@ -92,7 +92,7 @@ def train_autoencoder_and_clip(
     training: DrawingSet, settings: Settings, work: Path, report: progress.Report
 ) -> Trained:
     words = tokenizer.train_tokenizer(
-        [each.caption for each in training.words], settings.text.vocabulary, settings.text.context
+        [each.caption for each in training.placeholder_tokens], settings.text.vocabulary, settings.text.context
     )
     vae, vae_losses = autoencoder.train(
         training, settings.autoencoder, settings.seed, work / name("autoencoder", settings), report
@@ -116,15 +116,15 @@ def train_denoiser(
         if time.monotonic() - exported_s > EXPORT_EVERY_S:
             exported_s = time.monotonic()
             with atomic_write.fresh_folder(out) as folder:
-                export.export(folder, trained.clip, model.parts)
+                export.export(folder, trained.clip, model.components)
                 atomic_write.write_text(folder / "README.md", model_card(settings, trained, model, {}, {}))
 
     def learn(phase: str, plan: Phase, loss_of_step: denoiser.Loss) -> Denoiser:
         place = denoiser.Work(work / name(phase, settings), hooks(phase, plan.steps, report), offer)
-        return denoiser.learn(parts, loss_of_step, plan, settings.denoiser.ema_decay, place)
+        return denoiser.learn(components, loss_of_step, plan, settings.denoiser.ema_decay, place)
 
     lessons = denoiser.Lessons(latents, training, trained.clip.tokenizer, settings.denoiser, settings.seed)
-    parts = denoiser.build(lessons, trained.clip.model, trained.vae, settings.text)
+    components = denoiser.build(lessons, trained.clip.model, trained.vae, settings.text)
     first = learn("denoiser", settings.denoiser.phase, lessons.both_headings)
     trained.losses["denoiser"] = list(first.losses)
     return learn("finish", settings.finish.phase, lessons.one_heading)
@@ -141,12 +141,12 @@ def hooks(phase: str, steps: int, report: progress.Report) -> Hooks:
 
 
 def publish(
-    out: Path, page: Path, trained: Trained, model: Denoiser, held_out: DrawingSet, settings: Settings, told: Told
+    out: Path, page: Path, trained: Trained, model: Denoiser, held_out: DrawingSet, settings: Settings, told: OnProgress
 ) -> dict[str, float]:
     """Export, measure what was exported, and say so: model card, card, page, MLflow."""
     told.clock.note()
     with atomic_write.fresh_folder(out) as folder:
-        export.export(folder, trained.clip, model.parts)
+        export.export(folder, trained.clip, model.components)
         measured = measure.measure(folder, held_out, settings.samples, settings.seed)
         atomic_write.write_text(
             folder / "README.md", model_card(settings, trained, model, measured.numbers, told.clock.seconds)
@@ -175,7 +175,7 @@ def publish(
 def model_card(
     settings: Settings, trained: Trained, model: Denoiser, numbers: dict[str, float], seconds: dict[str, float]
 ) -> str:
-    both = (model.parts.unet, *model.parts.text_encoders)
+    both = (model.components.unet, *model.components.text_encoders)
     modules = {"autoencoder": (trained.vae,), "clip": (trained.clip.model,), "denoiser": both, "finish": both}
     rows = []
     for phase, learnt in modules.items():
@@ -192,7 +192,7 @@ def model_card(
         )
     drawings = settings.drawings
     return render(
-        "model_card.md",
+        "pretraining/model_card.md",
         phases=rows,
         numbers=pages.facts(numbers),
         step=model.step,
@@ -227,7 +227,7 @@ def name(phase: str, settings: Settings) -> str:
 
 
 @contextmanager
-def reporting(settings: Settings, work: Path, tracked: bool) -> Iterator[Told]:
+def reporting(settings: Settings, work: Path, tracked: bool) -> Iterator[OnProgress]:
     """Screen, clock and MLflow for the time of the work; an unfinished run of the same settings is continued."""
     identity = Path(name("finish", settings)).stem
     clock = phase_progress.Clock({phase: work / f"{Path(name(phase, settings)).stem}.seconds.json" for phase in PHASES})
@@ -253,7 +253,7 @@ def reporting(settings: Settings, work: Path, tracked: bool) -> Iterator[Told]:
             if values and (step % TRACK_EVERY == 0 or step == steps):
                 run.metrics({f"{phase}/{key}": value for key, value in values.items()}, step)
 
-        yield Told(report, run, clock)
+        yield OnProgress(report, run, clock)
 
 
 NOUNS = {"flyer": "flying reptile"}
@@ -267,11 +267,11 @@ def draw_wide(seed: int, index: int, size_px: int) -> tuple[Image.Image, Words]:
     """One drawing of the wider world with its description taken apart."""
     drawing = scenes.draw_wide(seed, index, size_px)
     doing = DOING.search(drawing.caption)
-    parts = [captions.PARTS.get(tuple(part.split(":"))) for part in drawing.parts]
+    components = [captions.PARTS.get(tuple(part.split(":"))) for part in drawing.components]
     return drawing.image, Words(
         drawing.caption,
         NOUNS.get(drawing.kind, drawing.kind),
-        tuple(filter(None, parts)),
+        tuple(filter(None, components)),
         doing.group() if doing else "",
         drawing.background,
         MEDIA[drawing.medium],

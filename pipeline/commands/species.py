@@ -1,23 +1,28 @@
-"""`paleo species add | list | show`: who a species is by the authorities, and its entry in params.yaml."""
+"""`paleo species add | list | show`: the taxon of a species by the authorities, and its entry in params.yaml."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, count
+from typing import Any
 from urllib.parse import urlsplit
 
+from ruamel.yaml import YAML
+
 from pipeline.core import params as params_module
+from pipeline.core.data_params import Collect, Species, Taxon
 from pipeline.core.errors import InputError, ParamsError
-from pipeline.core.params import Params, Species, Taxon
+from pipeline.core.param_types import SourceParams
+from pipeline.core.params import Params
 from pipeline.core.paths import Paths
-from pipeline.core.records import Answer, Report, Request
+from pipeline.core.records import ApiResponse, Report, Request
 from pipeline.io.files.atomic_write import CARD, read_card, write_text
 from pipeline.io.terminal.progress_bars import Board
 from pipeline.io.web.client import WebClient
-from pipeline.taxonomy import gbif, pbdb, suggest
+from pipeline.taxonomy import authorities, gbif, pbdb, suggest
 from pipeline.taxonomy.entry import indent_of, insert, render
 from pipeline.taxonomy.resolve import Resolved, resolve
-from pipeline.taxonomy.usage import Ask, same_name
+from pipeline.taxonomy.usage import Fetch, same_name
 
 COLUMNS = ("key", "name", "accepted", "rank", "age in Ma", "sources", "pictures")
 
@@ -32,31 +37,35 @@ def add(
     gbif_key: int | None = None,
     dry_run: bool = False,
 ) -> Report:
-    """Ask the authorities who `name` is and write its entry into params.yaml, whose other bytes stay as they are.
+    """Look `name` up at the authorities and write its entry into params.yaml, whose other bytes stay as they are.
 
     Raises
     ------
     InputError
         When the name is unknown, misspelt or ambiguous, or there already.
     ServiceError
-        When the authorities do not answer.
+        When the authorities do not respond.
     ParamsError
-        When the entry cannot be put into params.yaml as it is written, or nobody says who asks.
+        When the entry cannot be put into params.yaml as that is written, or params.yaml has no contact address.
     """
-    if not (key or dry_run):
-        _refuse(_named(params, name))
-    _demand_contact(params)
-    with WebClient(params.collect, paths.work / "http") as web, Board() as board:
-        taxon = resolve(name, _shown(web.ask, name, board), pbdb_key, gbif_key)
-    there = "" if key else _there(params, taxon)
-    if not dry_run:
-        _refuse(there)
-    entry, text = _placed(paths, key or _free_key(params, taxon), taxon, class_noun)
-    told = (*taxon.said, *taxon.notes, entry.rstrip("\n"))
+    if not (key or dry_run) and (exists := _same_name(params, name)):
+        raise InputError(exists)
+    if not params.collect.contact.strip():  # once, where every authority would be skipped for it
+        raise ParamsError(
+            "collect.contact in params.yaml is empty; the authorities require a contact address: write an "
+            "e-mail or web address there"
+        )
+    with WebClient(_with_hosts(params.collect), paths.work / "http") as web, Board() as board:
+        taxon = resolve(name, _with_progress(web.fetch, name, board), pbdb_key, gbif_key)
+    exists = "" if key else _same_taxon_or_key(params, taxon)
+    if exists and not dry_run:
+        raise InputError(exists)
+    entry, text = _inserted(paths, key or _free_key(params, taxon), taxon, class_noun)
+    lines = (*taxon.findings, *taxon.notes, entry.rstrip("\n"))
     if dry_run:
-        return Report("species", (*told, *filter(None, [there]), "dry run: nothing was written"))
+        return Report("species", (*lines, *filter(None, [exists]), "dry run: nothing was written"))
     write_text(paths.params, text)
-    return Report("species", (*told, "added to params.yaml: look at its sources there, then `paleo run`"))
+    return Report("species", (*lines, "added to params.yaml: check its sources there, then `paleo run`"))
 
 
 def table(params: Params, paths: Paths) -> Report:
@@ -68,7 +77,7 @@ def table(params: Params, paths: Paths) -> Report:
 
 
 def show(params: Params, paths: Paths) -> Report:
-    """All that is known of one species: who it is, where its pictures come from, and what the last look found."""
+    """One species: its taxon, its sources, and what the last collection found."""
     species = params.species[paths.species]
     days = species.refresh_days or params.collect.refresh_days
     facts = (
@@ -83,43 +92,34 @@ def show(params: Params, paths: Paths) -> Report:
     return Report("species", (paths.species, *lines, "sources:", *sources, _policy(params)))
 
 
-def _shown(ask: Ask, name: str, board: Board) -> Ask:
-    """`ask`, seen by people: it waits where a host wants no more than one question a second."""
-    questions = count(1)
-
-    def asked(request: Request) -> Answer:
-        board.show(name, next(questions), None, f"asking {urlsplit(request.url).hostname}")
-        return ask(request)
-
-    return asked
+def _with_hosts(collect: Collect) -> Collect:
+    """The params with the rate limits of the authorities, where params.yaml has none for their hosts."""
+    return collect.model_copy(update={"hosts": {**authorities.HOSTS, **collect.hosts}})
 
 
-def _demand_contact(params: Params) -> None:
-    """Said here, since every authority would say it once more."""
-    if not params.collect.contact.strip():
-        raise ParamsError(
-            "collect.contact in params.yaml is empty; the authorities want to know who asks: write an "
-            "e-mail or web address there"
-        )
+def _with_progress(fetch: Fetch, name: str, board: Board) -> Fetch:
+    """`fetch`, shown to people: it waits where a host allows one request a second."""
+    requests = count(1)
+
+    def shown(request: Request) -> ApiResponse:
+        board.show(name, next(requests), None, f"requesting {urlsplit(request.url).hostname}")
+        return fetch(request)
+
+    return shown
 
 
-def _refuse(sentence: str) -> None:
-    if sentence:
-        raise InputError(sentence)
+def _same_name(params: Params, name: str) -> str:
+    """The sentence when params.yaml has a species of this name; "" when it has none."""
+    return next((_exists(name, key) for key, species in params.species.items() if same_name(species.name, name)), "")
 
 
-def _named(params: Params, name: str) -> str:
-    """What to say when params.yaml has a species of this name; "" when it has none."""
-    return next((_already(name, key) for key, species in params.species.items() if same_name(species.name, name)), "")
-
-
-def _there(params: Params, taxon: Resolved) -> str:
-    """What to say when the name, the taxon or the key is there already; "" when nothing is."""
-    if sentence := _named(params, taxon.name):
+def _same_taxon_or_key(params: Params, taxon: Resolved) -> str:
+    """The sentence when params.yaml has the name, the taxon or the key already; "" when it has none of them."""
+    if sentence := _same_name(params, taxon.name):
         return sentence
     for key, species in params.species.items():
         if species.taxon and _same_taxon(species.taxon, taxon):
-            return _already(taxon.name, key)
+            return _exists(taxon.name, key)
     key = suggest.key(taxon.name)
     if key not in params.species:
         return ""
@@ -129,7 +129,7 @@ def _there(params: Params, taxon: Resolved) -> str:
     )
 
 
-def _already(name: str, key: str) -> str:
+def _exists(name: str, key: str) -> str:
     return (
         f"{name!r} is in params.yaml already, as {key!r} (`paleo species show {key}`); to add it once more, give it "
         f"a key of its own, such as --key {key}-web"
@@ -137,7 +137,7 @@ def _already(name: str, key: str) -> str:
 
 
 def _free_key(params: Params, taxon: Resolved) -> str:
-    """The genus, or else the whole name, or else what nobody has yet."""
+    """The genus, or else the whole name, or else that with a number."""
     genus, full = suggest.key(taxon.name), "-".join(map(suggest.key, taxon.name.split()))
     keys = chain([genus, full], (f"{full}-{number}" for number in count(2)))
     return next(key for key in keys if key not in params.species)
@@ -148,8 +148,8 @@ def _same_taxon(known: Taxon, taxon: Resolved) -> bool:
     return any(one is not None and one == other for one, other in ids) or same_name(known.accepted, taxon.accepted)
 
 
-def _placed(paths: Paths, key: str, taxon: Resolved, class_noun: str) -> tuple[str, str]:
-    """The entry and the whole new text; ParamsError unless it says the same as before, and this entry besides."""
+def _inserted(paths: Paths, key: str, taxon: Resolved, class_noun: str) -> tuple[str, str]:
+    """The entry and the whole new text; ParamsError unless it means the same as before, and this entry besides."""
     text = paths.params.read_bytes().decode("utf-8")
     before = params_module.parse(text, "params.yaml")
     if key in before.species:
@@ -157,16 +157,18 @@ def _placed(paths: Paths, key: str, taxon: Resolved, class_noun: str) -> tuple[s
     entry = render(key, taxon, class_noun, indent_of(text))
     merged = insert(text, entry)
     after = params_module.parse(merged, f"params.yaml with {key!r}")
-    kept = {other: species for other, species in after.species.items() if other != key}
-    if after.model_copy(update={"species": kept}) != before or after.species[key].name != taxon.name:
+    yaml = YAML(typ="safe")
+    content, merged_content = yaml.load(text), yaml.load(merged)
+    del merged_content["species"][key]
+    if merged_content != content or after.species[key].name != taxon.name:
         raise ParamsError(f"the entry of {key!r} does not fit into params.yaml; add it by hand:\n{entry}")
     return entry, merged
 
 
 def _row(paths: Paths, species: Species) -> tuple[str, ...]:
     taxon = species.taxon
-    who = (taxon.accepted, taxon.rank, _age(taxon)) if taxon else ("-", "-", "-")
-    return (paths.species, species.name, *who, str(len(species.sources)), _pictures(paths))
+    columns = (taxon.accepted, taxon.rank, _age(taxon)) if taxon else ("-", "-", "-")
+    return (paths.species, species.name, *columns, str(len(species.sources)), _pictures(paths))
 
 
 def _age(taxon: Taxon) -> str:
@@ -178,15 +180,15 @@ def _pictures(paths: Paths) -> str:
     return f"{card.get('n_kept', '?')} kept of {card.get('n_candidates', '?')}" if card else "not collected"
 
 
-def _card(paths: Paths) -> dict:
-    """What the last collection wrote, or nothing when it did not happen or was not finished."""
+def _card(paths: Paths) -> dict[str, Any]:
+    """The card of the last collection; empty when there is none or it was not finished."""
     return read_card(paths.raw) if (paths.raw / CARD).is_file() else {}
 
 
 def _facts(species: Species) -> Iterator[tuple[str, str]]:
     taxon = species.taxon
     if taxon is None:
-        yield "taxon", f"not looked up; `paleo species add '{species.name}' --dry-run` says who that is"
+        yield "taxon", f"not looked up; `paleo species add '{species.name}' --dry-run` looks it up"
         return
     yield "accepted", f"{taxon.accepted} ({taxon.rank})"
     yield "clade", " > ".join(taxon.clade) or "-"
@@ -196,7 +198,7 @@ def _facts(species: Species) -> Iterator[tuple[str, str]]:
     yield "GBIF", gbif.PAGE.format(taxon.gbif) if taxon.gbif else "-"
 
 
-def _source(source) -> str:
+def _source(source: SourceParams) -> str:
     settings = source.model_dump(exclude_none=True, exclude={"kind"}).items()
     return f"{source.kind}: " + ", ".join(f"{name} {value!r}" for name, value in settings)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
-from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Prompts, Section
+from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, SourceParams
 from pipeline.core.prompts import Template
-from pipeline.core.source_params import Source
 
 StopOrWarn = Literal["stop", "warn"]
 CC_VERSIONS = ("2.0", "2.5", "3.0", "4.0")
@@ -38,7 +37,7 @@ class Species(Section):
     class_noun: str
     """{class_noun} in prompts: what the base model already knows."""
     taxon: Taxon | None = None
-    sources: tuple[Source, ...] = Field(min_length=1)
+    sources: tuple[SourceParams, ...] = Field(min_length=1)
     refresh_days: PositiveInt | None = None
     """Without it: collect.refresh_days."""
 
@@ -64,57 +63,27 @@ class Host(Section):
     requests_per_day: PositiveInt | None = None
 
 
-class Openverse(Section):
-    """Environment variables with the credentials of a registered client; unset: anonymous."""
-
-    client_id_variable: str = "OPENVERSE_CLIENT_ID"
-    client_secret_variable: str = "OPENVERSE_CLIENT_SECRET"
-
-
-def _hosts() -> dict[str, Host]:
-    polite = Host(connections=1, requests_per_second=1)
-    upload = Host(connections=2, requests_per_second=2)
-    return {
-        "default": Host(connections=2, requests_per_second=2),
-        "commons.wikimedia.org": polite,
-        "upload.wikimedia.org": upload,
-        "thumb.wikimedia.org": upload,
-        "api.openverse.org": Host(connections=1, requests_per_second=0.33, requests_per_day=200),
-        "api.gbif.org": polite,
-        "api.inaturalist.org": Host(connections=1, requests_per_second=1, requests_per_day=10_000),
-        "api.phylopic.org": polite,
-        "paleobiodb.org": polite,
-    }
-
-
 class Collect(Section):
-    """Which pictures come in, and how the web is asked for them."""
+    """Which pictures come in, and how the web is requested for them."""
+
+    default_hosts: ClassVar[Mapping[str, Host]] = {"default": Host(connections=2, requests_per_second=2)}
 
     refresh_days: PositiveInt = 7
     """How old a collection may be before the refresh flow repeats it."""
     licences: tuple[str, ...] = OPEN_LICENCES
     """Accepted licences, ported ones too (CC-BY-SA-3.0-DE); NC and ND are refused because they are not named."""
     contact: str = ""
-    """An e-mail or web address; public APIs are told who asks, and are not asked without one."""
+    """An e-mail or web address, sent to public APIs in the User-Agent; without one they are not requested."""
     drop_vanished: bool = False
     """true: a picture that its source no longer offers leaves the data set."""
     download: Download = Download()
-    hosts: dict[str, Host] = Field(default_factory=_hosts)
-    """Rate limits by host."""
-    openverse: Openverse = Openverse()
-    replay: str = ""
+    hosts: dict[str, Host] = Field(default={}, validate_default=True)
+    """Rate limits by host, `default` for those without a line; every source brings those of its own hosts."""
 
     @field_validator("hosts")
     @classmethod
-    def _has_default(cls, hosts: dict[str, Host]) -> dict[str, Host]:
-        return {**_hosts(), **hosts}
-
-    @field_validator("replay")
-    @classmethod
-    def _is_loopback(cls, address: str) -> str:
-        if address and not re.fullmatch(r"http://(127\.0\.0\.1|localhost|\[::1\]):\d+", address):
-            raise ValueError("it must be a server on this machine such as http://127.0.0.1:8000, or empty")
-        return address
+    def _completed(cls, hosts: dict[str, Host]) -> dict[str, Host]:
+        return {**cls.default_hosts, **hosts}
 
 
 class Decode(Section):
@@ -130,47 +99,20 @@ class Decode(Section):
     """An animation with more is refused."""
 
 
-class Series(Section):
-    cosine: Fraction = 0.97
-    keep: PositiveInt = 8
-
-
 class Curate(Section):
-    """What is kept of a collection; every check has a section of its own."""
+    """What is kept of a collection; each check of `pipeline.curation.CHECKS` has a section of its own."""
 
     decode: Decode = Decode()
-    min_side_px: PositiveInt = 96
-    max_aspect: Annotated[float, Field(ge=1)] = 4.0
     crop_borders: bool = True
     """Plain borders are cut off."""
     image_side_px: PositiveInt = 512
     """Larger pictures are reduced to this shorter side."""
-    duplicate_phash_bits: NonNegativeInt = 6
-    duplicate_dhash_bits: NonNegativeInt = 8
-    review_phash_bits: NonNegativeInt = 12
-    series: Series = Series()
-    min_sharpness: float = 15.0
-    min_entropy_bits: Annotated[float, Field(ge=0)] = 1.0
-    min_class_margin: float = 0.0
-    classes: dict[str, Prompts]
-    keep_classes: tuple[str, ...]
-    media: dict[str, Prompts]
-    few_shot_labels: NonNegativeInt = 0
     captioner: str = ""
     """Folder of a local captioning model (BLIP), for pictures without caption and title."""
     holdout_fraction: Fraction = 0.2
     """Of the pictures, by series and author; never trained on."""
     caption: Template = "{name}"
     """For a picture that has neither caption nor title."""
-
-    @field_validator("keep_classes")
-    @classmethod
-    def _are_classes(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        known = info.data.get("classes", names)  # absent when `classes` itself is wrong
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is none of curate.classes ({', '.join(known)})")
-        return names
 
 
 class Validate(Section):

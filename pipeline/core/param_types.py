@@ -38,7 +38,7 @@ class Section(BaseModel):
 
 
 class SourceParams(Section):
-    """One entry of `species.<key>.sources`; every source has a subclass with its own `kind`."""
+    """One entry of `species.<key>.sources`; every source has a subclass whose `kind` is the Literal of its name."""
 
     kind: str
 
@@ -46,3 +46,8 @@ class SourceParams(Section):
     def label(self) -> str:
         """How tables name this source, such as `folder:pictures/dodo`."""
         raise NotImplementedError
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether its pictures were chosen by hand, so that curation does not judge what they show."""
+        return False

@@ -2,33 +2,33 @@
 
 Defaults and documentation stand at the fields (`paleo params` prints them all); what equals its default need not be
 written. A plugin's own section, such as `train.lora`, is checked by the plugin's `Params`, which is imported when the
-section is written or used.
+section is written or used; so is an entry of `species.<key>.sources`, by the source that its `kind` names.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.core import registry
-from pipeline.core.data_params import Collect, Curate, Species, Validate
+from pipeline.core.data_params import Collect, Curate, Host, Species, Validate
 from pipeline.core.errors import ParamsError
-from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveInt, Section
+from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveInt, Section, SourceParams
 from pipeline.core.prompts import Template
 from pipeline.core.renamed_params import renamed
-from pipeline.core.source_params import kind_names
 from pipeline.core.training_params import Train
 
 SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 # Sections whose further keys are the names of plugins, and where those are listed.
-PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS"}
+PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS", "curate": "pipeline.curation:CHECKS"}
+SOURCES = "pipeline.sources:SOURCES"
+SOURCE_TAG = 4  # place of the `kind` in pydantic's location species.KEY.sources.NUMBER.KIND.FIELD
 
 
 class Base(Section):
@@ -88,7 +88,7 @@ class Params(Section):
     species: dict[SpeciesKey, Species] = Field(min_length=1)
     base: Base = Base()
     collect: Collect = Collect()
-    curate: Curate
+    curate: Curate = Curate()
     validate_: Validate = Field(default=Validate(), alias="validate")
     train: Train = Train()
     sample: Sample = Sample()
@@ -143,37 +143,92 @@ def plugins(name: str) -> Mapping[str, Any]:
 
 
 def _model(raw: Mapping[str, Any]) -> type[Params]:
-    """`Params` with a field for every plugin's section that is written."""
+    """`Params` with a field for every plugin's section that is written, and the sources that are used."""
     written = {
         name: tuple(key for key in raw.get(name) or () if key in plugins(name))
         for name in PLUGIN_SECTIONS
         if isinstance(raw.get(name), dict)
     }
-    return _with_plugins(tuple(sorted(written.items())))
+    known = registry.load(SOURCES)
+    used = {kind: registry.plugin(known[kind]) for kind in known if kind in _kinds(raw)}
+    return _with_plugins(tuple(sorted(written.items())), tuple(used.values()))
+
+
+def _kinds(raw: Mapping[str, Any]) -> set[str]:
+    """The `kind` of every source that is written."""
+    species = raw.get("species")
+    entries = species.values() if isinstance(species, dict) else ()
+    lists = [entry.get("sources") for entry in entries if isinstance(entry, dict)]
+    sources = [source for found in lists if isinstance(found, list | tuple) for source in found]
+    return {str(source.get("kind")) for source in sources if isinstance(source, dict)}
 
 
 @cache
-def _with_plugins(written: tuple[tuple[str, tuple[str, ...]], ...]) -> type[Params]:
+def _with_plugins(written: tuple[tuple[str, tuple[str, ...]], ...], sources: tuple[Any, ...]) -> type[Params]:
     sections: dict[str, Any] = {}
     for name, keys in written:
-        parent = Params.model_fields[name].annotation
+        parent: Any = Params.model_fields[name].annotation
         fields: dict[str, Any] = {key: (registry.plugin(plugins(name)[key]).Params, ...) for key in keys}
         sections[name] = (create_model(parent.__name__, __base__=parent, **fields), ...)
+    entries: Any = _entries(tuple(source.Params for source in sources))
+    species = create_model("Species", __base__=Species, sources=(entries, Field(min_length=1)))
+    sections["species"] = (dict[SpeciesKey, species], Field(min_length=1))
+    collect = _collect({host: limits for source in sources for host, limits in source.hosts.items()})
+    sections["collect"] = (collect, collect())
     return create_model("Params", __base__=Params, **sections)
 
 
+class _UnknownSource(SourceParams):
+    """An entry whose `kind` no source has."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        raise ValueError(f"known are {', '.join(registry.load(SOURCES))}")
+
+
+def _entries(params: tuple[type[SourceParams], ...]) -> Any:
+    """The type of a list of sources: each is one of these models, by its `kind`."""
+    models = {model.model_fields["kind"].annotation.__args__[0]: model for model in params}  # type: ignore[union-attr]
+
+    def tag(entry: Any) -> str:
+        kind = entry.get("kind") if isinstance(entry, dict) else getattr(entry, "kind", None)
+        return str(kind) if kind in models else ""
+
+    members = [Annotated[model, Tag(kind)] for kind, model in {**models, "": _UnknownSource}.items()]
+    if not models:
+        return tuple[_UnknownSource, ...]
+    return tuple[Annotated[Union[tuple(members)], Discriminator(tag)], ...]  # type: ignore[misc]  # noqa: UP007
+
+
+def _collect(hosts: Mapping[str, Host]) -> type[Collect]:
+    """`Collect` whose rate limits include those of the sources that are used."""
+
+    class CollectWithHosts(Collect):
+        default_hosts = {**Collect.default_hosts, **hosts}
+
+    CollectWithHosts.__name__, CollectWithHosts.__doc__ = Collect.__name__, Collect.__doc__
+    return CollectWithHosts
+
+
 def _sentences(where: str, raw: Mapping[str, Any], error: ValidationError) -> Iterator[str]:
-    for item in error.errors(include_url=False):
-        yield f"{where}: {_sentence(item, raw)}"
+    items = error.errors(include_url=False)
+    for item in items:
+        # pydantic counts only the valid entries of a list, so one that is wrong would be reported as missing too
+        within = any(other["loc"][: len(item["loc"])] == item["loc"] for other in items if other is not item)
+        if item["type"] != "too_short" or not within:
+            yield f"{where}: {_sentence(item, raw)}"
 
 
 def _sentence(item: Any, raw: Mapping[str, Any]) -> str:
-    location = [part for part in item["loc"] if part not in kind_names()]
+    location = list(item["loc"])
+    if len(location) > SOURCE_TAG and location[0] == "species" and location[2] == "sources":
+        del location[SOURCE_TAG]
     key, parent = ".".join(map(str, location)), ".".join(map(str, location[:-1]))
     if item["type"] == "extra_forbidden":
-        known = _known_keys(location[:-1], raw)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.4)
-        return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}")
+        return f"unknown key {key!r}; {registry.hint(str(location[-1]), _known_keys(location[:-1], raw))}"
     if item["type"] == "missing":
         return f"key {location[-1]!r} is missing under {parent or 'the top level'!r}"
     if item["type"] == "too_short":
@@ -188,13 +243,7 @@ def _known_keys(location: list[Any], raw: Mapping[str, Any]) -> list[str]:
         fields = {(f.alias or name): f.annotation for name, f in getattr(model, "model_fields", {}).items()}
         model = {"species": Species}.get(part, fields.get(part, model))
         if isinstance(part, int):
-            model = _any_source()
+            kind = raw["species"][location[1]]["sources"][part]["kind"]
+            model = registry.plugin(registry.load(SOURCES)[kind]).Params
     own = [(f.alias or name) for name, f in getattr(model, "model_fields", {}).items()]
     return [*own, *plugins(location[0])] if len(location) == 1 else own
-
-
-@cache
-def _any_source() -> type[BaseModel]:
-    from pipeline.core.source_params import KINDS
-
-    return create_model("AnySource", **{name: (Any, None) for kind in KINDS for name in kind.model_fields})

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture that a source offers, before a byte of it was judged.
+    """A picture that a source offers, before a byte of it was received.
 
     `licence` is its SPDX name (public-domain mark: PDM-1.0) or empty, `licence_text` what the source wrote; `shows` is
-    "specimen" where the source says that it is a fossil, a skeleton or a carcass; `evidence` is the sha256 of the
-    answer that says all this.
+    "specimen" where the source marks it as a fossil, a skeleton or a carcass; `evidence` is the sha256 of the API
+    response that all this was read from.
     """
 
     source: str
@@ -34,10 +34,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Request:
-    """A question to a web API: everything that its answer depends on.
+    """A request to a web API: everything that its response depends on.
 
     With a `form` it is a POST of these fields. `form` and `authorization` (the header's value) may hold secrets, so
-    they are in no message. `fresh`: the answer must not come from a cache.
+    they are in no message. `fresh`: the response must not come from a cache.
     """
 
     url: str
@@ -49,8 +49,8 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What an API said: the parsed JSON, the sha256 of its body, and the address that finally answered."""
+class ApiResponse:
+    """The parsed JSON that an API sent, the sha256 of its body, and the URL that it came from after redirects."""
 
     value: Any
     sha256: str
@@ -68,22 +68,80 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class ImageRecord:
-    """A picture whose bytes are stored under their sha256; `path` is relative to the data set."""
+class StoredFile:
+    """Bytes that were collected; `final_url` (after redirects) and `content_type` are empty for a local file."""
 
     sha256: str
-    path: str
     size_bytes: int
-    candidate: Candidate
+    final_url: str = ""
+    content_type: str = ""
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """What collect found: every candidate is in exactly one of the two tuples."""
+class CollectedImage:
+    """A row of the manifest: a candidate and what became of it.
 
-    records: tuple[ImageRecord, ...]
-    rejections: tuple[tuple[Candidate, Rejection], ...] = ()
-    digest: str = ""
+    `file` is None until the bytes are there. `path`, relative to the data set, is set while the file lies in it.
+    `rejection` is None for an image that is kept; the manifest stores its code and sentence, not its check.
+    """
+
+    candidate: Candidate
+    file: StoredFile | None = None
+    path: str = ""
+    rejection: Rejection | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Source and id within it: what identifies a row."""
+        return self.candidate.source, self.candidate.source_id
+
+    @property
+    def sha256(self) -> str | None:
+        return self.file.sha256 if self.file else None
+
+    @property
+    def awaits_download(self) -> bool:
+        return self.file is None and self.rejection is None
+
+    def rejected(self, rejection: Rejection | None) -> CollectedImage:
+        """The same candidate, not kept; itself when there is nothing to reject it for."""
+        return replace(self, rejection=rejection, path="") if rejection else self
+
+    def row(self) -> dict[str, Any]:
+        """The values of `MANIFEST_COLUMNS`."""
+        file, rejection = self.file or StoredFile("", 0), self.rejection
+        return {
+            **{name: getattr(self.candidate, name) for name in CANDIDATE_COLUMNS},
+            "final_url": file.final_url,
+            "content_type": file.content_type,
+            "sha256": file.sha256,
+            "path": self.path,
+            "bytes": file.size_bytes,
+            "kept": rejection is None,
+            "reason_code": rejection.code if rejection else "",
+            "reason": rejection.sentence if rejection else "",
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> CollectedImage:
+        """The image of a manifest's row."""
+        file = StoredFile(row["sha256"], int(row["bytes"]), row["final_url"], row["content_type"])
+        return cls(
+            Candidate(**{name: row[name] for name in CANDIDATE_COLUMNS}),
+            file if file.sha256 else None,
+            row["path"],
+            Rejection("collect", row["reason_code"], row["reason"]) if row["reason_code"] else None,
+        )
+
+
+CANDIDATE_COLUMNS = tuple(column.name for column in fields(Candidate))
+MANIFEST_COLUMNS = {  # of manifest.parquet, in this order -> dtype
+    **dict.fromkeys((*CANDIDATE_COLUMNS, "final_url", "content_type", "sha256", "path"), "str"),
+    "bytes": "int64",
+    "kept": "bool",
+    "reason_code": "str",
+    "reason": "str",
+}
 
 
 @dataclass(frozen=True)
@@ -194,4 +252,4 @@ class Report:
 
     stage: str
     lines: tuple[str, ...] = ()
-    numbers: dict = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)

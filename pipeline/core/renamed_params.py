@@ -6,6 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 RENAMED: dict[str, str] = {  # old dotted key -> new dotted key
+    "curate.min_side_px": "curate.size.min_side_px",
+    "curate.max_aspect": "curate.size.max_aspect",
+    "curate.min_sharpness": "curate.detail.min_sharpness",
+    "curate.min_entropy_bits": "curate.detail.min_entropy_bits",
+    "curate.duplicate_phash_bits": "curate.duplicates.phash_bits",
+    "curate.duplicate_dhash_bits": "curate.duplicates.dhash_bits",
+    "curate.review_phash_bits": "curate.duplicates.review_phash_bits",
+    "curate.classes": "curate.zero_shot.classes",
+    "curate.keep_classes": "curate.zero_shot.keep_classes",
+    "curate.min_class_margin": "curate.zero_shot.min_margin",
+    "curate.few_shot_labels": "curate.zero_shot.few_shot_labels",
+    "curate.media": "curate.medium.prompts",
     "train.look": "train.monitor",
     "train.mirror": "train.horizontal_flip",
     "train.schedule": "train.lr_schedule",
@@ -13,7 +25,11 @@ RENAMED: dict[str, str] = {  # old dotted key -> new dotted key
     "sample.guidance": "sample.guidance_scale",
     "sample.negative": "sample.negative_prompt",
 }
-REMOVED: dict[str, str] = {}  # old dotted key -> why it is gone
+REMOVED: dict[str, str] = {  # old dotted key -> why it is gone
+    "collect.openverse": "credentials are read from the environment variables OPENVERSE_CLIENT_ID and "
+    "OPENVERSE_CLIENT_SECRET",
+    "collect.replay": "tests set the environment variable PALEO_HTTP_REPLAY instead",
+}
 
 
 def renamed(raw: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Weights under the names that other programs read them by: kohya's, the original checkpoint's, diffusers'.
 
-Tensors in, tensors out: files are read and written by the stage. What is exported of which method:
+Tensors in, tensors out: files are read and written by the command. What is exported of a method in which format, its
+plugin says (`Method.formats`):
 
     method              kohya                     diffusers               single-file
     lora                one file of adapters      the snapshot's file     merged into the base
@@ -12,29 +13,25 @@ Tensors in, tensors out: files are read and written by the stage. What is export
 
 from __future__ import annotations
 
-import difflib
+from typing import cast
 
 from pipeline.core.errors import InputError
+from pipeline.core.registry import lookup
+from pipeline.methods.method import Artefact, Format, Method
 
-FORMATS = ("kohya", "diffusers", "single-file")
-ADAPTERS, WHOLE, WORDS = ("lora", "lokr", "loha"), ("dreambooth", "full"), ("textual_inversion", "pivotal")
-REFUSED = {
-    **{
-        (method, "kohya"): "learns every weight, and files in kohya's format hold adapters; take --format single-file"
-        for method in WHOLE
-    },
-    **{
-        (method, "single-file"): "learns new words, which a checkpoint has no place for; take --format kohya"
-        for method in WORDS
-    },
+# A format, and why something cannot be written in it.
+FORMATS: dict[str, str] = {
+    "kohya": "learns every weight, and files in kohya's format hold adapters",
+    "diffusers": "learns what diffusers has no file for",
+    "single-file": "learns new words, which a checkpoint has no place for",
 }
 
 
-def check(method: str, format: str) -> None:
-    """InputError unless what this method learns can be written in this format; names the one that fits."""
-    if format not in FORMATS:
-        near = difflib.get_close_matches(format, FORMATS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FORMATS)}"
-        raise InputError(f"--format is {format!r}, which is no format; {hint}")
-    if reason := REFUSED.get((method, format)):
-        raise InputError(f"{method} {reason}")
+def artefacts(method: Method, format: str) -> tuple[Artefact, ...]:
+    """What is written of this method in this format; InputError names a format that fits."""
+    reason = lookup("--format", format, FORMATS, error=InputError)
+    found = method.formats.get(cast(Format, format), ())
+    if not found:
+        fitting = " or ".join(f"--format {name}" for name in method.formats if name != "diffusers")
+        raise InputError(f"{method.name} {reason}; take {fitting or '--format diffusers'}")
+    return found

@@ -24,18 +24,16 @@ PART = re.compile(
     r"(?P<matrix>lora_[AB]\.weight|lora(?:_linear_layer)?\.(?:down|up)\.weight"
     r"|(?:lokr|hada)_\w+)"
 )
-PREFIXES = {
-    "sd": {"unet": "lora_unet", "text_encoder": "lora_te"},
-    "sdxl": {"unet": "lora_unet", "text_encoder": "lora_te1", "text_encoder_2": "lora_te2"},
-}
 INNER = ("lora_down.weight", "lokr_w2_b", "lokr_w1_b", "hada_w1_b")  # their first dimension is the rank
 SCALED = ("lokr_w1", "lokr_w1_a", "hada_w1_a")  # one of them stands in every layer of LoKr and LoHa
 
 
 def kohya(
-    tensors: Mapping[str, torch.Tensor], configs: Mapping[str, Mapping[str, Any]], family: str
+    tensors: Mapping[str, torch.Tensor], configs: Mapping[str, Mapping[str, Any]], prefixes: Mapping[str, str]
 ) -> dict[str, torch.Tensor]:
     """A snapshot's tensors, and the peft config of each module in it (`unet`, `text_encoder` …), renamed.
+
+    `prefixes`: what the names of each module's layers begin with (`Family.adapter_prefixes`).
 
     Raises
     ------
@@ -50,19 +48,10 @@ def kohya(
         module, layer, matrix = _parts(name)
         layers[module, layer][matrix] = tensor
     return {
-        f"{_layer_name(family, module, layer)}.{name}": tensor
+        f"{_layer_name(prefixes[module], module, layer)}.{name}": tensor
         for (module, layer), matrices in layers.items()
         for name, tensor in _scaled(matrices, configs[module]).items()
     }
-
-
-def split_config(header: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """`{"unet.r": 4, …}`, as an adapter's file has it in its header -> `{"unet": {"r": 4, …}}`."""
-    configs: dict[str, dict[str, Any]] = defaultdict(dict)
-    for name, value in header.items():
-        module, _, key = name.partition(".")
-        configs[module][key] = value
-    return dict(configs)
 
 
 def _parts(name: str) -> tuple[str, str, str]:
@@ -76,11 +65,11 @@ def _parts(name: str) -> tuple[str, str, str]:
     return match["module"], match["layer"], matrix
 
 
-def _layer_name(family: str, module: str, layer: str) -> str:
+def _layer_name(prefix: str, module: str, layer: str) -> str:
     # transformers 5 has dropped `text_model.` from some encoders' names; every reader expects it.
     if module != "unet" and not layer.startswith("text_model."):
         layer = f"text_model.{layer}"
-    return f"{PREFIXES[family][module]}_{layer.replace('.', '_')}"
+    return f"{prefix}_{layer.replace('.', '_')}"
 
 
 def _scaled(matrices: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:

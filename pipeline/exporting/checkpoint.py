@@ -71,13 +71,6 @@ def checkpoint(
     }
 
 
-def markers(predicts_v: bool, zero_terminal_snr: bool) -> dict[str, torch.Tensor]:
-    """Empty tensors whose names tell ComfyUI and AUTOMATIC1111 how an XL model is sampled."""
-    if not predicts_v:
-        return {}
-    return {"v_pred": torch.zeros(0)} | ({"ztsnr": torch.zeros(0)} if zero_terminal_snr else {})
-
-
 def unet_tensors(state: Tensors) -> dict[str, torch.Tensor]:
     """The UNet of diffusers with the names of the original one; the tensors are the same."""
     layers = _unet_layers(state)

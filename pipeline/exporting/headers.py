@@ -11,48 +11,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-ARCHITECTURES = {
-    ("sd_v1", "epsilon"): "stable-diffusion-v1",
-    ("sd_v1", "v_prediction"): "stable-diffusion-v1",
-    ("sd_v2", "epsilon"): "stable-diffusion-v2-512",
-    ("sd_v2", "v_prediction"): "stable-diffusion-v2-768-v",
-    ("sdxl_base_v1-0", "epsilon"): "stable-diffusion-xl-v1-base",
-    ("sdxl_base_v1-0", "v_prediction"): "stable-diffusion-xl-v1-base",
-}
-SUFFIXES = {"adapters": "/lora", "words": "/textual-inversion", "checkpoint": ""}
+from pipeline.families.family import Family
+
+SUFFIXES = {"adapters": "/lora", "embeddings": "/textual-inversion", "checkpoint": ""}
 ORIGINAL = "https://github.com/Stability-AI/generative-models"
-NETWORKS = {"lora": "networks.lora", "pivotal": "networks.lora", "lokr": "lycoris.kohya", "loha": "lycoris.kohya"}
 HASH = "modelspec.hash_sha256"  # of the tensors' bytes as they lie in the file; filled in when they lie there
 NO_HASH = "0x" + 64 * "0"
 
 
 @dataclass(frozen=True)
-class Model:
+class ExportedModel:
     """What is known of an exported model.
 
     `version` is kohya's name of its base's kind: empty if it is none of them, None if the base is not there to ask.
     """
 
-    stamp: Mapping[str, str]
+    metadata: Mapping[str, str]
+    family: Family
     title: str
     trigger: str
     version: str | None
+    architecture: str  # as the metadata standard names it; empty where `version` is
     prediction: str
     params: Mapping[str, Any]  # of the training, as in the model's card
 
 
-def version(family: str, unet: Mapping[str, Any]) -> str:
-    """Which Stable Diffusion has a UNet with this config: the name in kohya's files, or nothing for any other."""
-    shape = (family, tuple(unet["block_out_channels"]), unet["cross_attention_dim"])
-    return {
-        ("sd", (320, 640, 1280, 1280), 768): "sd_v1",
-        ("sd", (320, 640, 1280, 1280), 1024): "sd_v2",
-        ("sdxl", (320, 640, 1280), 2048): "sdxl_base_v1-0",
-    }.get(shape, "")
-
-
-def header(model: Model, kind: str) -> dict[str, str]:
-    """For a file of `adapters`, `words` or a whole `checkpoint`."""
+def header(model: ExportedModel, kind: str) -> dict[str, str]:
+    """For a file of `adapters`, `embeddings` or a whole `checkpoint`."""
     side_px = model.params.get("resolution_px")
     spec = {
         "sai_model_spec": "1.0.1",
@@ -63,23 +48,23 @@ def header(model: Model, kind: str) -> dict[str, str]:
         "resolution": f"{side_px}x{side_px}" if side_px else "",
     }
     if model.version:
-        spec["architecture"] = ARCHITECTURES[model.version, model.prediction] + SUFFIXES[kind]
-    return {**model.stamp, **{f"modelspec.{key}": value for key, value in spec.items() if value}, HASH: NO_HASH}
+        spec["architecture"] = model.architecture + SUFFIXES[kind]
+    return {**model.metadata, **{f"modelspec.{key}": value for key, value in spec.items() if value}, HASH: NO_HASH}
 
 
-def kohya(model: Model, rank: int, alpha: float) -> dict[str, str]:
-    """The further header of a file of adapters; alpha as it stands in the file."""
-    method, params = model.stamp["method"], model.params
+def kohya(model: ExportedModel, network: tuple[str, Mapping[str, str]], rank: int, alpha: float) -> dict[str, str]:
+    """The further header of a file of adapters; alpha as it stands in the file, `network` as `Method.kohya_network`."""
+    params = model.params
     known = {
         "ss_output_name": model.title,
-        "ss_sd_model_name": model.stamp["base"],
+        "ss_sd_model_name": model.metadata["base"],
         "ss_base_model_version": _full(model),
         "ss_v2": str(model.version == "sd_v2") if model.version else "",
-        "ss_network_module": NETWORKS[method],
+        "ss_network_module": network[0],
         "ss_network_dim": rank,
         "ss_network_alpha": f"{alpha:g}",
-        "ss_network_args": json.dumps({"algo": method}) if method in ("lokr", "loha") else "",
-        "ss_steps": model.stamp["step"],
+        "ss_network_args": json.dumps(dict(network[1])) if network[1] else "",
+        "ss_steps": model.metadata["step"],
         "ss_max_train_steps": params.get("steps"),
         "ss_seed": params.get("seed"),
         "ss_learning_rate": params.get("learning_rate"),
@@ -90,5 +75,5 @@ def kohya(model: Model, rank: int, alpha: float) -> dict[str, str]:
     return {key: str(value) for key, value in known.items() if value not in (None, "")}
 
 
-def _full(model: Model) -> str:
+def _full(model: ExportedModel) -> str:
     return f"{model.version}_v" if (model.version, model.prediction) == ("sd_v2", "v_prediction") else model.version

@@ -9,16 +9,16 @@ from pipeline.families.model_components import ModelComponents
 
 
 @torch.no_grad()
-def merged(parts: ModelComponents) -> ModelComponents:
-    """The same parts without adapters; their modules are changed. Exact up to rounding in the weights' own dtype."""
+def merged(components: ModelComponents) -> ModelComponents:
+    """The same components without adapters; their modules change. Exact up to rounding in the weights' own dtype."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    for module in (parts.unet, *parts.text_encoders):
+    for module in (components.unet, *components.text_encoders):
         adapted = {name: layer for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)}
         for name, layer in adapted.items():
             layer.merge()
             _put(module, name, layer.get_base_layer())
-    return parts
+    return components
 
 
 def _put(module: nn.Module, name: str, layer: nn.Module) -> None:

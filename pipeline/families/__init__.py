@@ -1,26 +1,36 @@
-"""What a model is. A family is a module with `load`, `encode_prompt`, `encode_tokens`, `predict` and `pipeline`."""
+"""Model families by name. A family is one file here and one line in `FAMILIES`; see `family.Family`."""
 
 from __future__ import annotations
 
-import difflib
+from functools import cache
 from pathlib import Path
-from types import ModuleType
 
-from pipeline.core.errors import ParamsError
-from pipeline.families import model_folder, sd, sdxl
+from pipeline.core import registry
+from pipeline.families import model_folder
+from pipeline.families.family import Family
 
-FAMILIES: dict[str, ModuleType] = {"sd": sd, "sdxl": sdxl}
+FAMILIES: dict[str, str] = {
+    "sd": "pipeline.families.sd:StableDiffusion",
+    "sdxl": "pipeline.families.sdxl:StableDiffusionXL",
+}
+
+
+def family(name: str) -> Family:
+    """The family of this name; ParamsError names the nearest known one."""
+    return _made(registry.lookup("base.family", name, FAMILIES))
 
 
 def check_base(folder: Path, name: str) -> None:
     """InputError unless the folder is a whole model of this family; nothing is loaded."""
-    model_folder.check(folder, name, family(name).TRAINED_TEXT_ENCODERS)
+    model_folder.check(folder, family(name), all_families())
 
 
-def family(name: str) -> ModuleType:
-    """The family of this name; ParamsError names the nearest known one."""
-    if name not in FAMILIES:
-        near = difflib.get_close_matches(name, FAMILIES, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(FAMILIES)}"
-        raise ParamsError(f"base.family is {name!r}, which is no family; {hint}")
-    return FAMILIES[name]
+def all_families() -> list[Family]:
+    """Every known family, which a folder is compared with."""
+    return [_made(entry) for entry in FAMILIES.values()]
+
+
+@cache
+def _made(entry: str) -> Family:
+    made: Family = registry.load(entry)()
+    return made

@@ -1,4 +1,4 @@
-"""What every latent diffusion model of this project consists of, whatever its family."""
+"""The components of a latent diffusion model: denoiser, autoencoder, text encoders, tokenizers, scheduler config."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,32 +14,32 @@ from torch import nn
 
 from pipeline.core.errors import InputError
 from pipeline.core.prompts import whole_name
-from pipeline.families.model_folder import read_json
+from pipeline.families.model_folder import check, read_json
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
-    from transformers import CLIPTokenizer
+    from transformers import CLIPTokenizer, PreTrainedModel
 
-Model = TypeVar("Model")
+    from pipeline.families.family import Family
 
 
 @dataclass(frozen=True)
 class ModelComponents:
     """A loaded model. `scheduler` is the base's own scheduler config: betas and prediction type are read from it.
 
-    `words` has names that were learnt as new words, and how the tokenizers write them: `<dodo> <dodo>_1`.
+    `placeholder_tokens` has names that were learnt as new tokens, and how prompts spell them: `<dodo> <dodo>_1`.
     """
 
-    family: str
+    family: Family
     folder: Path
     unet: nn.Module
     vae: AutoencoderKL
-    text_encoders: tuple[nn.Module, ...]
+    text_encoders: tuple[PreTrainedModel, ...]
     tokenizers: tuple[CLIPTokenizer, ...]
     scheduler: Mapping[str, Any]
     device: torch.device
     dtype: torch.dtype
-    words: Mapping[str, str] = field(default_factory=dict)
+    placeholder_tokens: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pixels_per_latent(self) -> int:
@@ -48,22 +48,28 @@ class ModelComponents:
 
     @property
     def latent_channels(self) -> int:
-        return self.vae.config.latent_channels
+        channels: int = self.vae.config.latent_channels
+        return channels
+
+    @property
+    def by_folder(self) -> dict[str, nn.Module]:
+        """The UNet and the text encoders by the names of their folders."""
+        return {"unet": self.unet, **dict(zip(self.family.text_encoders, self.text_encoders, strict=True))}
 
 
 @dataclass(frozen=True)
 class Conditioning:
     """Encoded prompts: `states` (n, context, width), and `pooled` (n, d) where the family has it.
 
-    `sizes` (n, 6), in pixels, are for the family that is told of them: original height and width, crop top and left,
-    target height and width. Without them a picture is as large as it is drawn.
+    `sizes` (n, 6), in pixels, are a condition of some families (SDXL): original height and width, crop top and left,
+    target height and width. Without them the original is as large as the picture that is drawn.
     """
 
     states: torch.Tensor
     pooled: torch.Tensor | None = None
     sizes: torch.Tensor | None = None
 
-    def __getitem__(self, rows) -> Conditioning:
+    def __getitem__(self, rows: Any) -> Conditioning:
         """The prompts at `rows` (indices or a slice)."""
         return self._each(lambda tensor: tensor[rows])
 
@@ -71,16 +77,51 @@ class Conditioning:
         return self._each(lambda tensor: tensor.to(device))
 
     def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Conditioning:
-        known = (self.states, self.pooled, self.sizes)
-        return Conditioning(*(None if tensor is None else change(tensor) for tensor in known))
+        pooled, sizes = (None if tensor is None else change(tensor) for tensor in (self.pooled, self.sizes))
+        return Conditioning(change(self.states), pooled, sizes)
 
 
-def from_pure_noise(parts: ModelComponents, learnt: bool) -> ModelComponents:
-    """The parts with a scheduler that begins at pure noise, if they have `learnt` that (zero terminal SNR)."""
-    return replace(parts, scheduler={**parts.scheduler, "rescale_betas_zero_snr": True}) if learnt else parts
+def load_components(
+    family: Family,
+    folder: Path,
+    device: torch.device | str,
+    dtype: torch.dtype | None,
+    *,
+    unet: type,
+    vae: type,
+    encoders: Sequence[type],
+) -> ModelComponents:
+    """Load every component of a diffusers folder by these classes; InputError, before that, as `model_folder.check`."""
+    from pipeline.families import all_families  # this module is imported by its plugins
+
+    check(folder, family, all_families())
+    where, precision = torch.device(device), dtype or torch.float32
+    names = family.text_encoders
+    return ModelComponents(
+        family=family,
+        folder=folder,
+        unet=load_model(unet, folder, "unet", where, precision),
+        vae=load_model(vae, folder, "vae", where, precision),
+        text_encoders=tuple(
+            load_model(k, folder, name, where, precision) for k, name in zip(encoders, names, strict=True)
+        ),
+        tokenizers=tuple(load_tokenizer(folder, name.replace("text_encoder", "tokenizer")) for name in names),
+        scheduler=read_scheduler(folder),
+        device=where,
+        dtype=precision,
+    )
 
 
-def load_model(kind: type[Model], folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> Model:
+def from_pure_noise(components: ModelComponents, learnt: bool) -> ModelComponents:
+    """The components with a scheduler that begins at pure noise, if they have `learnt` that (zero terminal SNR)."""
+    return (
+        replace(components, scheduler={**components.scheduler, "rescale_betas_zero_snr": True})
+        if learnt
+        else components
+    )
+
+
+def load_model(kind: Any, folder: Path, name: str, device: torch.device, dtype: torch.dtype) -> Any:
     """One subfolder of a diffusers folder, frozen, in evaluation mode.
 
     Evaluation mode stays on in training too: dropout would draw from the global random state.
@@ -112,28 +153,30 @@ def read_scheduler(folder: Path) -> dict[str, Any]:
     return read_json(folder, "scheduler/scheduler_config.json")
 
 
-def tokenise(parts: ModelComponents, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
+def tokenise(components: ModelComponents, prompts: Sequence[str]) -> tuple[torch.Tensor, ...]:
     """Ids (n, context) for each tokenizer, padded the way the pipelines pad them; longer prompts are cut."""
-    spelt = [spell(prompt, parts.words) for prompt in prompts]
+    spelt = [spell(prompt, components.placeholder_tokens) for prompt in prompts]
     return tuple(
         tokenizer(
             spelt, padding="max_length", max_length=_context(encoder), truncation=True, return_tensors="pt"
-        ).input_ids.to(parts.device)
-        for tokenizer, encoder in zip(parts.tokenizers, parts.text_encoders, strict=True)
+        ).input_ids.to(components.device)
+        for tokenizer, encoder in zip(components.tokenizers, components.text_encoders, strict=True)
     )
 
 
-def tokens_cut(parts: ModelComponents, prompt: str) -> int:
+def tokens_cut(components: ModelComponents, prompt: str) -> int:
     """How many tokens of a prompt lie beyond the window of the first text encoder; those change nothing."""
-    return _beyond(parts.tokenizers[0], _context(parts.text_encoders[0]), spell(prompt, parts.words))
+    return _beyond(
+        components.tokenizers[0], _context(components.text_encoders[0]), spell(prompt, components.placeholder_tokens)
+    )
 
 
-def counter_of_cut(folder: Path, words: Mapping[str, str]) -> Callable[[str], int]:
-    """`tokens_cut` of a base in `folder` and perhaps new words, as `Parts` has them, before any weights are loaded."""
+def counter_of_cut(folder: Path, placeholder_tokens: Mapping[str, str]) -> Callable[[str], int]:
+    """`tokens_cut` of a base in `folder` and perhaps placeholder tokens, before any weights are loaded."""
     window = read_json(folder, "text_encoder/config.json")["max_position_embeddings"]
     tokenizer = load_tokenizer(folder, "tokenizer")
-    tokenizer.add_tokens([word for spelt in words.values() for word in spelt.split()])
-    return lambda prompt: _beyond(tokenizer, window, spell(prompt, words))
+    tokenizer.add_tokens([word for spelt in placeholder_tokens.values() for word in spelt.split()])
+    return lambda prompt: _beyond(tokenizer, window, spell(prompt, placeholder_tokens))
 
 
 def _beyond(tokenizer: CLIPTokenizer, window: int, text: str) -> int:
@@ -141,20 +184,22 @@ def _beyond(tokenizer: CLIPTokenizer, window: int, text: str) -> int:
 
 
 def spell(prompt: str, known: Mapping[str, str]) -> str:
-    """The prompt with the new words of `known`, as `Parts.words` has them, in place of the names.
+    """The prompt with the placeholder tokens of `known` (name -> tokens) in place of the names.
 
     The first word alone, `<dodo>`, stands for all of them too, as in diffusers' pipelines.
     """
-    for name, words in known.items():
-        first = re.escape(words.partition(" ")[0])
+    for name, tokens in known.items():
+        first = re.escape(tokens.partition(" ")[0])
         spelt = rf"{first}(?!_\d)(?:\s+{first}_\d+)*"
-        prompt = re.sub(f"{whole_name(name)}|{spelt}", words, prompt, flags=re.IGNORECASE)
+        prompt = re.sub(f"{whole_name(name)}|{spelt}", tokens, prompt, flags=re.IGNORECASE)
     return prompt
 
 
 def _context(encoder: nn.Module) -> int:
     # A tokenizer saved without model_max_length would pad to 10^30; DistributedDataParallel hides `config`.
-    return getattr(encoder, "module", encoder).config.max_position_embeddings
+    config: Any = getattr(encoder, "module", encoder).config
+    length: int = config.max_position_embeddings
+    return length
 
 
 def _no_bars() -> None:

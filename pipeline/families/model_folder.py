@@ -1,7 +1,7 @@
-"""Is a folder a whole model of a family? Its small files are read, and the heads of the large ones; nothing is loaded.
+"""Checks of a base model's folder: is it a complete diffusers model of a family? Nothing is loaded.
 
-A base is chosen by people, downloaded by all kinds of programs and often cut short, so every way in which it can be
-wrong has a sentence of its own.
+A base is downloaded by all kinds of programs and often cut short, so every way in which it can be wrong has a sentence
+of its own. Small files are read, and the headers of the large ones.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
 from pipeline.core.errors import InputError
 
-NAMES = {"sd": "Stable Diffusion 1.x or 2.x", "sdxl": "Stable Diffusion XL"}
+if TYPE_CHECKING:
+    from pipeline.families.family import Family
+
 PURPOSES = {9: "inpainting", 8: "editing by instructions", 5: "pictures from depth"}  # by the channels that are read
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 VOCABULARIES = ("vocab.json", "tokenizer.json")
 LFS_POINTER = b"version https://git-lfs"
 
 
-def check(folder: Path, family: str, text_encoders: Sequence[str]) -> None:
-    """Does the folder have every part of the family, whole, with weights that can be read?
+def check(folder: Path, family: Family, known: Sequence[Family] = ()) -> None:
+    """Does the folder have every component of the family, complete, with weights that can be read?
+
+    `known`: all families, so that a folder of another one is named.
 
     Raises
     ------
@@ -31,40 +35,51 @@ def check(folder: Path, family: str, text_encoders: Sequence[str]) -> None:
         One sentence: what is wrong, where, and what to do.
     """
     index = read_json(folder, "model_index.json")
-    _check_kind(folder, family, index)
-    for name in ("unet", "vae", *text_encoders):
+    _check_kind(folder, family, known or [family], index)
+    for name in ("unet", "vae", *family.text_encoders):
         if index.get(name, ()) == [None, None]:
             lack = f"{str(folder)!r} has no {name} by its model_index.json"
-            raise InputError(f"{lack}, so it is no whole {NAMES[family]}; take another base")
+            raise InputError(f"{lack}, so it is no whole {family.title}; take another base")
         read_json(folder, f"{name}/config.json")
         for file in _weight_files(folder / name):
             _check_file(file)
     _check_channels(folder)
-    for name in text_encoders:
+    for name in family.text_encoders:
         _check_tokenizer(folder, name.replace("text_encoder", "tokenizer"))
+
+
+def version_by_width(unet: Mapping[str, Any], shape: Sequence[int], versions: Mapping[int, str]) -> str:
+    """The version of a UNet with these channels, by the width of the text that it reads; empty for any other."""
+    if tuple(unet["block_out_channels"]) != tuple(shape):
+        return ""
+    return versions.get(unet["cross_attention_dim"], "")
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """A config of a model folder; InputError when it is missing or damaged."""
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{str(folder)!r} has no {name}, so it is no whole model; download it again") from None
     except ValueError as error:
         raise InputError(f"{str(folder)!r} has a {name} that is no JSON ({error}); download it again") from None
+    return content
 
 
-def _check_kind(folder: Path, family: str, index: Mapping[str, Any]) -> None:
-    """Is it of this family? Told by the parts, since many pipelines share one."""
+def _check_kind(folder: Path, family: Family, known: Sequence[Family], index: Mapping[str, Any]) -> None:
+    """Is it of this family? Families differ in their components, since many pipelines share one."""
     if not index.get("unet") or not index.get("vae"):
         raise InputError(
             f"{str(folder)!r} is a {index.get('_class_name', 'model without a name')}, which is of no family that is "
-            f"known here ({', '.join(NAMES)}); take a Stable Diffusion 1.x, 2.x or XL"
+            f"known here ({', '.join(each.name for each in known)}); take a Stable Diffusion 1.x, 2.x or XL"
         )
     unet = read_json(folder, "unet/config.json")
-    found = "sdxl" if unet.get("addition_embed_type") == "text_time" or "text_encoder_2" in index else "sd"
-    if found != family:
-        raise InputError(f"{str(folder)!r} is a {NAMES[found]}, not a {NAMES[family]}; set base.family to {found}")
+    if family.recognises(index, unet):
+        return
+    found = next((each for each in known if each.recognises(index, unet)), None)
+    if found is None:
+        raise InputError(f"{str(folder)!r} is not a {family.title}, nor of another family that is known here")
+    raise InputError(f"{str(folder)!r} is a {found.title}, not a {family.title}; set base.family to {found.name}")
 
 
 def _check_channels(folder: Path) -> None:
@@ -72,7 +87,7 @@ def _check_channels(folder: Path) -> None:
     unet, latent = read_json(folder, "unet/config.json"), read_json(folder, "vae/config.json").get("latent_channels", 4)
     for what, key in (("reads", "in_channels"), ("writes", "out_channels")):
         if unet.get(key, 4) != latent:
-            purpose = PURPOSES.get(unet.get(key)) if what == "reads" else None
+            purpose = PURPOSES.get(unet.get(key, 4)) if what == "reads" else None
             made = f", being made for {purpose}" if purpose else ""
             raise InputError(
                 f"{str(folder)!r} has a UNet that {what} {unet.get(key)} channels{made}, but its VAE has {latent}; "

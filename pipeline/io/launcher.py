@@ -6,79 +6,66 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.core import accelerate_config
+from pipeline.core.accelerate_config import VARIABLE, AccelerateConfig
 from pipeline.core.errors import InputError
 
-VARIABLE = "PALEO_ACCELERATE_CONFIG"
-# Ours, for those whom `command` starts; those of accelerate and torchrun, for those whom others start (dvc, Slurm).
-# Nobody sets these by hand, as people do with ACCELERATE_MIXED_PRECISION.
-MARK = "PALEO_LAUNCHED"
-LAUNCHED = (MARK, "ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID")
-PATIENCE = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"  # seconds that torchrun gives its processes to save, told to stop
+# Ours, for processes that `command` starts; those of accelerate and torchrun, for processes that others start (dvc,
+# Slurm). They are never set by hand, as ACCELERATE_MIXED_PRECISION is.
+LAUNCHED = "PALEO_LAUNCHED"
+LAUNCH_MARKS = (LAUNCHED, "ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID")
+SHUTDOWN_TIMEOUT = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"  # seconds in which torchrun's processes may save after SIGTERM
 
 
 def command(
     environment: Mapping[str, str], root: Path, arguments: Sequence[str]
 ) -> tuple[list[str], Mapping[str, str]] | None:
-    """The command line and environment for `paleo` with these arguments; None where no launcher is wanted, or was used.
+    """The command line and environment that launch `paleo` with these arguments.
+
+    None where PALEO_ACCELERATE_CONFIG is not set, or this process was launched already.
 
     Raises
     ------
     InputError
-        When the named config is no file, no YAML, or none that accelerate takes.
+        When the named config is no file, no YAML, not one that accelerate takes, or requests GPUs that are not here.
     """
-    name = environment.get(VARIABLE, "")
-    if not name or any(mark in environment for mark in LAUNCHED):
+    if any(mark in environment for mark in LAUNCH_MARKS):
         return None
-    file = next((path for path in (Path(name), root / name) if path.is_file()), None)
+    file = accelerate_config.named_file(environment, root)
     if file is None:
-        raise InputError(f"{VARIABLE} is {name!r}, which is no file; infra/accelerate/ has some, or unset it")
-    _check(file)
-    _check_gpus(file)
+        return None
+    _check_gpus(accelerate_config.read(file))
     options = ["--config_file", str(file), "-m", "pipeline", *arguments]
     launcher = [sys.executable, "-m", "accelerate.commands.launch", *options]
-    started, said = _one_process(file, options) or (launcher, environment)
-    return started, {PATIENCE: "110", **said, MARK: "1"}
+    words, variables = _without_launcher(file, options) or (launcher, environment)
+    return words, {SHUTDOWN_TIMEOUT: "110", **variables, LAUNCHED: "1"}
 
 
-def _one_process(file: Path, options: Sequence[str]) -> tuple[list[str], Mapping[str, str]] | None:
-    """What accelerate would start for a config of one process: its launcher stays between, and is deaf to SIGTERM."""
+def _without_launcher(file: Path, options: Sequence[str]) -> tuple[list[str], Mapping[str, str]] | None:
+    """What accelerate would start for a config of one process; None for several.
+
+    Its launcher would stay as the parent process and does not pass SIGTERM on.
+    """
     from accelerate.commands.launch import _validate_launch_command, launch_command_parser
     from accelerate.utils.launch import prepare_simple_launcher_cmd_env
 
     try:
-        asked = _validate_launch_command(launch_command_parser().parse_args(options))[0]
-        if asked.multi_gpu or asked.use_fsdp or asked.use_deepspeed or asked.use_megatron_lm or asked.tpu:
+        args = _validate_launch_command(launch_command_parser().parse_args(options))[0]
+        if args.multi_gpu or args.use_fsdp or args.use_deepspeed or args.use_megatron_lm or args.tpu:
             return None
-        return prepare_simple_launcher_cmd_env(asked)
+        words, variables = prepare_simple_launcher_cmd_env(args)
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{file} is no config that accelerate takes: {' '.join(str(error).split())}") from error
+    return words, variables
 
 
-def _check(file: Path) -> None:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        config = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{file} is no valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(config, dict):
-        raise InputError(f"{file} is no accelerate config: it has no settings; see infra/accelerate/")
-
-
-def _check_gpus(file: Path) -> None:
-    """Before several processes are started, each of which would say so, or wait for other machines."""
-    from ruamel.yaml import YAML
-
-    config = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
-    asked = [config.get(key) or 1 for key in ("num_processes", "num_machines")]
-    if config.get("use_cpu") or not all(isinstance(number, int) for number in asked):
-        return
-    wanted = asked[0] // asked[1]
+def _check_gpus(config: AccelerateConfig) -> None:
+    """Checked here for several processes, each of which would report it, or wait for other machines."""
+    wanted = config.gpus_per_machine
     if wanted > 1 and wanted > (found := _n_gpus()):
         raise InputError(
-            f"{file} asks for {wanted} GPUs on this machine, which has {found or 'none'}; mend its num_processes, or "
-            f"unset {VARIABLE} to train on what there is"
+            f"{config.file} asks for {wanted} GPUs on this machine, which has {found or 'none'}; correct its "
+            f"num_processes, or unset {VARIABLE} to train on what there is"
         )
 
 

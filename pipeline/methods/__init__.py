@@ -1,91 +1,67 @@
-"""What is learnt. A method is a module with
-
-    SECTIONS                                  its sections of `train` in params.yaml
-    SUPPORTED                                 the families that it works for
-    learns_text(train)                        do text encoders change, so that sentences are encoded at every step?
-    attach(parts, train, subject, seed, frozen_dtype) -> Trainable
-    save(trainable, folder, dtype, stamp)     a checkpoint that diffusers loads; `stamp` goes into each file's header
-    restore(parts, folder) -> Parts           the base with a checkpoint in or instead of it
-
-and perhaps
-
-    check(family, base, train)                ParamsError when its params do not fit a base, before that is loaded
-    trigger(subject)                          the new word that calls the species in other programs; else its name
-    KEEPS_BASE = True                         all other sentences mean what they meant, so a prior is never needed
-
-The loop knows none of them.
-"""
+"""Fine-tuning methods by name. A method is one file here and one line in `METHODS`; see `method.Method`."""
 
 from __future__ import annotations
 
-import difflib
+from functools import cache
 from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-import torch
-
+from pipeline.core import registry
 from pipeline.core.errors import ParamsError
-from pipeline.core.params import Train
-from pipeline.core.records import Subject
+from pipeline.core.params import section
+from pipeline.core.training_params import Train
 from pipeline.families import family
-from pipeline.families.model_components import ModelComponents
-from pipeline.methods import dreambooth, full, loha, lokr, lora, pivotal, textual_inversion
+from pipeline.families.family import Family
+from pipeline.methods.method import Method
 
-METHODS: dict[str, ModuleType] = {
-    "dreambooth": dreambooth,
-    "lora": lora,
-    "lokr": lokr,
-    "loha": loha,
-    "textual_inversion": textual_inversion,
-    "pivotal": pivotal,
-    "full": full,
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.families.model_components import ModelComponents
+
+METHODS: dict[str, str] = {
+    "dreambooth": "pipeline.methods.dreambooth:Dreambooth",
+    "lora": "pipeline.methods.lora:Lora",
+    "lokr": "pipeline.methods.lokr:Lokr",
+    "loha": "pipeline.methods.loha:Loha",
+    "textual_inversion": "pipeline.methods.textual_inversion:TextualInversion",
+    "pivotal": "pipeline.methods.pivotal:Pivotal",
+    "full": "pipeline.methods.full:Full",
 }
 
 
-def method(name: str) -> ModuleType:
+def method(name: str) -> Method:
     """The method of this name; ParamsError names the nearest known one."""
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(METHODS)}"
-        raise ParamsError(f"train.method is {name!r}, which is no method; {hint}")
-    return METHODS[name]
+    return _made(registry.lookup("train.method", name, METHODS))
+
+
+@cache
+def _made(entry: str) -> Method:
+    made: Method = registry.load(entry)()
+    return made
 
 
 def load(
     method_name: str, family_name: str, folder: Path, base: Path | None, device: torch.device, dtype: torch.dtype
 ) -> ModelComponents:
-    """A checkpoint laid over its base; without a base the folder is complete by itself."""
+    """A snapshot laid over its base; without a base the folder is a complete model."""
     if base is None:
         return family(family_name).load(folder, device, dtype)
     return method(method_name).restore(family(family_name).load(base, device, dtype), folder)
 
 
-def check_pair(method_name: str, family_name: str) -> None:
-    """ParamsError unless this method works for this family; nothing is loaded."""
-    learns = method(method_name)
-    if family(family_name).NAME not in learns.SUPPORTED:
-        fitting = ", ".join(name for name, module in METHODS.items() if family_name in module.SUPPORTED) or "none"
+def check_pair(chosen: Method, base_family: Family) -> None:
+    """ParamsError unless the family has what the method needs; nothing is loaded."""
+    if lacking := sorted(chosen.needs - base_family.capabilities):
+        fitting = [name for name in METHODS if method(name).needs <= base_family.capabilities]
         raise ParamsError(
-            f"train.method {method_name!r} does not work for base.family {family_name!r}; "
-            f"of the methods these do: {fitting}"
+            f"train.method {chosen.name!r} does not work for base.family {base_family.name!r}, which lacks "
+            f"{', '.join(lacking)}; of the methods these do: {', '.join(fitting) or 'none'}"
         )
 
 
-def check_fit(family_name: str, base: Path, train: Train) -> None:
-    """ParamsError when the method's params do not fit a base; its weights are not loaded."""
-    getattr(method(train.method), "check", lambda *_: None)(family_name, base, train)
-
-
-def trigger(name: str, subject: Subject) -> str:
-    """What a prompt must say to programs that only load the checkpoint; ours know the species by its name."""
-    return getattr(method(name), "trigger", lambda subject: subject.name)(subject)
-
-
-def keeps_base(name: str) -> bool:
-    """Does this method leave everything but the species as it was, so that no prior is needed?"""
-    return getattr(method(name), "KEEPS_BASE", False)
-
-
-def other_sections(name: str) -> set[str]:
-    """The sections of `train` that this method does not read."""
-    return {section for module in METHODS.values() for section in module.SECTIONS} - set(method(name).SECTIONS)
+def resolved_params(chosen: Method, train: Train, *, exclude: set[str]) -> dict[str, Any]:
+    """`train` without the sections of other methods, and with its own in full, whether they are written or not."""
+    shared = {name for name in Train.model_fields if name not in exclude}
+    own = {name: section(train, name, kind).model_dump(mode="json") for name, kind in chosen.sections.items()}
+    return train.model_dump(mode="json", include=shared) | own

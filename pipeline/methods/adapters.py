@@ -1,6 +1,6 @@
-"""What lora, lokr and loha share: small weights beside frozen layers, which peft puts in and diffusers calls.
+"""Adapters by peft: small trainable weights beside frozen layers.
 
-Only these weights learn, so a checkpoint holds only them, and the base answers again as soon as they are switched off.
+Only these weights learn, so a snapshot holds only them, and the model is the base again as soon as they are disabled.
 """
 
 from __future__ import annotations
@@ -8,90 +8,88 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from pipeline.core.errors import ParamsError
-from pipeline.methods.params import Loha, Lora
 from pipeline.diffusion import noise
-from pipeline.families import family
-from pipeline.families.empty_weights import skeleton
+from pipeline.families.family import Family
 from pipeline.families.model_components import ModelComponents
+from pipeline.methods.params import AdapterParams
 from pipeline.methods.trainable import Trainable, cast
 
 if TYPE_CHECKING:
     from peft import PeftConfig
 
-Settings = Lora | Loha  # lokr's are loha's and one more
 ADAPTER = "default"  # diffusers collects the metadata of no other name
 
 
-def check(section: str, settings: Settings, family_name: str, base: Path) -> None:
-    """Do targets and rank fit the base? Reads its configs only.
+@dataclass(frozen=True)
+class Adapters:
+    """The adapters of a snapshot: tensors by `module.layer.matrix`, and the peft config of each module."""
 
-    Raises
-    ------
-    ParamsError
-        As `check_layers` does.
-    """
-    names = ["unet"]
-    if settings.train_text_encoder:
-        names += family(family_name).TRAINED_TEXT_ENCODERS
-    check_layers(section, settings, {name: skeleton(base, name) for name in names})
+    tensors: Mapping[str, torch.Tensor]
+    configs: Mapping[str, Mapping[str, Any]]
+
+
+def check(section: str, params: AdapterParams, family: Family, base: Path) -> None:
+    """Do targets and rank fit the base? Reads its configs only; ParamsError as `check_layers`."""
+    names = ("unet", *(family.text_encoders if params.train_text_encoder else ()))
+    check_layers(section, params, {name: family.empty(base, name) for name in names})
 
 
 def attach(
     section: str,
-    settings: Settings,
-    config: Callable[[list[str]], PeftConfig],
-    parts: ModelComponents,
+    params: AdapterParams,
+    config: Callable[[Any, list[str]], PeftConfig],
+    components: ModelComponents,
     seed: int,
     frozen_dtype: torch.dtype,
 ) -> Trainable:
-    """Put adapters in; the frozen weights may be in half precision, the adapters never.
+    """Inject adapters; the frozen weights may be in half precision, the adapters never.
 
-    `config(targets)` is peft's for one module. The first adapters are a function of `seed` and `section`.
+    `config(params, targets)` is peft's for one module. The first values are a function of `seed` and `section`.
 
     Raises
     ------
     ParamsError
         As `check_layers` does.
     """
-    modules = learning_modules(parts, settings.train_text_encoder)
-    check_layers(section, settings, modules)
-    cast((parts.unet, *parts.text_encoders), frozen_dtype)
-    # peft draws from the global state, which is put back afterwards.
+    modules = modules_to_train(components, with_text=params.train_text_encoder)
+    check_layers(section, params, modules)
+    cast((components.unet, *components.text_encoders), frozen_dtype)
+    # peft draws from the global random state, which is restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(noise.generator(seed, section).initial_seed())
         for name, module in modules.items():
-            put_in(module, config(list(targets_of(settings, name))))
-    trainable = Trainable(parts, modules, teacher=partial(switched_off, parts, modules))
+            inject(module, config(params, list(targets_of(params, name))))
+    trainable = Trainable(components, modules, teacher=partial(disabled, components, modules))
     for weight in trainable.parameters.values():
         weight.data = weight.data.float()
     return trainable
 
 
-def learning_modules(parts: ModelComponents, with_text: bool) -> dict[str, nn.Module]:
+def modules_to_train(components: ModelComponents, *, with_text: bool) -> dict[str, nn.Module]:
     """The UNet, and every text encoder if wanted, by the names of their folders."""
-    names = family(parts.family).TRAINED_TEXT_ENCODERS if with_text else ()
-    encoders = parts.text_encoders if with_text else ()
-    return {"unet": parts.unet, **dict(zip(names, encoders, strict=True))}
+    return components.by_folder if with_text else {"unet": components.unet}
 
 
-def put_in(module: nn.Module, config: PeftConfig) -> None:
+def inject(module: nn.Module, config: PeftConfig) -> None:
     """Adapters for one module; they stay in evaluation mode as all the rest, or peft would draw for its dropout."""
-    module.add_adapter(config, adapter_name=ADAPTER)
+    model: Any = module
+    model.add_adapter(config, adapter_name=ADAPTER)
     config.base_model_name_or_path = None  # transformers writes the path of this machine
     module.eval()
 
 
 @contextmanager
-def switched_off(parts: ModelComponents, modules: Mapping[str, nn.Module]) -> Iterator[ModelComponents]:
-    """While it is open, these parts answer as the base does: the adapters are there, but not asked."""
+def disabled(components: ModelComponents, modules: Mapping[str, nn.Module]) -> Iterator[ModelComponents]:
+    """While it is open, the components compute what the base does: the adapters are there, but disabled."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [layer for module in modules.values() for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
@@ -99,7 +97,7 @@ def switched_off(parts: ModelComponents, modules: Mapping[str, nn.Module]) -> It
         for layer in layers:
             # peft's `enable_adapters` also sets `requires_grad`, on which processes that share the work have agreed.
             layer._disable_adapters = True
-        yield parts
+        yield components
     finally:
         for layer in layers:
             layer._disable_adapters = False
@@ -109,31 +107,38 @@ def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
     """A module's adapters in peft's names, without the adapter's own."""
     from peft.utils import get_peft_model_state_dict
 
-    return get_peft_model_state_dict(module, state_dict=module.state_dict(), adapter_name=ADAPTER)
+    tensors: dict[str, torch.Tensor] = get_peft_model_state_dict(
+        module, state_dict=module.state_dict(), adapter_name=ADAPTER
+    )
+    return tensors
 
 
-def config_of(module: nn.Module) -> dict:
+def config_of(module: nn.Module) -> dict[str, Any]:
     """A module's adapter config as JSON knows it; the same adapter gives the same text."""
-    return json.loads(json.dumps(module.peft_config[ADAPTER].to_dict(), sort_keys=True, default=_plain))
+    model: Any = module
+    config: dict[str, Any] = json.loads(
+        json.dumps(model.peft_config[ADAPTER].to_dict(), sort_keys=True, default=_plain)
+    )
+    return config
 
 
 def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, set) else getattr(value, "value", str(value))
 
 
-def targets_of(settings: Settings, name: str) -> tuple[str, ...]:
+def targets_of(params: AdapterParams, name: str) -> tuple[str, ...]:
     """The targets of the module in the folder `name`."""
-    return settings.targets if name == "unet" else settings.text_targets
+    return params.targets if name == "unet" else params.text_targets
 
 
-def check_layers(section: str, settings: Settings, modules: Mapping[str, nn.Module]) -> None:
+def check_layers(section: str, params: AdapterParams, modules: Mapping[str, nn.Module]) -> None:
     """ParamsError when a target names no layer, or the rank is larger than a layer that it names."""
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for folder, module in modules.items():
         param = f"train.{section}.{'targets' if folder == 'unet' else 'text_targets'}"
-        for target in targets_of(settings, folder):
+        for target in targets_of(params, folder):
             chosen |= {f"{folder}.{name}": layer for name, layer in _matched(module, target, param).items()}
-    _check_rank(section, settings.rank, chosen)
+    _check_rank(section, params.rank, chosen)
 
 
 def _matched(module: nn.Module, target: str, param: str) -> dict[str, nn.Module]:
@@ -155,7 +160,7 @@ def _ends(names: Iterable[str]) -> str:
     return ", ".join(sorted(ends))
 
 
-def _check_rank(section: str, rank: int, layers: Mapping[str, nn.Module]) -> None:
+def _check_rank(section: str, rank: int, layers: Mapping[str, Any]) -> None:
     """No change of a layer has a larger rank than the shorter side of its weights.
 
     The same for all three. LoRA's product reaches it at this rank. The two factors of LoHa are themselves of the

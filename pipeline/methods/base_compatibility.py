@@ -1,4 +1,4 @@
-"""Is a checkpoint one for this base? Asked before it is laid over it, and when it does not fit after all."""
+"""Base compatibility: is a snapshot one for this base model? Checked before it is loaded, and when it does not fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ADVICE = "lay it over the base that it was learnt on"
 LOUD = "diffusers.loaders.peft"  # lists every layer that does not fit, before the exception that says the same
 
 
-def check(path: Path, parts: ModelComponents) -> None:
+def check(path: Path, components: ModelComponents) -> None:
     """Look at the header of a checkpoint's file.
 
     Raises
@@ -25,9 +25,10 @@ def check(path: Path, parts: ModelComponents) -> None:
     InputError
         When the file is missing or damaged, or says that it was learnt on another family; foreign files say nothing.
     """
-    learnt_on = read(path)[0].get("family", parts.family)
-    if learnt_on != parts.family:
-        raise InputError(f"{path} was learnt on the family {learnt_on!r}, and this base is {parts.family!r}; {ADVICE}")
+    name = components.family.name
+    learnt_on = read(path)[0].get("family", name)
+    if learnt_on != name:
+        raise InputError(f"{path} was learnt on the family {learnt_on!r}, and this base is {name!r}; {ADVICE}")
 
 
 def read(path: Path, *, tensors: bool = False) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
@@ -41,7 +42,7 @@ def read(path: Path, *, tensors: bool = False) -> tuple[dict[str, str], dict[str
 
 
 @contextmanager
-def fitting(path: Path, parts: ModelComponents) -> Iterator[None]:
+def fitting(path: Path, components: ModelComponents) -> Iterator[None]:
     """While it is open, weights are laid over a base; InputError when they are of other layers or another width."""
     loud = logging.getLogger(LOUD)
     before, loud.disabled = loud.disabled, True
@@ -49,6 +50,6 @@ def fitting(path: Path, parts: ModelComponents) -> Iterator[None]:
         yield
     except (RuntimeError, ValueError, KeyError) as error:  # as torch, peft and diffusers say it
         detail = " ".join(str(error).split()).partition(": copying a param")[0]
-        raise InputError(f"{path} does not fit the base {str(parts.folder)!r} ({detail}); {ADVICE}") from error
+        raise InputError(f"{path} does not fit the base {str(components.folder)!r} ({detail}); {ADVICE}") from error
     finally:
         loud.disabled = before

@@ -1,9 +1,9 @@
-"""What dreambooth and full share: every weight of some modules learns, and a snapshot is a complete diffusers folder.
+"""Full fine-tune: every weight of some modules learns, and a snapshot is a complete diffusers folder.
 
     pipe = DiffusionPipeline.from_pretrained("models/dodo/step-000500")
 
-Its untouched parts are copies of the base's files, byte for byte: they are stored once however many snapshots there
-are, and the scheduler keeps exactly the keys that it had.
+Its untouched components are copies of the base's files, byte for byte: they are stored once however many snapshots
+there are, and the scheduler keeps exactly the keys that it had.
 """
 
 from __future__ import annotations
@@ -15,53 +15,66 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import nn
 
 from pipeline.core.training_params import Prior
-from pipeline.families import family
 from pipeline.families.model_components import ModelComponents
 from pipeline.methods import base_compatibility
-from pipeline.methods.trainable import Teacher, Trainable, cast, write_tensors
+from pipeline.methods.tensor_files import write_tensors
+from pipeline.methods.trainable import Teacher, Trainable, cast
 
 UNET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
 LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")  # of the pipeline, no part of what is trained
 
 
-def every_weight(parts: ModelComponents, modules: Mapping[str, nn.Module], teacher: Teacher | None = None) -> Trainable:
+def every_weight(
+    components: ModelComponents, modules: Mapping[str, nn.Module], teacher: Teacher | None = None
+) -> Trainable:
     """All weights of these modules learn, in full precision, whatever the computation's."""
     for module in modules.values():
         module.requires_grad_(True)
-    return Trainable(parts, modules, teacher=teacher)
+    return Trainable(components, modules, teacher=teacher)
 
 
 def frozen_copy(
-    parts: ModelComponents, modules: Mapping[str, nn.Module], prior: Prior, dtype: torch.dtype
+    components: ModelComponents, modules: Mapping[str, nn.Module], prior: Prior, dtype: torch.dtype
 ) -> Teacher | None:
-    """A teacher that keeps what these modules are now, for it costs as much memory only when it is asked."""
+    """A teacher with copies of these modules as they are now; None where the params use no teacher."""
     if prior.kind != "teacher" or not prior.weight:
         return None
-    copies = {id(module): copy.deepcopy(module).requires_grad_(False) for module in modules.values()}
+    copies: dict[int, Any] = {id(module): copy.deepcopy(module).requires_grad_(False) for module in modules.values()}
     cast(copies.values(), dtype)
-    if parts.device.type == "cuda":  # as in `wrapping`, for the same reason
+    if components.device.type == "cuda":  # as in `ddp`, for the same reason
         copies = {key: each.to(memory_format=torch.channels_last) for key, each in copies.items()}
     kept = replace(
-        parts,
-        unet=copies.get(id(parts.unet), parts.unet),
-        text_encoders=tuple(copies.get(id(encoder), encoder) for encoder in parts.text_encoders),
+        components,
+        unet=copies.get(id(components.unet), components.unet),
+        text_encoders=tuple(copies.get(id(encoder), encoder) for encoder in components.text_encoders),
     )
     return lambda: nullcontext(kept)
 
 
-def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
-    """A folder that `DiffusionPipeline.from_pretrained` reads; `stamp` goes into each trained file's header."""
-    base = trainable.parts.folder
+def initialise(module: nn.Module, source: torch.Generator) -> None:
+    """Replace the weights of a diffusers or transformers model by new ones, as its library draws them."""
+    kind: Any = type(module)
+    # Both draw from the global random state, which is restored afterwards, and on the CPU, so that no device matters.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(source.initial_seed())
+        fresh = kind.from_config(module.config) if hasattr(kind, "from_config") else kind(module.config)
+    module.load_state_dict(fresh.state_dict())
+
+
+def save(trainable: Trainable, folder: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
+    """A folder that `DiffusionPipeline.from_pretrained` reads; `metadata` goes into each trained file's header."""
+    base = trainable.components.folder
     index = json.loads((base / "model_index.json").read_text(encoding="utf-8"))
     for name in _components(index):
         if name in trainable.modules:
-            _write_trained(trainable, name, folder, dtype, stamp)
+            _write_trained(trainable, name, folder, dtype, metadata)
         else:
             _copy(base / name, folder / name)
     lean = {key: [None, None] if key in LEFT_OUT else value for key, value in index.items()}
@@ -70,7 +83,7 @@ def save(trainable: Trainable, folder: Path, dtype: torch.dtype, stamp: Mapping[
     (folder / "model_index.json").write_text(json.dumps(lean, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def restore(parts: ModelComponents, folder: Path) -> ModelComponents:
+def restore(components: ModelComponents, folder: Path) -> ModelComponents:
     """The model of a snapshot, on the device and in the dtype of the base that it replaces.
 
     Raises
@@ -78,22 +91,24 @@ def restore(parts: ModelComponents, folder: Path) -> ModelComponents:
     InputError
         When it is not whole, or of another family than the base.
     """
-    base_compatibility.check(folder / "unet" / UNET_FILE, parts)
-    return family(parts.family).load(folder, parts.device, parts.dtype)
+    base_compatibility.check(folder / "unet" / UNET_FILE, components)
+    return components.family.load(folder, components.device, components.dtype)
 
 
-def _components(index: Mapping) -> list[str]:
+def _components(index: Mapping[str, Any]) -> list[str]:
     """Names of the subfolders of a diffusers folder."""
     return [key for key, value in index.items() if isinstance(value, list) and value[0] and key not in LEFT_OUT]
 
 
-def _write_trained(trainable: Trainable, name: str, folder: Path, dtype: torch.dtype, stamp: Mapping[str, str]) -> None:
-    source, target = trainable.parts.folder / name, folder / name
+def _write_trained(
+    trainable: Trainable, name: str, folder: Path, dtype: torch.dtype, metadata: Mapping[str, str]
+) -> None:
+    source, target = trainable.components.folder / name, folder / name
     target.mkdir(parents=True)
     shutil.copyfile(source / "config.json", target / "config.json")
     tensors = {key: tensor.to(dtype) for key, tensor in trainable.modules[name].state_dict().items()}
     prefix, file = _missing_prefix(source, tensors), UNET_FILE if name == "unet" else TEXT_FILE
-    write_tensors(target / file, {prefix + key: tensor for key, tensor in tensors.items()}, stamp)
+    write_tensors(target / file, {prefix + key: tensor for key, tensor in tensors.items()}, metadata)
 
 
 def _missing_prefix(source: Path, names: Iterable[str]) -> str:

@@ -1,57 +1,38 @@
-"""LoKr (Yeh et al. 2024): W + (alpha / rank) C ⊗ D, a Kronecker product; D is B A where the rank is small enough.
-
-A snapshot has one folder for each module that learnt, in peft's own layout, since diffusers' `load_lora_weights` knows
-no Kronecker products. `PeftModel` puts it into a pipeline's module in place:
-
-    pipe = DiffusionPipeline.from_pretrained(base)
-    PeftModel.from_pretrained(pipe.unet, "models/dodo/step-000500/unet")
-    PeftModel.from_pretrained(pipe.text_encoder, "models/dodo/step-000500/text_encoder")   # if it is there
-"""
+"""LoKr (Yeh et al. 2024): W + (alpha / rank) C ⊗ D, a Kronecker product; D is B A where the rank is small enough."""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
+from typing import Any
 
 from pipeline.core.errors import ParamsError
-from pipeline.core.params import Train
-from pipeline.core.records import Subject
-from pipeline.families.model_components import ModelComponents
-from pipeline.methods import adapters, peft_folders
-from pipeline.methods.trainable import Trainable
-
-if TYPE_CHECKING:
-    from peft import LoKrConfig
-
-SECTIONS, SUPPORTED = ("lokr",), ("sd", "sdxl")
-save, restore = peft_folders.save, peft_folders.restore
+from pipeline.core.training_params import Train
+from pipeline.families.family import Family
+from pipeline.methods.params import AdapterParams
+from pipeline.methods.peft_method import PeftMethod
 
 
-def learns_text(train: Train) -> bool:
-    """Do text encoders change, so that sentences are encoded at every step?"""
-    return train.lokr.train_text_encoder
+class LokrParams(AdapterParams):
+    """Kronecker products. From half the second factor's side on, peft keeps that factor whole, and the rank only
+    divides alpha."""
+
+    factor: int = -1
+    """-1: as square as can be."""
 
 
-def check(family_name: str, base: Path, train: Train) -> None:
-    """ParamsError when factor, targets or rank do not fit the base; nothing is loaded."""
-    factor = train.lokr.factor
-    if factor != -1 and factor < 1:
-        raise ParamsError(
-            f"train.lokr.factor is {factor}, which divides nothing; take -1 (as square as can be) or 1, 2 …"
-        )
-    adapters.check("lokr", train.lokr, family_name, base)
+class Lokr(PeftMethod):
+    name = "lokr"
+    params_type = LokrParams
 
+    def check(self, family: Family, base: Path, train: Train) -> None:
+        factor = self.params(train).factor
+        if factor != -1 and factor < 1:
+            raise ParamsError(
+                f"train.lokr.factor is {factor}, which divides nothing; take -1 (as square as can be) or 1, 2 …"
+            )
+        super().check(family, base, train)
 
-def attach(parts: ModelComponents, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype) -> Trainable:
-    """Adapters in the denoiser, and in every text encoder if wanted; ParamsError as `check`."""
-    return adapters.attach("lokr", train.lokr, partial(_config, train), parts, seed, frozen_dtype)
+    def peft_config(self, params: LokrParams, targets: list[str]) -> Any:
+        from peft import LoKrConfig
 
-
-def _config(train: Train, targets: list[str]) -> LoKrConfig:
-    from peft import LoKrConfig
-
-    lokr = train.lokr
-    return LoKrConfig(r=lokr.rank, alpha=lokr.alpha, decompose_factor=lokr.factor, target_modules=targets)
+        return LoKrConfig(r=params.rank, alpha=params.alpha, decompose_factor=params.factor, target_modules=targets)

@@ -1,4 +1,4 @@
-"""Params of the fine-tuning methods."""
+"""Params that several fine-tuning methods share; a method's own section is a subclass in its file."""
 
 from __future__ import annotations
 
@@ -8,39 +8,34 @@ from pipeline.core.param_types import PositiveFloat, PositiveInt, Section
 from pipeline.core.prompts import Template
 
 
-class Dreambooth(Section):
-    train_text_encoder: bool
+class AdapterParams(Section):
+    """Adapters beside frozen layers."""
+
+    rank: PositiveInt = 16
+    alpha: PositiveInt = 16
+    targets: tuple[str, ...] = Field(default=("to_q", "to_k", "to_v", "to_out.0"), min_length=1)
+    """Layers of the UNet: names, or ends of names."""
+    train_text_encoder: bool = False
+    text_targets: tuple[str, ...] = Field(default=("q_proj", "k_proj", "v_proj", "out_proj"), min_length=1)
+    """Layers of the text encoders."""
 
 
-class Full(Section):
-    train_text_encoder: bool
+class LoraParams(AdapterParams):
+    rslora: bool = False
+    """alpha / sqrt(rank) instead of alpha / rank (Kalajdzievski 2023)."""
+    dora: bool = False
+    """Magnitude and direction apart (Liu et al. 2024)."""
 
 
-class Lora(Section):
-    rank: PositiveInt
-    alpha: PositiveInt
-    targets: tuple[str, ...] = Field(min_length=1)
-    train_text_encoder: bool
-    text_targets: tuple[str, ...] = Field(min_length=1)
-    rslora: bool
-    dora: bool
+class PlaceholderTokenParams(Section):
+    """New tokens whose embeddings are learnt; they stand for {name} in every sentence."""
+
+    vectors: PositiveInt = 4
+    """Number of tokens."""
+    initial: Template = "{class_noun}"
+    """What the tokens mean before the first step."""
+    learning_rate: PositiveFloat = 5.0e-3
 
 
-class Loha(Section):
-    rank: PositiveInt
-    alpha: PositiveInt
-    targets: tuple[str, ...] = Field(min_length=1)
-    train_text_encoder: bool
-    text_targets: tuple[str, ...] = Field(min_length=1)
-
-
-class Lokr(Loha):
-    factor: int
-
-
-class Tokens(Section):
-    """New words whose vectors are learnt; they stand for the species' name."""
-
-    vectors: PositiveInt
-    initial: Template
-    learning_rate: PositiveFloat
+class FullFineTuneParams(Section):
+    train_text_encoder: bool = True

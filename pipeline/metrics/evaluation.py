@@ -1,4 +1,4 @@
-"""All metrics of all checkpoints, and what is written down about them."""
+"""The evaluation of a training: all metrics of all checkpoints, the chosen step, and the tables that hold them."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pipeline.core.params import Evaluate
 from pipeline.core.records import Score
-from pipeline.metrics import METRICS, gain, real_values, score
-from pipeline.metrics.choice import Choice, Scores, choose, with_interval
-from pipeline.metrics.embedded import EmbeddedSamples, Reference
-from pipeline.metrics.nearest_train import nearest, threshold
-from pipeline.metrics.species_accuracy import nearest_species
+from pipeline.metrics.checkpoint_choice import Choice, Scores, choose, with_interval
+from pipeline.metrics.inputs import EmbeddedSamples, Reference
+from pipeline.metrics.metric import Metric
+from pipeline.metrics.scores import gain, missing_input, score
 
 DIGITS = 6  # the last bits of a float differ between machines
-SHOWN = ("species_accuracy", "clip_i", "clip_t", "diversity", "memorised")
 IMAGE_COLUMNS = ["file_name", "checkpoint", "step", "prompt_index", "prompt", "seed"]
+Metrics = Mapping[str, Metric]  # by name, in the order of reports
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
+class Evaluation:
     """Scores by step and metric, for each metric that could not be measured the reason, and the choice."""
 
+    metrics: Metrics
     reference: Reference
     scores: Scores
     missing: Mapping[str, str]
@@ -35,80 +34,84 @@ class EvaluationResult:
 
 
 def measure(
-    by_step: Mapping[int, EmbeddedSamples], reference: Reference, params: Evaluate, seed: int
-) -> EvaluationResult:
+    metrics: Metrics, by_step: Mapping[int, EmbeddedSamples], reference: Reference, params: Evaluate, seed: int
+) -> Evaluation:
     """Measure each checkpoint's samples (0 is the base model) and choose one."""
-    drawn = {"resamples": params.bootstrap_resamples, "seed": seed}
-    found = {step: {name: score(name, each, reference, **drawn) for name in METRICS} for step, each in by_step.items()}
-    scores = {step: {k: v for k, v in by.items() if isinstance(v, Score)} for step, by in found.items()}
-    missing = {name: value for by in found.values() for name, value in by.items() if isinstance(value, str)}
-    choice = choose(scores, params.primary, params.tie_margin, missing)
-    gained = gain(choice.primary, by_step[choice.step], by_step[0], reference, **drawn)
-    return EvaluationResult(reference, scores, missing, real_values(reference), choice, gained)
+    resampling = {"resamples": params.bootstrap_resamples, "seed": seed}
+    scores: dict[int, dict[str, Score]] = {step: {} for step in by_step}
+    missing: dict[str, str] = {}
+    for step, samples in by_step.items():
+        for name, metric in metrics.items():
+            if reason := missing_input(metric, samples, reference):
+                missing[name] = reason
+            else:
+                scores[step][name] = score(metric, samples, reference, **resampling)
+    specs = {name: metric.spec for name, metric in metrics.items()}
+    choice = choose(scores, params.primary, params.tie_margin, specs, missing)
+    gained = gain(metrics[choice.primary], by_step[choice.step], by_step[0], reference, **resampling)
+    return Evaluation(metrics, reference, scores, missing, real_values(metrics, reference), choice, gained)
 
 
-def per_image(table: pd.DataFrame, samples: EmbeddedSamples, reference: Reference) -> pd.DataFrame:
-    """`per_image.parquet`: one row a sample, in the order of samples.parquet."""
-    index, cosine = nearest(samples.rows, reference)
-    compared = reference.can_compare
-    species = nearest_species(samples.rows, reference) if compared else np.full(len(table), "")
-    return table[IMAGE_COLUMNS].assign(
-        clip_t=METRICS["clip_t"].measure(samples, reference).values.round(DIGITS),
-        clip_i=METRICS["clip_i"].measure(samples, reference).values.round(DIGITS),
-        species_hit=species == reference.species if compared else None,
-        nearest_species=species,
-        nearest_train=[reference.train_names[i] for i in index],
-        nearest_train_cosine=cosine.round(DIGITS),
-        memorised=cosine > threshold(reference),
-    )
+def real_values(metrics: Metrics, reference: Reference) -> dict[str, float]:
+    """What the held-out pictures themselves reach, for every metric that has such values."""
+    measured = {name: metric.real(reference) for name, metric in metrics.items()}
+    return {name: float(values.mean()) for name, values in measured.items() if len(values)}
 
 
-def summary(found: EvaluationResult) -> dict[str, Any]:
+def per_image(metrics: Metrics, table: pd.DataFrame, samples: EmbeddedSamples, reference: Reference) -> pd.DataFrame:
+    """`per_image.parquet`: one row per sample, in the order of samples.parquet."""
+    columns = {name: c for metric in metrics.values() for name, c in metric.columns(samples, reference).items()}
+    return table[IMAGE_COLUMNS].assign(**columns).round(DIGITS)
+
+
+def summary(found: Evaluation) -> dict[str, Any]:
     """`metrics.json`, what `dvc metrics show` prints; a metric that could not be measured is null."""
-    plain = {
-        step: {name: by[name].value if name in by else None for name in METRICS} for step, by in found.scores.items()
+    values = {
+        step: _rounded({name: by_metric[name].value if name in by_metric else None for name in found.metrics})
+        for step, by_metric in found.scores.items()
     }
-    return {"chosen_step": found.choice.step, "base": _rounded(plain[0]), "chosen": _rounded(plain[found.choice.step])}
+    return {"chosen_step": found.choice.step, "base": values[0], "chosen": values[found.choice.step]}
 
 
-def verdict(found: EvaluationResult, images: pd.DataFrame) -> dict[str, Any]:
-    """`verdict.json`: the choice and all that led to it, the gain over the base, the pictures that look copied."""
-    copied = images[(images["step"] == found.choice.step) & images["memorised"]]
+def verdict(found: Evaluation, images: pd.DataFrame) -> dict[str, Any]:
+    """`verdict.json`: the choice and all that led to it, the gain over the base, and what the metrics add."""
+    step, of_chosen = found.choice.step, images[images["step"] == found.choice.step]
+    details = [metric.details(of_chosen, found.reference) for metric in found.metrics.values()]
     return {
         "species": found.reference.species,
         **asdict(found.choice),
-        "chosen_checkpoint": _label(found.choice.step),
-        "steps": {str(step): {name: _entry(by.get(name)) for name in METRICS} for step, by in found.scores.items()},
+        "chosen_checkpoint": f"step-{step:06d}" if step else "base",
+        "steps": {
+            str(step): {name: _entry(by_metric.get(name)) for name in found.metrics}
+            for step, by_metric in found.scores.items()
+        },
         "real": _rounded(found.real),
         "missing": dict(found.missing),
         "gain": _entry(found.gain),
-        "compared_with": [name for name in found.reference.holdout if name != found.reference.species],
-        "memorised_above": round(threshold(found.reference), DIGITS),
-        "memorised": copied["file_name"].tolist(),
+        "compared_with": list(found.reference.other_species),
+        **{name: value for entries in details for name, value in _rounded(entries).items()},
     }
 
 
-def lines(found: EvaluationResult) -> list[str]:
+def lines(found: Evaluation) -> list[str]:
     """For people: the reason, then base -> chosen for each metric, and what real pictures reach."""
-    measured = [_line(name, found) for name in SHOWN if name not in found.missing]
-    unknown = [f"  {METRICS[name].title:18} unknown: {reason}" for name, reason in found.missing.items()]
-    return [f"{found.reference.species}: {found.choice.reason}", *measured, *unknown]
+    reported = [name for name, metric in found.metrics.items() if metric.spec.in_report and name not in found.missing]
+    unknown = [f"  {found.metrics[name].spec.title:18} unknown: {reason}" for name, reason in found.missing.items()]
+    return [f"{found.reference.species}: {found.choice.reason}", *(_line(name, found) for name in reported), *unknown]
 
 
-def _line(name: str, found: EvaluationResult) -> str:
-    metric, base, chosen = METRICS[name], found.scores[0][name], found.scores[found.choice.step][name]
-    real = f" (real pictures: {metric.text(found.real[name])})" if name in found.real else ""
-    return f"  {metric.title:18} {metric.text(base.value):>6} -> {with_interval(chosen)}{real}"
+def _line(name: str, found: Evaluation) -> str:
+    spec, base, chosen = found.metrics[name].spec, found.scores[0][name], found.scores[found.choice.step][name]
+    real = f" (real pictures: {spec.text(found.real[name])})" if name in found.real else ""
+    return f"  {spec.title:18} {spec.text(base.value):>6} -> {with_interval(chosen, spec)}{real}"
 
 
 def _entry(found: Score | None) -> dict[str, Any]:
-    low, high = found.interval if found else (None, None)
-    return _rounded({"value": found and found.value, "low": low, "high": high}) | {"n": found.n if found else 0}
+    if found is None:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    low, high = found.interval or (None, None)
+    return _rounded({"value": found.value, "low": low, "high": high}) | {"n": found.n}
 
 
-def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else round(value, DIGITS) for name, value in values.items()}
-
-
-def _label(step: int) -> str:
-    return f"step-{step:06d}" if step else "base"
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: round(value, DIGITS) if isinstance(value, float) else value for name, value in values.items()}

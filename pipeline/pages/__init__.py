@@ -1,15 +1,17 @@
-"""Pages: data in, HTML text out. Nothing here reads or writes a result, knows the clock or calls out.
+"""Pages: data in, HTML text out. Nothing here reads or writes a file of the project, reads the clock or the network.
 
-A template extends `base.html`, which brings the style and a strict content security policy. Style and script
-of a page are files beside its template; they are named at the top of it and stand inside the finished page:
+A page is a folder here: its module with its templates, styles and scripts beside it; `templates/` has what all pages
+share. A file is named by its path below this folder. A page extends the base, which brings the style and a strict
+content security policy, and names its own styles and scripts, which stand inside the finished page:
 
-    {% extends "base.html" %}
-    {% set styles = ["contact_sheet.css"] %}
-    {% set scripts = ["contact_sheet.js"] %}
+    {% extends "templates/base.html" %}
+    {% set styles = ["contact_sheet/contact_sheet.css"] %}
+    {% set scripts = ["gallery/copy.js"] %}
     {% block title %}…{% endblock %}
     {% block main %}…{% endblock %}
 
 Only those scripts may run (the policy names their digests), so no string from outside can become code.
+The pages of the site that the stage `gallery` writes are listed in `pipeline.pages.gallery`.
 """
 
 from __future__ import annotations
@@ -23,18 +25,26 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-TEMPLATES = Path(__file__).parent / "templates"
-LOADER = FileSystemLoader(TEMPLATES)
+FOLDER = Path(__file__).parent
 
 
 def render(template: str, **context: Any) -> str:
-    """Fill a template of `templates/`: every value is escaped, a name that is not given is an error."""
-    return _environment().get_template(template).render(**context)
+    """Fill a template, such as `review/review.html`: every value is escaped, a name that is not given is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(inline=inline, script_digests=script_digests, counted=counted)
+    environment.filters["percent"] = percent
+    return environment.get_template(template).render(**context)
 
 
 def inline(name: str) -> Markup:
-    """The text of a style or script of `templates/`, to stand in a page as it is."""
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    """The text of a style or script, to stand in a page as it is."""
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
 
 
 def script_digests(names: Iterable[str]) -> str:
@@ -51,12 +61,3 @@ def percent(value: float) -> str:
 def counted(number: int, noun: str, many: str = "") -> str:
     """A number with its noun: 1 picture, 2 pictures."""
     return f"{number} {noun if number == 1 else many or noun + 's'}"
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.globals.update(inline=inline, script_digests=script_digests, counted=counted)
-    environment.filters["percent"] = percent
-    return environment

@@ -13,18 +13,20 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file
 from transformers import CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from pipeline.families import family
 from pipeline.families.model_components import ModelComponents
-from pipeline.methods import full
-from pipeline.methods.trainable import Trainable, write_tensors
+from pipeline.methods import full_fine_tune
+from pipeline.methods.tensor_files import write_tensors
+from pipeline.methods.trainable import Trainable
 from pipeline.pretraining import clip as clip_phase
 from pipeline.pretraining import progress
 from pipeline.pretraining.drawings import DrawingSet, batch_at, generator_at, made_up_name, pick, sentence
 from pipeline.pretraining.settings import DenoiserSettings, Phase, TextSettings
 from pipeline.training.checkpoint.state import CheckpointStore
-from pipeline.training.loop import Hooks, LoopSettings, TrainingJob, run
+from pipeline.training.loop import Hooks, LoopSettings, TrainingJob, train_to_end
 
 Loss = Callable[[ModelComponents, int, Sequence[int]], torch.Tensor]
-STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
+STYLES = {"full": 0.55, "components": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
 LOSSES = "losses"  # beside the weights, in the file of a finished phase
 OFFER_EVERY = 500  # steps
 
@@ -84,27 +86,27 @@ class Lessons:
     seed: int
     alphas: torch.Tensor = field(default_factory=lambda: scheduler().alphas_cumprod)
 
-    def both_headings(self, parts: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
+    def both_headings(self, components: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
         """The loss of a step, as the loop asks for it, with either heading as often."""
         generator = generator_at(self.seed, "denoiser", step)
         rows = batch_at(len(self.drawings), len(slots), generator)
         mirrored = torch.rand(len(rows), generator=generator) < 0.5
-        return self._loss(parts, rows, mirrored, generator)
+        return self._loss(components, rows, mirrored, generator)
 
-    def one_heading(self, parts: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
+    def one_heading(self, components: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
         """The same with every animal turned to the right."""
         generator = generator_at(self.seed, "finish", step)
         rows = batch_at(len(self.drawings), len(slots), generator)
         turned = torch.tensor([self.drawings.words[row].looks_left for row in rows])
-        return self._loss(parts, rows, turned, generator)
+        return self._loss(components, rows, turned, generator)
 
     def _loss(
-        self, parts: ModelComponents, rows: list[int], mirrored: torch.Tensor, generator: torch.Generator
+        self, components: ModelComponents, rows: list[int], mirrored: torch.Tensor, generator: torch.Generator
     ) -> torch.Tensor:
         """Of a batch of these rows, some of them (b,) bool mirrored."""
         clean = torch.where(mirrored.view(-1, 1, 1, 1), self.latents[1][rows], self.latents[0][rows])
         sentences = self.sentences(rows, generator)
-        unet, (encoder,), limit = parts.unet, parts.text_encoders, self.settings.snr_limit
+        unet, (encoder,), limit = components.unet, components.text_encoders, self.settings.snr_limit
         return loss(unet, encoder, self.tokenizer, clean, sentences, self.alphas, generator, limit)
 
     def sentences(self, rows: list[int], generator: torch.Generator) -> list[str]:
@@ -117,9 +119,9 @@ class Lessons:
 
 @dataclass(frozen=True)
 class Denoiser:
-    """A model on its way: `parts` has the averaged weights, `losses` those of every step when the phase is over."""
+    """A model in training: `components` has the averaged weights, `losses` those of every step, at the phase's end."""
 
-    parts: ModelComponents
+    components: ModelComponents
     phase: Phase
     step: int
     losses: tuple[float, ...] = ()
@@ -137,7 +139,7 @@ class Work:
 def build(lessons: Lessons, clip: CLIPModel, vae: AutoencoderKL, text: TextSettings) -> ModelComponents:
     """The model before its first step."""
     return ModelComponents(
-        family="sd",
+        family=family("sd"),
         folder=Path(),
         unet=build_unet(lessons.settings, text, lessons.latents[0].shape, lessons.seed),
         vae=vae,
@@ -149,13 +151,13 @@ def build(lessons: Lessons, clip: CLIPModel, vae: AutoencoderKL, text: TextSetti
     )
 
 
-def learn(parts: ModelComponents, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Denoiser:
-    """Take the steps of a phase that are left; afterwards `parts` has the averaged weights."""
-    trainable = full.trainable(parts, text=True)
+def learn(components: ModelComponents, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Denoiser:
+    """Take the steps of a phase that are left; afterwards `components` has the averaged weights."""
+    trainable = full_fine_tune.every_weight(components, components.by_folder)
     finished = work.folder / "finished.safetensors"
     if not finished.is_file():
         job = _job(trainable, loss_of_step, phase, ema_decay, work)
-        done = run(job, Accelerator(cpu=True), CheckpointStore(work.folder, work.folder.name), work.hooks)
+        done = train_to_end(job, Accelerator(cpu=True), CheckpointStore(work.folder, work.folder.name), work.hooks)
         with done.shown():
             losses = torch.tensor([row[0] for row in done.history], dtype=torch.float64)
             write_tensors(finished, {**trainable.parameters, LOSSES: losses}, {})
@@ -163,28 +165,28 @@ def learn(parts: ModelComponents, loss_of_step: Loss, phase: Phase, ema_decay: f
     with torch.no_grad():
         for name, weight in trainable.parameters.items():
             weight.copy_(tensors[name])
-    return Denoiser(parts, phase, phase.steps, tuple(tensors[LOSSES].tolist()))
+    return Denoiser(components, phase, phase.steps, tuple(tensors[LOSSES].tolist()))
 
 
 def _job(trainable: Trainable, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> TrainingJob:
-    plan = LoopSettings(
+    settings = LoopSettings(
         steps=phase.steps,
         batch_size=phase.batch,
         snapshots=tuple(range(OFFER_EVERY, phase.steps, OFFER_EVERY)),
         save_every_steps=phase.save_every,
-        rate=partial(progress.rate_at, phase),
+        learning_rate=partial(progress.rate_at, phase),
         max_gradient_norm=1.0,
         ema_decay=ema_decay,
     )
 
     def optimiser(trainable: Trainable) -> torch.optim.Optimizer:
-        groups = trainable.optimised(phase.weight_decay)
+        groups = trainable.optimiser_groups(phase.weight_decay)
         return torch.optim.AdamW(groups, lr=phase.peak_rate, betas=(0.9, 0.99), foreach=True)
 
     def offer(_folder: Path, step: int) -> None:
-        work.offer(Denoiser(trainable.parts, phase, step))
+        work.offer(Denoiser(trainable.components, phase, step))
 
-    return TrainingJob(trainable, loss_of_step, optimiser, plan, write_snapshot=offer)
+    return TrainingJob(trainable, loss_of_step, optimiser, settings, write_snapshot=offer)
 
 
 def loss(

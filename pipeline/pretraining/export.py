@@ -16,9 +16,9 @@ from pipeline.pretraining.denoiser import scheduler
 from pipeline.vision.clip import Clip, Preprocessing
 
 
-def export(folder: Path, clip: Clip, parts: ModelComponents) -> None:
+def export(folder: Path, clip: Clip, components: ModelComponents) -> None:
     """Write half-precision copies: the pipeline in its subfolders, CLIP beside `model_index.json`."""
-    save_pipeline(folder, parts.vae, parts.unet, parts.text_encoders[0], clip.tokenizer)
+    save_pipeline(folder, components.vae, components.unet, components.text_encoders[0], clip.tokenizer)
     half(clip.model).save_pretrained(folder)
     for config in (folder / "config.json", folder / "text_encoder" / "config.json"):
         ask_for_full_precision(config)

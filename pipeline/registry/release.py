@@ -14,11 +14,11 @@ import pandas as pd
 
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_json
+from pipeline.core.metric_spec import metric_spec
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.releases import Release, version_identity
 from pipeline.registry.model_config import NAMES_OF_0_1, model_config
-from pipeline.registry.promotion_gate import metric_text, metric_title
 
 STORED_BASE_BYTES = 200 * 2**20  # a larger base model is named by its digest instead of stored with every adapter
 # Columns under the names that paleoforge 0.1.0 gave them: the digest of a suite is the same in old and new versions.
@@ -60,9 +60,9 @@ class ReleaseCandidate:
     @property
     def gain(self) -> str:
         """`species accuracy 31 % -> 93 %`."""
-        metric = self.metrics["primary"]
-        before, after = (metric_text(metric, self.metrics[which][metric]) for which in ("base", "chosen"))
-        return f"{metric_title(metric)} {before} -> {after}"
+        metric = metric_spec(self.metrics["primary"])
+        before, after = (metric.text(self.metrics[which][metric.name]) for which in ("base", "chosen"))
+        return f"{metric.title} {before} -> {after}"
 
     @property
     def scores(self) -> dict[int, dict[str, float]]:
@@ -188,14 +188,14 @@ def _tags(chosen: ReleaseCandidate, inputs: ReleaseInputs) -> dict[str, str]:
 
 def _description(chosen: ReleaseCandidate) -> str:
     """Markdown for the version's page: the scores at every step."""
-    names = list(chosen.metrics["chosen"])
+    metrics = [metric_spec(name) for name in chosen.metrics["chosen"]]
     rows = [
         f"| {step}{' (chosen)' if step == chosen.step else ''} | "
-        + " | ".join(metric_text(name, by[name]) if name in by else "" for name in names)
+        + " | ".join(metric.text(by[metric.name]) if metric.name in by else "" for metric in metrics)
         + " |"
         for step, by in sorted(chosen.scores.items())
     ]
-    head = f"| step | {' | '.join(map(metric_title, names))} |\n|{' --- |' * (len(names) + 1)}"
+    head = f"| step | {' | '.join(metric.title for metric in metrics)} |\n|{' --- |' * (len(metrics) + 1)}"
     reason = chosen.metrics["reason"]
     pictures = "Pictures: artifact `gallery/index.html` of the source run."
     return "\n".join([reason[:1].upper() + reason[1:], "", head, *rows, "", pictures])

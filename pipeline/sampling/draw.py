@@ -12,7 +12,6 @@ from PIL import Image
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import SampleSpec
 from pipeline.diffusion import samplers
-from pipeline.families import FAMILIES
 from pipeline.families.model_components import Conditioning, ModelComponents
 
 SIDE_MULTIPLE_PX = 8  # diffusers' pipelines ask for it
@@ -20,7 +19,7 @@ FLAT = 2  # levels of 255: a picture whose channels vary less than this shows no
 
 
 @torch.inference_mode()
-def draw(parts: ModelComponents, specs: Sequence[SampleSpec]) -> list[Image.Image]:
+def draw(components: ModelComponents, specs: Sequence[SampleSpec]) -> list[Image.Image]:
     """One picture for each spec; they differ in prompt and seed alone, and are computed as one batch.
 
     The noise of a picture is a function of its seed, drawn on the CPU in single precision as A1111 does with
@@ -33,12 +32,12 @@ def draw(parts: ModelComponents, specs: Sequence[SampleSpec]) -> list[Image.Imag
     """
     first = _settings(specs)
     check_size(first)
-    pipe = FAMILIES[parts.family].pipeline(parts, samplers.build(first.sampler, parts.scheduler))
+    pipe = components.family.pipeline(components, samplers.build(first.sampler, components.scheduler))
     generators = [torch.Generator().manual_seed(spec.seed) for spec in specs]
     pixels = pipe(
-        **_conditions(parts, specs, pipe),
+        **_conditions(components, specs, pipe),
         generator=generators,
-        latents=_noise(parts, first, generators),
+        latents=_noise(components, first, generators),
         width=first.width_px,
         height=first.height_px,
         num_inference_steps=first.steps,
@@ -65,31 +64,31 @@ def _settings(specs: Sequence[SampleSpec]) -> SampleSpec:
     return specs[0]
 
 
-def _noise(parts: ModelComponents, spec: SampleSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
+def _noise(components: ModelComponents, spec: SampleSpec, generators: Sequence[torch.Generator]) -> torch.Tensor:
     """Latents (n, c, h, w) of deviation one, each from its own generator."""
-    size = (spec.height_px // parts.pixels_per_latent, spec.width_px // parts.pixels_per_latent)
-    rows = [torch.randn(parts.latent_channels, *size, generator=generator) for generator in generators]
-    return torch.stack(rows).to(parts.device, parts.dtype)
+    size = (spec.height_px // components.pixels_per_latent, spec.width_px // components.pixels_per_latent)
+    rows = [torch.randn(components.latent_channels, *size, generator=generator) for generator in generators]
+    return torch.stack(rows).to(components.device, components.dtype)
 
 
-def _conditions(parts: ModelComponents, specs: Sequence[SampleSpec], pipe: Any) -> dict[str, torch.Tensor]:
+def _conditions(components: ModelComponents, specs: Sequence[SampleSpec], pipe: Any) -> dict[str, torch.Tensor]:
     """The encoded prompts, each different one encoded once, as the pipeline's arguments."""
     prompts = list(dict.fromkeys(spec.prompt for spec in specs))
-    rows = torch.tensor([prompts.index(spec.prompt) for spec in specs], device=parts.device)
-    positive = FAMILIES[parts.family].encode_prompt(parts, prompts)[rows]
+    rows = torch.tensor([prompts.index(spec.prompt) for spec in specs], device=components.device)
+    positive = components.family.encode_prompt(components, prompts)[rows]
     arguments = _named("", positive)
     if specs[0].guidance_scale > 1:
-        arguments |= _named("negative_", _negative(parts, specs[0].negative_prompt, positive, pipe))
+        arguments |= _named("negative_", _negative(components, specs[0].negative_prompt, positive, pipe))
     return arguments
 
 
-def _negative(parts: ModelComponents, text: str, positive: Conditioning, pipe: Any) -> Conditioning:
+def _negative(components: ModelComponents, text: str, positive: Conditioning, pipe: Any) -> Conditioning:
     """The negative prompt for every row; some families were trained with zeros where there is none."""
     if not text and getattr(pipe.config, "force_zeros_for_empty_prompt", False):
         pooled = None if positive.pooled is None else torch.zeros_like(positive.pooled)
         return Conditioning(torch.zeros_like(positive.states), pooled)
-    rows = torch.zeros(len(positive.states), dtype=torch.long, device=parts.device)
-    return FAMILIES[parts.family].encode_prompt(parts, [text])[rows]
+    rows = torch.zeros(len(positive.states), dtype=torch.long, device=components.device)
+    return components.family.encode_prompt(components, [text])[rows]
 
 
 def _named(prefix: str, conditioning: Conditioning) -> dict[str, torch.Tensor]:

@@ -1,7 +1,8 @@
 """A list of picture addresses as a source: txt (one a line), csv, jsonl or parquet.
 
 Columns, in any order and in small or capital letters: `url` (or `image_url`), `licence` (or `license`), `author`,
-`title`, `caption`, `page_url`, `id`; others are left alone. What a row says outranks what the source says of all rows.
+`title`, `caption`, `page_url`, `id`; others are ignored. A value of a
+row outranks the one that params.yaml gives for all rows.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.core.errors import InputError
+from pipeline.core.param_types import SourceParams, Text
 from pipeline.core.records import Candidate, Rejection
-from pipeline.core.source_params import AddressesSource
 from pipeline.sources.json_reader import clean, web_address
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.pagination import Ask, Offer
+from pipeline.sources.source import Offer, Source, SourceContext
 
 COLUMNS = {
     "url": "url",
@@ -34,22 +35,45 @@ Row = dict[str, str]
 Rows = Iterator[tuple[int, Row]]  # with the number of the line (of the row in parquet), counted from one
 
 
-def pictures(source: AddressesSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:
-    """The addresses in the order of the list, each once.
+class AddressesParams(SourceParams):
+    """A list of picture addresses: txt (one a line), csv, jsonl or parquet."""
 
-    Raises
-    ------
-    InputError
-        When there is no such list, it is of another kind, has no column with addresses, or a line cannot be read.
-    """
-    path = root / source.path
-    read = READERS.get(path.suffix.lower())
-    if read is None:
-        raise InputError(f"the list {source.path!r} is none of {', '.join(READERS)}; save it as one of them")
-    if not path.is_file():
-        problem = "is no file" if path.exists() else "is not there"
-        raise InputError(f"the list {source.path!r} {problem}; put it there or mend `path:` in params.yaml")
-    yield from _offers(source, _read(read, path, source.path))
+    kind: Literal["addresses"]
+    path: Text
+    licence: str = ""
+    """Of rows that bring none of their own."""
+    author: str = ""
+    trusted: bool = False
+    """Chosen by hand, so curation does not judge what a picture shows."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.path}"
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.trusted
+
+
+class AddressesSource(Source[AddressesParams]):
+    Params = AddressesParams
+
+    def pictures(self, params: AddressesParams, context: SourceContext) -> Iterator[Offer]:
+        """The addresses in the order of the list, each once.
+
+        Raises
+        ------
+        InputError
+            When there is no such list, it is of another kind, has no column with addresses, or a line cannot be read.
+        """
+        path = context.root / params.path
+        read = READERS.get(path.suffix.lower())
+        if read is None:
+            raise InputError(f"the list {params.path!r} is none of {', '.join(READERS)}; save it as one of them")
+        if not path.is_file():
+            problem = "is no file" if path.exists() else "is not there"
+            raise InputError(f"the list {params.path!r} {problem}; put it there or correct `path:` in params.yaml")
+        yield from _offers(params, _read(read, path, params.path))
 
 
 def _read(read: Callable[[Path, str], Rows], path: Path, named: str) -> Rows:
@@ -61,23 +85,23 @@ def _read(read: Callable[[Path, str], Rows], path: Path, named: str) -> Rows:
         raise InputError(f"the list {named!r} cannot be read ({error.strerror or error})") from error
 
 
-def _offers(source: AddressesSource, rows: Rows) -> Iterator[Offer]:
-    asked: set[str] = set()
+def _offers(source: AddressesParams, rows: Rows) -> Iterator[Offer]:
+    urls: set[str] = set()
     ids: set[str] = set()
     for line, row in rows:
         url = row.get("url", "")
-        if url and url in asked:
+        if url and url in urls:
             continue
-        asked.add(url)
+        urls.add(url)
         key = row.get("id") or url or f"line {line}"
         key = f"{key} (line {line})" if key in ids else key  # two rows may not be one row of the manifest
         ids.add(key)
         yield _candidate(source, key, url, row), _refuse(url, line)
 
 
-def _candidate(source: AddressesSource, key: str, url: str, row: Row) -> Candidate:
-    said = row.get("licence") or source.licence
-    licence = spdx(said) or ("" if row.get("licence") else said)  # the source's own word may be on the allow-list
+def _candidate(source: AddressesParams, key: str, url: str, row: Row) -> Candidate:
+    text = row.get("licence") or source.licence
+    licence = spdx(text) or ("" if row.get("licence") else text)  # params.yaml may have a name of its own allow-list
     return Candidate(
         source.label,
         key,
@@ -89,7 +113,7 @@ def _candidate(source: AddressesSource, key: str, url: str, row: Row) -> Candida
         licence,
         address_of(licence),
         "",
-        said,
+        text,
     )
 
 
@@ -116,25 +140,25 @@ def _of_csv(path: Path, named: str) -> Rows:
                 if any(values):
                     yield reader.line_num, _row(dict(zip(columns, values)))
         except csv.Error as error:
-            raise InputError(f"line {reader.line_num} of {named!r} is no CSV ({error}); mend or remove it") from None
+            raise InputError(f"line {reader.line_num} of {named!r} is no CSV ({error}); correct or remove it") from None
 
 
 def _of_jsonl(path: Path, named: str) -> Rows:
     with path.open(encoding="utf-8-sig") as stream:
         for line, text in enumerate(stream, start=1):
             if text.strip():
-                said = _object(text, line, named)
-                yield line, _row(dict(zip(_columns(list(said), named, f"line {line} of "), said.values())))
+                record = _object(text, line, named)
+                yield line, _row(dict(zip(_columns(list(record), named, f"line {line} of "), record.values())))
 
 
 def _object(text: str, line: int, named: str) -> dict[str, Any]:
     try:
-        said = json.loads(text)
+        record = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"line {line} of {named!r} is no JSON ({error}); mend or remove it") from None
-    if not isinstance(said, dict):
+        raise InputError(f"line {line} of {named!r} is no JSON ({error}); correct or remove it") from None
+    if not isinstance(record, dict):
         raise InputError(f'line {line} of {named!r} is no JSON object such as {{"url": "https://..."}}')
-    return said
+    return record
 
 
 def _of_parquet(path: Path, named: str) -> Rows:
@@ -147,15 +171,15 @@ def _of_parquet(path: Path, named: str) -> Rows:
         wanted = [name for name, column in columns.items() if column]
         line = 0
         for batch in table.iter_batches(columns=wanted):
-            for said in batch.to_pylist():
+            for record in batch.to_pylist():
                 line += 1
-                yield line, _row({columns[name]: value for name, value in said.items()})
+                yield line, _row({columns[name]: value for name, value in record.items()})
     except pyarrow.ArrowException as error:
         raise InputError(f"the list {named!r} is no parquet file that can be read ({clean(str(error))})") from None
 
 
 def _columns(names: list[str], named: str, where: str = "") -> list[str]:
-    """What each column is; empty for one that is left alone. InputError when none holds addresses."""
+    """What each column is; empty for one that is ignored. InputError when none holds addresses."""
     found = [COLUMNS.get(name.strip().lower(), "") for name in names]
     if "url" not in found:
         has = ", ".join(map(repr, names[:20])) or "nothing"
@@ -163,9 +187,9 @@ def _columns(names: list[str], named: str, where: str = "") -> list[str]:
     return found
 
 
-def _row(said: dict[str, Any]) -> Row:
+def _row(record: dict[str, Any]) -> Row:
     """The named columns as text; absent for null."""
-    return {key: clean(str(value)) for key, value in said.items() if key and value is not None and value == value}
+    return {key: clean(str(value)) for key, value in record.items() if key and value is not None and value == value}
 
 
 READERS: dict[str, Callable[[Path, str], Rows]] = {

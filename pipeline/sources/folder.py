@@ -6,53 +6,76 @@ import os
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from pipeline.core.errors import InputError
+from pipeline.core.param_types import SourceParams, Text
 from pipeline.core.records import Candidate, Rejection
-from pipeline.core.source_params import FolderSource
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.pagination import Ask, Offer
+from pipeline.sources.source import Offer, Source, SourceContext
 
 CAPTION = ".txt"
-MAX_BYTES = 200 * 2**20  # no picture that somebody means is larger; a disk image put there by mistake is
+MAX_BYTES = 200 * 2**20  # larger than any picture; a disk image put there by mistake is not read
 
 
-def pictures(source: FolderSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:
-    """Every file below the folder but captions and hidden ones, sorted by its path.
+class FolderParams(SourceParams):
+    """A folder of pictures, `dog.jpg` with an optional caption in `dog.txt`."""
 
-    Raises
-    ------
-    InputError
-        When there is no such folder, it cannot be listed or holds no file, or a caption is no UTF-8 text.
-    """
-    folder = root / source.path
-    licence = spdx(source.licence) or source.licence.strip()  # a name of one's own may be on the allow-list
-    for path in _files(folder, source.path):
-        name = _readable(path.relative_to(folder).as_posix())
-        where = f"{source.path.rstrip('/')}/{name}"
-        yield (
-            Candidate(
-                source.label,
+    kind: Literal["folder"]
+    path: Text
+    licence: str
+    author: str = ""
+    trusted: bool = False
+    """Chosen by hand, so curation does not judge what a picture shows."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.path}"
+
+    @property
+    def is_trusted(self) -> bool:
+        return self.trusted
+
+
+class FolderSource(Source[FolderParams]):
+    Params = FolderParams
+
+    def pictures(self, params: FolderParams, context: SourceContext) -> Iterator[Offer]:
+        """Every file below the folder but captions and hidden ones, sorted by its path.
+
+        Raises
+        ------
+        InputError
+            When there is no such folder, it cannot be listed or holds no file, or a caption is no UTF-8 text.
+        """
+        folder = context.root / params.path
+        licence = spdx(params.licence) or params.licence.strip()  # a name of one's own may be on the allow-list
+        for path in _files(folder, params.path):
+            name = _unicode_name(path.relative_to(folder).as_posix())
+            where = f"{params.path.rstrip('/')}/{name}"
+            candidate = Candidate(
+                params.label,
                 name,
                 where,
                 caption=_caption(path),
-                author=source.author,
+                author=params.author,
                 licence=licence,
                 licence_url=address_of(licence),
-                licence_text=source.licence,
-            ),
-            _content(path, where),
-        )
+                licence_text=params.licence,
+            )
+            yield candidate, _content(path, where)
 
 
 def _files(folder: Path, named: str) -> list[Path]:
     if not folder.is_dir():
         problem = "is a file, not a folder" if folder.exists() else "is not there"
-        raise InputError(f"the picture folder {named!r} {problem}; put pictures there or mend `path:` in params.yaml")
+        raise InputError(
+            f"the picture folder {named!r} {problem}; put pictures there or correct `path:` in params.yaml"
+        )
     found = sorted(_walk(folder, named))
     if not found:
         raise InputError(
-            f"the picture folder {named!r} holds no picture; put some there or mend `path:` in params.yaml"
+            f"the picture folder {named!r} holds no picture; put some there or correct `path:` in params.yaml"
         )
     return found
 
@@ -85,11 +108,11 @@ def _caption(picture: Path) -> str:
     try:
         return " ".join(sidecar.read_text(encoding="utf-8-sig").split()) if sidecar.is_file() else ""
     except UnicodeDecodeError:
-        raise InputError(f"the caption {_readable(str(sidecar))!r} is no UTF-8 text; save it as UTF-8") from None
+        raise InputError(f"the caption {_unicode_name(str(sidecar))!r} is no UTF-8 text; save it as UTF-8") from None
     except OSError as error:
-        raise InputError(f"the caption {_readable(str(sidecar))!r} cannot be read ({error.strerror})") from error
+        raise InputError(f"the caption {_unicode_name(str(sidecar))!r} cannot be read ({error.strerror})") from error
 
 
-def _readable(name: str) -> str:
+def _unicode_name(name: str) -> str:
     """A file name as text: tables hold no name that is not Unicode, and one name has one spelling."""
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", errors="replace"))

@@ -10,76 +10,91 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
+from typing import ClassVar, Literal
 
 from pipeline.core.errors import ServiceError
-from pipeline.core.records import Answer, Candidate, Rejection, Request
-from pipeline.core.source_params import API_HOSTS, GbifSource
-from pipeline.sources.json_reader import Reading, clean, opened
+from pipeline.core.param_types import PositiveInt, SourceParams
+from pipeline.core.records import ApiResponse, Candidate, Rejection, Request
+from pipeline.sources.json_reader import JsonValue, clean, read_object
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.pagination import Ask, Offer, answers, at_most, each, new, told_by
+from pipeline.sources.pagination import identified_by, limited, paginate, read_items, without_repeats
+from pipeline.sources.source import POLITE, Fetch, Offer, Source, SourceContext
 
-HOST = API_HOSTS["gbif"]
-PER_ANSWER = 300  # the most that it gives at once
-DEEPEST = 100_000  # offset and limit together reach no further
+HOST = "api.gbif.org"
+PAGE_SIZE = 300  # the most that one response holds
+DEEPEST = 100_000  # the largest sum of offset and limit
 SPECIMENS = ("FOSSIL_SPECIMEN", "PRESERVED_SPECIMEN")
 NO_BITMAPS = ("image/svg+xml", "image/vnd.djvu")
 
 
-def pictures(source: GbifSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:
-    """Pictures in GBIF's order.
+class GbifParams(SourceParams):
+    """GBIF: pictures of the occurrences of a taxon, or those that its species page shows."""
 
-    Raises
-    ------
-    ServiceError
-        When GBIF cannot be asked, its answers have changed, or the list is longer than it gives.
-    """
-    offer = {"occurrences": _of_occurrence, "species": _of_species}[source.media]
-    identity = {"occurrences": told_by("key"), "species": told_by("identifier")}[source.media]
-    pages = new(_pages(ask, partial(_request, source), source.label), identity, source.label)
-    found = (offered for page in pages for offered in each(page, source.label, partial(offer, source)))
-    yield from at_most(source.limit, found)
+    kind: Literal["gbif"]
+    taxon_key: PositiveInt
+    media: Literal["occurrences", "species"] = "occurrences"
+    limit: PositiveInt = 300
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.media}:{self.taxon_key}"
 
 
-def _request(source: GbifSource, offset: int) -> Request:
-    window = (("limit", str(min(source.limit, PER_ANSWER))), ("offset", str(offset)))
+class GbifSource(Source[GbifParams]):
+    Params = GbifParams
+    hosts: ClassVar = {HOST: POLITE}
+    wants_contact = True
+    keeps_vanished = True
+
+    def pictures(self, params: GbifParams, context: SourceContext) -> Iterator[Offer]:
+        """Pictures in GBIF's order."""
+        label = params.label
+        offer, identity = (_of_species, "identifier") if params.media == "species" else (_of_occurrence, "key")
+        pages = _pages(context.fetch, partial(_request, params), label)
+        new = without_repeats(pages, identified_by(identity), label)
+        offers = (found for page in new for found in read_items(page, label, partial(offer, params)))
+        yield from limited(params.limit, offers)
+
+
+def _request(source: GbifParams, offset: int) -> Request:
+    window = (("limit", str(min(source.limit, PAGE_SIZE))), ("offset", str(offset)))
     if source.media == "species":
         return Request(f"https://{HOST}/v1/species/{source.taxon_key}/media", window)
     wanted = (("taxonKey", str(source.taxon_key)), ("mediaType", "StillImage"))
     return Request(f"https://{HOST}/v1/occurrence/search", (*wanted, *window))
 
 
-def _pages(ask: Ask, request: Callable[[int], Request], name: str) -> Iterator[list[Reading]]:
-    for answer in answers(ask, request(0), partial(_following, request), name):
-        yield opened(answer, HOST).listed("results")
+def _pages(fetch: Fetch, request: Callable[[int], Request], name: str) -> Iterator[list[JsonValue]]:
+    for response in paginate(fetch, request(0), partial(_following, request), name):
+        yield read_object(response, HOST).required_items("results")
 
 
-def _following(request: Callable[[int], Request], answer: Answer) -> Request | None:
-    said = opened(answer, HOST)
-    if said.truth("endOfRecords") or not said.items("results"):
+def _following(request: Callable[[int], Request], response: ApiResponse) -> Request | None:
+    content = read_object(response, HOST)
+    if content.boolean("endOfRecords") or not content.items("results"):
         return None
-    offset = (said.number("offset") or 0) + (said.number("limit") or 0)
+    offset = (content.number("offset") or 0) + (content.number("limit") or 0)
     if offset >= DEEPEST:
         raise ServiceError(f"{HOST} lists no more than {DEEPEST} records; choose a smaller taxon or a lower `limit:`")
     return request(offset)
 
 
-def _of_occurrence(source: GbifSource, record: Reading) -> Iterator[Offer]:
-    key = record.needed("key")
+def _of_occurrence(source: GbifParams, record: JsonValue) -> Iterator[Offer]:
+    key = record.required_text("key")
     taxon = record.text("species") or record.text("acceptedScientificName") or record.text("scientificName")
     shows = "specimen" if record.text("basisOfRecord") in SPECIMENS else ""
     about = partial(_offer, source.label, key, f"https://www.gbif.org/occurrence/{key}", taxon=taxon, shows=shows)
-    yield from each(record.items("media"), source.label, about)
+    yield from read_items(record.items("media"), source.label, about)
 
 
-def _of_species(source: GbifSource, medium: Reading) -> Iterator[Offer]:
+def _of_species(source: GbifParams, medium: JsonValue) -> Iterator[Offer]:
     yield from _offer(source.label, str(source.taxon_key), f"https://www.gbif.org/species/{source.taxon_key}", medium)
 
 
-def _offer(label: str, key: str, page: str, medium: Reading, taxon: str = "", shows: str = "") -> Iterator[Offer]:
+def _offer(label: str, key: str, page: str, medium: JsonValue, taxon: str = "", shows: str = "") -> Iterator[Offer]:
     medium = medium.object()
-    said = medium.text("license")
-    licence = spdx(said)
+    licence_text = medium.text("license")
+    licence = spdx(licence_text)
     candidate = Candidate(
         label,
         f"{key}/{_short(medium)}",
@@ -91,7 +106,7 @@ def _offer(label: str, key: str, page: str, medium: Reading, taxon: str = "", sh
         licence,
         address_of(licence),
         "",
-        said,
+        licence_text,
         shows,
         taxon,
         medium.evidence,
@@ -99,17 +114,21 @@ def _offer(label: str, key: str, page: str, medium: Reading, taxon: str = "", sh
     yield candidate, _refuse(candidate, medium)
 
 
-def _short(medium: Reading) -> str:
+def _short(medium: JsonValue) -> str:
     """A name for a medium, which has none of its own: from its address, so that it stays when others come and go."""
-    said = clean(str(medium.value.get("identifier") or medium.value.get("references") or ""))
-    return hashlib.sha256(said.encode()).hexdigest()[:12]
+    address = clean(str(medium.value.get("identifier") or medium.value.get("references") or ""))
+    return hashlib.sha256(address.encode()).hexdigest()[:12]
 
 
-def _refuse(candidate: Candidate, medium: Reading) -> Rejection | None:
+def _refuse(candidate: Candidate, medium: JsonValue) -> Rejection | None:
     kind, form = medium.text("type") or "StillImage", medium.text("format")
     if kind != "StillImage" or (form and not form.startswith("image/")) or form in NO_BITMAPS:
-        return Rejection("gbif", "not_a_picture", f"GBIF says that it is {form or kind!r}, no picture to read.")
+        return Rejection(
+            "gbif", "not_a_picture", f"GBIF gives its type as {form or kind!r}, which is not read as a picture."
+        )
     if not candidate.image_url:
-        said = medium.text("identifier")
-        return Rejection("gbif", "no_address", f"GBIF gives {said!r} as its address, which leads nowhere on the web.")
+        address = medium.text("identifier")
+        return Rejection(
+            "gbif", "no_address", f"GBIF gives {address!r} as its address, which leads nowhere on the web."
+        )
     return None

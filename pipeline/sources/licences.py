@@ -1,9 +1,9 @@
-"""What sources write about a licence -> its SPDX name, such as CC-BY-SA-3.0-DE; empty when it has none.
+"""Licence texts of sources -> SPDX names, such as CC-BY-SA-3.0-DE; empty when it has none.
 
-A name is given only where the text says exactly one licence and nothing else. So these stay nameless on purpose:
+A text gets a name only where it is exactly one licence and nothing else. So these have none on purpose:
 
-* a Creative Commons licence without a version ("CC BY-NC-ND"): its versions differ, and a licence whose address nobody
-  knows cannot be credited. CC0 and the public domain mark have one version each and need not say it.
+* a Creative Commons licence without a version ("CC BY-NC-ND"): its versions differ, and a licence
+  without an address cannot be credited. CC0 and the public domain mark have one version each and need none.
 * "No restrictions", "no known copyright restrictions": an institution knows of none and vouches for nothing; that is
   neither a licence nor a dedication to the public domain.
 * "All rights reserved", and whatever was never seen before.

@@ -1,4 +1,4 @@
-"""Going through a list page by page, to its end and no further.
+"""Pagination: going through the list of a web API page by page, to its end and no further.
 
 Whatever goes wrong, what was found before is yielded first: a list that fails on its third page has given two.
 """
@@ -9,35 +9,38 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from pipeline.core.errors import ServiceError
-from pipeline.core.records import Answer, Candidate, Rejection, Request
-from pipeline.sources.json_reader import ChangedAnswer, Reading, clean
+from pipeline.core.records import ApiResponse, Candidate, Rejection, Request
+from pipeline.sources.json_reader import ChangedResponse, JsonValue, clean
+from pipeline.sources.source import Fetch, Offer
 
-Ask = Callable[[Request], Answer]
-Offer = tuple[Candidate, bytes | Rejection | None]  # None: the picture is to be fetched from its image_url
 MAX_STALE = 3  # pages in a row without anything new
 
 
-def answers(ask: Ask, first: Request, following: Callable[[Answer], Request | None], name: str) -> Iterator[Answer]:
-    """The answers to `first` and to whatever each answer says comes next.
+def paginate(
+    fetch: Fetch, first: Request, following: Callable[[ApiResponse], Request | None], name: str
+) -> Iterator[ApiResponse]:
+    """The responses to `first` and to the request that follows from each response, until that is None.
 
     Raises
     ------
     ServiceError
-        From `ask`, or when the list `name` leads back to a page that it had already.
+        From `fetch`, or when the list `name` leads back to a page that it had already.
     """
     request: Request | None = first
-    asked: set[Request] = set()
+    sent: set[Request] = set()
     while request is not None:
-        if request in asked:
-            raise never_ends(name, "it leads back to a page that was read before")
-        asked.add(request)
-        answer = ask(request)
-        yield answer
-        request = following(answer)
+        if request in sent:
+            raise endless_list(name, "it leads back to a page that was read before")
+        sent.add(request)
+        response = fetch(request)
+        yield response
+        request = following(response)
 
 
-def new(pages: Iterable[list[Reading]], key: Callable[[Reading], str], name: str) -> Iterator[list[Reading]]:
-    """Every page without what an earlier one had.
+def without_repeats(
+    pages: Iterable[list[JsonValue]], key: Callable[[JsonValue], str], name: str
+) -> Iterator[list[JsonValue]]:
+    """Every page without the items that an earlier one had.
 
     Raises
     ------
@@ -48,29 +51,29 @@ def new(pages: Iterable[list[Reading]], key: Callable[[Reading], str], name: str
     stale = 0
     for page in pages:
         if stale >= MAX_STALE:
-            raise never_ends(name, f"{stale} pages in a row brought nothing new")
+            raise endless_list(name, f"{stale} pages in a row brought nothing new")
         fresh = {key(item): item for item in page if key(item) not in seen}
         stale = 0 if fresh else stale + 1
         seen |= fresh.keys()
         yield list(fresh.values())
 
 
-def told_by(*keys: str) -> Callable[[Reading], str]:
-    """What tells items apart: the first of these keys that an item has, or else its place."""
+def identified_by(*keys: str) -> Callable[[JsonValue], str]:
+    """An item's identity: the first of these keys that it has, or else its place in the response."""
 
-    def identity(item: Reading) -> str:
-        said = item.value if isinstance(item.value, dict) else {}
-        return next((str(said[key]) for key in keys if said.get(key)), f"{item.evidence[:12]}:{item.path}")
+    def identity(item: JsonValue) -> str:
+        record = item.value if isinstance(item.value, dict) else {}
+        return next((str(record[key]) for key in keys if record.get(key)), f"{item.evidence[:12]}:{item.path}")
 
     return identity
 
 
-def at_most(limit: int, offers: Iterable[Offer]) -> Iterator[Offer]:
+def limited(limit: int, offers: Iterable[Offer]) -> Iterator[Offer]:
     """Every picture once, no more than `limit`; one that comes with a Rejection counts too, so it ends in any case."""
-    return islice(_once(offers), limit)
+    return islice(_unique(offers), limit)
 
 
-def _once(offers: Iterable[Offer]) -> Iterator[Offer]:
+def _unique(offers: Iterable[Offer]) -> Iterator[Offer]:
     seen: set[str] = set()
     for offer in offers:
         if offer[0].source_id not in seen:
@@ -78,33 +81,28 @@ def _once(offers: Iterable[Offer]) -> Iterator[Offer]:
             yield offer
 
 
-def each(items: list[Reading], label: str, offers: Callable[[Reading], Iterable[Offer]]) -> Iterator[Offer]:
+def read_items(items: list[JsonValue], label: str, offers: Callable[[JsonValue], Iterable[Offer]]) -> Iterator[Offer]:
     """The offers of every item; an item that cannot be read becomes a Rejection.
 
     Raises
     ------
-    ChangedAnswer
+    ChangedResponse
         When not one of the items can be read: then it is not the item that is wrong.
     """
     found: list[Offer] = []
-    broken: list[ChangedAnswer] = []
+    broken: list[ChangedResponse] = []
     for item in items:
         try:
             found.extend(list(offers(item)))  # all of an item or nothing of it
-        except ChangedAnswer as error:
+        except ChangedResponse as error:
             broken.append(error)
-            found.append(_unreadable(item, label, error))
+            name = clean(identified_by("id", "key", "uuid", "pageid")(item))
+            rejection = Rejection("source", "malformed_item", f"It cannot be read: {error}.")
+            found.append((Candidate(label, name, "", evidence=item.evidence), rejection))
     if broken and len(broken) == len(items):
         raise broken[0]
     yield from found
 
 
-def never_ends(name: str, why: str) -> ServiceError:
-    return ServiceError(f"the list of {name} never ends: {why}")
-
-
-def _unreadable(item: Reading, label: str, error: ChangedAnswer) -> Offer:
-    name = clean(told_by("id", "key", "uuid", "pageid")(item))
-    return Candidate(label, name, "", evidence=item.evidence), Rejection(
-        "source", "malformed_item", f"It cannot be read: {error}."
-    )
+def endless_list(name: str, reason: str) -> ServiceError:
+    return ServiceError(f"the list of {name} never ends: {reason}")

@@ -1,7 +1,7 @@
 """PhyloPic: silhouettes of a clade. Black shapes on nothing: for masks and controls more than for texture.
 
-Every answer belongs to a numbered build of its database. Asked without one, it redirects to the newest; one that is
-gone answers 410, and the list begins again with the newest. https://api-docs.phylopic.org/v2/
+Every response belongs to a numbered build of its database. A request without one is redirected to the newest; a build
+that is gone gives status 410, and the list begins again with the newest. https://api-docs.phylopic.org/v2/
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ import unicodedata
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from pathlib import Path
+from typing import ClassVar, Literal
 
 from pipeline.core.errors import HttpError, ServiceError
+from pipeline.core.param_types import PositiveInt, SourceParams, Text
 from pipeline.core.records import Candidate, Rejection, Request
-from pipeline.core.source_params import API_HOSTS, PhyloPicSource
-from pipeline.sources.json_reader import Reading, opened, web_address
+from pipeline.sources.json_reader import JsonValue, read_object, web_address
 from pipeline.sources.licences import address_of, spdx
-from pipeline.sources.pagination import Ask, Offer, at_most, each, new, told_by
+from pipeline.sources.pagination import identified_by, limited, read_items, without_repeats
+from pipeline.sources.source import POLITE, Fetch, Offer, Source, SourceContext
 
-HOST = API_HOSTS["phylopic"]
+HOST = "api.phylopic.org"
 SITE = "https://www.phylopic.org"
 FILES = "https://images.phylopic.org/"
 ACCEPT = "application/vnd.phylopic.v2+json"
@@ -29,45 +30,57 @@ MAX_PAGES_OF_NAMES = 5  # the names that begin with what is sought come first
 UUID = re.compile(r"/(?:nodes|contributors)/([0-9a-f-]{36})")
 
 
-def pictures(source: PhyloPicSource, root: Path, seed: int, ask: Ask) -> Iterator[Offer]:
-    """Silhouettes of the clade, from its most basal members to the most deeply nested ones.
+class PhyloPicParams(SourceParams):
+    """PhyloPic: silhouettes of a clade, by its name."""
 
-    Raises
-    ------
-    ServiceError
-        When PhyloPic cannot be asked, knows no clade of this name, or changes its build again and again.
-    """
-    yield from at_most(source.limit, _with_a_build_that_lasts(source, ask))
+    kind: Literal["phylopic"]
+    name: Text
+    limit: PositiveInt = 100
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}:{self.name}"
 
 
-def _with_a_build_that_lasts(source: PhyloPicSource, ask: Ask) -> Iterator[Offer]:
+class PhyloPicSource(Source[PhyloPicParams]):
+    Params = PhyloPicParams
+    hosts: ClassVar = {HOST: POLITE}
+    wants_contact = True
+    keeps_vanished = True
+
+    def pictures(self, params: PhyloPicParams, context: SourceContext) -> Iterator[Offer]:
+        """Silhouettes of the clade, from its most basal members to the most deeply nested ones."""
+        yield from limited(params.limit, _silhouettes_of_one_build(params, context.fetch))
+
+
+def _silhouettes_of_one_build(source: PhyloPicParams, fetch: Fetch) -> Iterator[Offer]:
     try:
-        yield from _silhouettes(source, ask, fresh=False)
+        yield from _silhouettes(source, fetch, fresh=False)
     except HttpError as error:
         if error.status != GONE:
             raise
-        yield from _silhouettes(source, ask, fresh=True)  # what is offered again is the same picture
+        yield from _silhouettes(source, fetch, fresh=True)  # what is offered again is the same picture
 
 
-def _silhouettes(source: PhyloPicSource, ask: Ask, *, fresh: bool) -> Iterator[Offer]:
-    uuid = _clade(source.name, ask, fresh=fresh)
-    pages = _pages(ask, "images", ("filter_clade", uuid), fresh=fresh)
-    for page in new(pages, told_by("uuid"), source.label):
-        yield from each(page, source.label, partial(_offer, source.label))
+def _silhouettes(source: PhyloPicParams, fetch: Fetch, *, fresh: bool) -> Iterator[Offer]:
+    uuid = _clade(source.name, fetch, fresh=fresh)
+    pages = _pages(fetch, "images", ("filter_clade", uuid), fresh=fresh)
+    for page in without_repeats(pages, identified_by("uuid"), source.label):
+        yield from read_items(page, source.label, partial(_offer, source.label))
 
 
-def _clade(name: str, ask: Ask, *, fresh: bool) -> str:
+def _clade(name: str, fetch: Fetch, *, fresh: bool) -> str:
     """The id of the node with exactly this name: a search also finds names that merely contain it."""
     wanted = _normal(name)
-    pages = _pages(ask, "nodes", ("filter_name", wanted), fresh=fresh)
+    pages = _pages(fetch, "nodes", ("filter_name", wanted), fresh=fresh)
     for page in islice(pages, MAX_PAGES_OF_NAMES):
         for node in page:
             if wanted in map(_normal, _names(node)):
-                return node.needed("uuid")
+                return node.required_text("uuid")
     raise ServiceError(f"{HOST} has no silhouette of {name!r} or anything within it; name a wider clade")
 
 
-def _names(node: Reading) -> list[str]:
+def _names(node: JsonValue) -> list[str]:
     """The scientific names of a node, each without its author and year."""
     return [
         " ".join(part.text("text") for part in name.items() if part.text("class") == "scientific")
@@ -75,22 +88,22 @@ def _names(node: Reading) -> list[str]:
     ]
 
 
-def _pages(ask: Ask, what: str, sought: tuple[str, str], *, fresh: bool) -> Iterator[list[Reading]]:
+def _pages(fetch: Fetch, what: str, sought: tuple[str, str], *, fresh: bool) -> Iterator[list[JsonValue]]:
     """All items of a list, page by page, of the build that its head names."""
-    head = opened(ask(_request(what, sought, fresh=fresh)), HOST)
-    build = head.needed("build")
+    head = read_object(fetch(_request(what, sought, fresh=fresh)), HOST)
+    build = head.required_text("build")
     for page in range(head.number("totalPages") or 0):
         more = (("build", build), ("embed_items", "true"), ("page", str(page)))
-        answer = opened(ask(_request(what, sought, *more)), HOST)
-        yield answer.object("_embedded").listed("items")
+        response = read_object(fetch(_request(what, sought, *more)), HOST)
+        yield response.object("_embedded").required_items("items")
 
 
 def _request(what: str, *query: tuple[str, str], fresh: bool = False) -> Request:
     return Request(f"https://{HOST}/{what}", query, ACCEPT, fresh=fresh)
 
 
-def _offer(label: str, image: Reading) -> Iterator[Offer]:
-    key, links = image.needed("uuid"), image.object("_links")
+def _offer(label: str, image: JsonValue) -> Iterator[Offer]:
+    key, links = image.required_text("uuid"), image.object("_links")
     href = links.text("license", "href")
     licence = spdx(href)
     author, author_url = _author(image, links)
@@ -115,7 +128,7 @@ def _offer(label: str, image: Reading) -> Iterator[Offer]:
     )
 
 
-def _author(image: Reading, links: Reading) -> tuple[str, str]:
+def _author(image: JsonValue, links: JsonValue) -> tuple[str, str]:
     """Whom the picture is attributed to, or else who contributed it; the link is the contributor's."""
     attributed, contributor = image.text("attribution"), links.text("contributor", "title")
     if attributed and attributed != contributor:
@@ -124,7 +137,7 @@ def _author(image: Reading, links: Reading) -> tuple[str, str]:
     return contributor, f"{SITE}/contributors/{uuid[1]}" if uuid else ""
 
 
-def _largest(links: Reading) -> str:
+def _largest(links: JsonValue) -> str:
     files = [(_pixels(file.text("sizes")), file.text("href")) for file in links.items("rasterFiles")]
     return web_address(max(files, default=(0.0, ""))[1], FILES)
 
@@ -140,6 +153,6 @@ def _no_raster() -> Rejection:
 
 
 def _normal(name: str) -> str:
-    """As `filter_name` wants it: small letters without accents, hyphens, single spaces."""
+    """As `filter_name` requires it: small letters without accents, hyphens, single spaces."""
     bare = "".join(c for c in unicodedata.normalize("NFD", name.lower()) if not unicodedata.combining(c))
     return " ".join(re.sub(r"[^a-z-]+", " ", bare).split())

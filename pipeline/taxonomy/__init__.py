@@ -1,4 +1,4 @@
-"""Who an animal is: questions to taxonomic authorities, what their answers say, and the entry that follows.
+"""Taxonomic authorities: requests to them, what their responses say of a name, and the entry for params.yaml.
 
-Everything here is pure: `ask` (a Request to an Answer) is handed in by the stage file.
+Everything here is pure: `fetch` (a Request to an ApiResponse) is handed in by the command.
 """

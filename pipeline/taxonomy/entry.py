@@ -13,10 +13,10 @@ from pipeline.taxonomy.resolve import Resolved
 from pipeline.taxonomy.suggest import class_noun, sources
 
 WIDTH = 120
-KEPT = "\N{NO-BREAK SPACE}"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 COLUMN = 32  # where comments begin, as in the rest of the file
 PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.()-]*(?: [A-Za-z0-9_.()-]+)*")
-WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}  # what YAML takes for something else than text
+WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}  # what YAML reads as something else than text
 
 
 def render(key: str, taxon: Resolved, noun: str = "", indent: str = "  ") -> str:
@@ -41,7 +41,7 @@ def insert(text: str, entry: str, where: str = "params.yaml") -> str:
 
 
 def indent_of(text: str, where: str = "params.yaml") -> str:
-    """How the entries of `species:` are indented."""
+    """The indentation of the entries of `species:`."""
     return _indent(text.splitlines(keepends=True), where)
 
 
@@ -58,21 +58,21 @@ def scalar(value: str | int | float) -> str:
 
 def _lines(key: str, taxon: Resolved, noun: str) -> Iterator[str]:
     guess, clade = class_noun(taxon)
-    why = "as you said" if noun else f"guessed from {clade}" if clade else "no guess"
+    origin = "as given" if noun else f"guessed from {clade}" if clade else "no guess"
     yield f"{scalar(key)}:"
     for note in taxon.notes:
         yield from _comment(note)
     yield _commented(f"  name: {scalar(taxon.name)}", "{name} in prompts")
-    yield _commented(f"  class_noun: {scalar(noun or guess)}", f"{{class_noun}} in prompts; {why}: any word will do")
+    yield _commented(f"  class_noun: {scalar(noun or guess)}", f"{{class_noun}} in prompts; {origin}: any word will do")
     yield from _taxon(taxon)
-    yield _commented("  sources:", "suggested: look at them first, drop what shows something else")
+    yield _commented("  sources:", "suggested: check them first, drop what shows something else")
     for suggestion in sources(taxon):
         fields = ", ".join(f"{name}: {scalar(value)}" for name, value in suggestion.fields.items())
         yield _commented(f"    {'- ' if suggestion.active else '# - '}{{{fields}}}", suggestion.comment, column=64)
 
 
 def _taxon(taxon: Resolved) -> Iterator[str]:
-    authority = pbdb.WHO if taxon.pbdb is not None else gbif.WHO
+    authority = pbdb.NAME if taxon.pbdb is not None else gbif.NAME
     yield _commented("  taxon:", f"as {authority} has it")
     yield f"    accepted: {scalar(taxon.accepted)}"
     yield f"    rank: {scalar(taxon.rank or 'unranked')}"
@@ -93,11 +93,11 @@ def _sequence(name: str, values: tuple[str, ...]) -> Iterator[str]:
         return
     first = f"    {name}: ["
     # a name is not broken at its spaces
-    text = first + ", ".join(scalar(value).replace(" ", KEPT) for value in values) + "]"
+    text = first + ", ".join(scalar(value).replace(" ", NO_BREAK) for value in values) + "]"
     for line in textwrap.wrap(
         text, WIDTH - 4, subsequent_indent=" " * len(first), break_long_words=False, break_on_hyphens=False
     ):
-        yield line.replace(KEPT, " ")
+        yield line.replace(NO_BREAK, " ")
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What an entry in params.yaml may say of a taxon that was found: a key, a noun for its class, and sources."""
+"""Suggestions for a species entry in params.yaml: a key, a noun for the class, and sources."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pipeline.taxonomy.resolve import Resolved
 from pipeline.taxonomy.usage import same_name
 
-OTHERWISE = "animal"
-# words that a base model knows, by clade; the narrowest clade of a path wins
+DEFAULT_NOUN = "animal"
+# words that a base model has learnt, by clade; the narrowest clade of a path wins
 NOUNS = {
     "Pterosauria": "flying reptile",
     "Dinosauria": "dinosaur",
@@ -71,7 +71,7 @@ NOUNS = {
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A source as params.yaml names it, why, and whether it is asked before somebody has removed the `#`."""
+    """A source as params.yaml names it, the reason, and whether it is used before its `#` is removed."""
 
     fields: dict[str, str | int]
     comment: str
@@ -85,9 +85,9 @@ def key(name: str) -> str:
 
 
 def class_noun(taxon: Resolved) -> tuple[str, str]:
-    """A noun that a base model knows, and the clade that it was guessed from ("" when none is known)."""
+    """A noun that a base model has learnt, and the clade that it was guessed from ("" when none is known)."""
     path = (*taxon.clade, taxon.accepted)
-    return next(((NOUNS[name], name) for name in reversed(path) if name in NOUNS), (OTHERWISE, ""))
+    return next(((NOUNS[name], name) for name in reversed(path) if name in NOUNS), (DEFAULT_NOUN, ""))
 
 
 def sources(taxon: Resolved) -> tuple[Suggestion, ...]:
@@ -97,15 +97,15 @@ def sources(taxon: Resolved) -> tuple[Suggestion, ...]:
 
 def _commons(taxon: Resolved) -> tuple[Suggestion, ...]:
     genus, *epithet = taxon.accepted.split()
-    why = "its genus, with other species of it" if epithet else "with subcategories"
+    comment = "its genus, with other species of it" if epithet else "with subcategories"
     searched = [taxon.accepted] + ([] if same_name(taxon.name, taxon.accepted) else [taxon.name])
-    category = Suggestion({"kind": "commons", "category": genus}, why)
+    category = Suggestion({"kind": "commons", "category": genus}, comment)
     found = (Suggestion({"kind": "commons", "search": _phrase(name)}, "what no category holds") for name in searched)
     return (category, *found)
 
 
 def _phrase(name: str) -> str:
-    """As a search finds it: two words together, not somewhere each."""
+    """As a search query: two words together, not somewhere each."""
     return f'"{name}"' if " " in name else name
 
 
@@ -116,19 +116,19 @@ def _openverse(taxon: Resolved) -> Suggestion:
 def _gbif(taxon: Resolved) -> tuple[Suggestion, ...]:
     if taxon.gbif is None:
         return ()
-    why = (
+    comment = (
         "mostly fossils: marked as such, useful as negatives" if taxon.extant is False else "observations and specimens"
     )
-    return (Suggestion({"kind": "gbif", "taxon_key": taxon.gbif}, why),)
+    return (Suggestion({"kind": "gbif", "taxon_key": taxon.gbif}, comment),)
 
 
 def _inaturalist(taxon: Resolved) -> tuple[Suggestion, ...]:
     """Only what lives is observed; what is filed under an extinct taxon is museum pieces and mistakes."""
     if taxon.observed is None:
         return ()
-    why = "observations of living members" if taxon.extant else "extinct: museum pieces and mistakes"
-    fields = {"kind": "inaturalist", "taxon_id": taxon.observed.key}
-    return (Suggestion(fields, why, active=bool(taxon.extant)),)
+    comment = "observations of living members" if taxon.extant else "extinct: museum pieces and mistakes"
+    fields: dict[str, str | int] = {"kind": "inaturalist", "taxon_id": taxon.observed.key}
+    return (Suggestion(fields, comment, active=bool(taxon.extant)),)
 
 
 def _phylopic(taxon: Resolved) -> Suggestion:

@@ -1,14 +1,14 @@
-"""A name as one authority has it (taxonomists say "name usage"), whatever shape the answer came in."""
+"""Name usages: a name as one authority has it, whatever shape the response came in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.core.records import Answer, Request
+from pipeline.core.records import ApiResponse, Request
 
-Ask = Callable[[Request], Answer]
-# from the narrowest to the widest; "unranked clade" and "informal" have no place in it
+Fetch = Callable[[Request], ApiResponse]
+# from the narrowest to the widest; "unranked clade" and "informal" have no place among them
 RANKS = (
     "subspecies",
     "species",
@@ -40,7 +40,7 @@ class Usage:
     """One name, and the accepted name that it stands for.
 
     `path` is its classification from the widest, `interval_ma` the oldest and youngest bound of its appearances in
-    million years before present, `extant` None where the authority does not say.
+    million years before present, `extant` None where the authority does not state it.
     """
 
     key: int
@@ -54,7 +54,7 @@ class Usage:
     phylum: str = ""
     interval_ma: tuple[float, float] | None = None
     extant: bool | None = None
-    match: str = ""  # how sure the authority is, in its own words
+    match: str = ""  # how certain the match is, in the authority's own words
 
     @property
     def is_accepted(self) -> bool:
@@ -62,7 +62,7 @@ class Usage:
 
     @property
     def is_narrower_than_accepted(self) -> bool:
-        """Whether the accepted taxon holds more than what was asked for."""
+        """Whether the accepted taxon is wider than the name."""
         ranks = (self.rank, self.accepted_rank)
         return all(rank in RANKS for rank in ranks) and RANKS.index(ranks[0]) < RANKS.index(ranks[1])
 

@@ -1,10 +1,10 @@
-"""What a step asks of a latent diffusion model: noise some examples, let it answer, compare."""
+"""The denoising loss of a step: add noise to some examples, predict, compare the prediction with the target."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -15,56 +15,55 @@ from pipeline.methods.trainable import Teacher
 from pipeline.training.data.batches import Batch, Examples, SamplingSettings, batch_at, bucket_at, example_at, sent
 from pipeline.training.error_functions import mean_error
 
-Prompts = Callable[[ModelComponents, torch.Tensor], Conditioning]  # rows of the sentences -> what the UNet reads
+EncodePrompts = Callable[[ModelComponents, Any], Conditioning]  # rows of the sentences -> conditioning
 
 
 @dataclass(frozen=True)
 class DenoisingLoss:
-    """The loss of some slots of a step, as the loop asks for it.
+    """The loss of some slots of a step.
 
-    With a `teacher` the right answer to prior examples is what the frozen base answers. `in_step`: it is asked in every
-    part of a batch, since parts of a model that are spread over processes can only be gathered by all at once.
+    With a `teacher` the target of prior examples is what the frozen base predicts. `in_step`: it predicts in every part
+    of a batch, since the shards of a model can only be gathered by all processes at once.
     """
 
-    family: ModuleType
     objective: Objective
     settings: Loss
     examples: Examples
     draw: SamplingSettings
-    prompts: Prompts
+    prompts: EncodePrompts
     teacher: Teacher | None = None
     in_step: bool = False
-    mark: Callable[[str], None] = lambda part: None  # hears when a part of the work is done
+    mark: Callable[[str], None] = lambda part: None  # called when a part of the work is done
 
-    def __call__(self, parts: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
+    def __call__(self, components: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
         """Mean over the slots, a number with gradients."""
         batch = batch_at(step, slots, self.examples, self.draw, self.objective.n_timesteps)
         self.mark("steps/batch")
         noisy = self.objective.add_noise(batch.clean, batch.noise, batch.timesteps)
         target = self.objective.target(batch.clean, batch.noise, batch.timesteps)
         if self.teacher and (batch.prior or self.in_step):
-            target = self._taught(self.teacher, batch, noisy, target)
-        predicted = self._answer(parts, batch, noisy, slice(None))
+            target = self._with_teacher(self.teacher, batch, noisy, target)
+        predicted = self._predict(components, batch, noisy, slice(None))
         return mean_error(self.settings, self.objective, predicted.float(), target, batch.timesteps, batch.masks)
 
     @torch.no_grad()
-    def _taught(self, teacher: Teacher, batch: Batch, noisy: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """The target with the frozen base's answers in the places of prior examples."""
-        asked = sent(torch.tensor(batch.prior or (0,)), noisy.device)
+    def _with_teacher(self, teacher: Teacher, batch: Batch, noisy: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The target with the frozen base's predictions in the places of prior examples."""
+        rows = sent(torch.tensor(batch.prior or (0,)), noisy.device)
         with teacher() as base:
-            answers = self._answer(base, batch, noisy, asked)
+            predictions = self._predict(base, batch, noisy, rows)
         # A copy, since the target may be the noise itself.
-        return target.index_copy(0, asked, answers.float()) if batch.prior else target
+        return target.index_copy(0, rows, predictions.float()) if batch.prior else target
 
-    def _answer(
-        self, parts: ModelComponents, batch: Batch, noisy: torch.Tensor, places: slice | torch.Tensor
+    def _predict(
+        self, components: ModelComponents, batch: Batch, noisy: torch.Tensor, places: slice | torch.Tensor
     ) -> torch.Tensor:
-        told = self.prompts(parts, batch.texts[places])
+        conditioning = self.prompts(components, batch.texts[places])
         if batch.sizes is not None:
-            told = replace(told, sizes=batch.sizes[places])
-        return self.family.predict(parts, noisy[places], batch.timesteps[places], told)
+            conditioning = replace(conditioning, sizes=batch.sizes[places])
+        return components.family.predict(components, noisy[places], batch.timesteps[places], conditioning)
 
-    def seen(self, step: int) -> list[str]:
+    def examples_of(self, step: int) -> list[str]:
         """The examples of a whole step, by name."""
         bucket, before = bucket_at(step, self.examples, self.draw.seed)
         first = before * self.draw.batch_size

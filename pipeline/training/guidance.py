@@ -6,22 +6,21 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from pipeline.families import FAMILIES
 from pipeline.families.model_components import Conditioning, ModelComponents
 
 GUIDANCE = 3.0
 
 
-def guided(parts: ModelComponents, told: Conditioning, texts: Sequence[int]) -> Callable[..., torch.Tensor]:
+def guided(components: ModelComponents, told: Conditioning, texts: Sequence[int]) -> Callable[..., torch.Tensor]:
     """Answers to noisy latents (n, c, h, w) at timesteps (n,), float32 whatever the precision of the model.
 
     `texts` has for each of them the row of its sentence in `told`, whose first row is the empty sentence. What half
     precision rounds off would be multiplied by the guidance.
     """
-    both = told[torch.tensor([0] * len(texts) + list(texts), device=parts.device)]
+    both = told[torch.tensor([0] * len(texts) + list(texts), device=components.device)]
 
     def predict(x_t: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        answer = FAMILIES[parts.family].predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
+        answer = components.family.predict(components, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
         blind, led = answer.float().chunk(2)
         return blind + GUIDANCE * (led - blind)
 

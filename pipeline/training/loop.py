@@ -1,7 +1,7 @@
 """The training loop. It knows neither families nor methods, no optimiser by name, no clock, no files but the state's.
 
 A step is: the loss of every slot of its batch, backward, clip, optimise, average. Whatever number of processes and
-parts shares the slots, the result is that of the whole batch.
+components shares the slots, the result is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ SLOW_SECONDS = 1.0  # a step; beside it, such a wait is nothing
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop is handed from outside: whom to tell, when to stop, what time it is (s), memory in use (MB)."""
+    """Callbacks of the loop; `clock` in seconds, `memory_mb` in use at most so far."""
 
-    report: Callable[[StepReport], None]
-    say: Callable[[str], None]
-    stopping: Callable[[], bool]
+    on_step: Callable[[StepReport], None]
+    log: Callable[[str], None]
+    should_stop: Callable[[], bool]
     clock: Callable[[], float]
-    looked: Callable[[MonitoringReport], None] = lambda report: None
+    on_monitoring: Callable[[MonitoringReport], None] = lambda report: None
     memory_mb: Callable[[], float] = lambda: 0.0
 
 
@@ -53,7 +53,7 @@ class LoopSettings:
     batch_size: int
     snapshots: tuple[int, ...]
     save_every_steps: int
-    rate: Callable[[int], float]
+    learning_rate: Callable[[int], float]
     max_gradient_norm: float
     ema_decay: float = 0.0
     keep_states: int = 2
@@ -63,22 +63,22 @@ class LoopSettings:
 class TrainingJob:
     """One training: what learns, from what, and how.
 
-    `loss(parts, step, slots)` is a mean over slots; `seen(step)` names what the step was shown; `look(step)` measures
-    and draws before the first step and at each snapshot, and leaves everything as it was; `sharded`: each process keeps
-    a piece of the weights that learn (FSDP) instead of all of them.
+    `loss(components, step, slots)` is a mean over slots; `examples_of(step)` names the examples of a step;
+    `monitor(step)` measures and draws before the first step and at each snapshot, and changes nothing; `sharded`: each
+    process keeps a shard of the weights that learn (FSDP) instead of all of them.
     """
 
     trainable: Trainable
     loss: Callable[[ModelComponents, int, Sequence[int]], torch.Tensor]
     optimiser: Callable[[Trainable], torch.optim.Optimizer]
-    plan: LoopSettings
+    settings: LoopSettings
     write_snapshot: Callable[[Path, int], None]
-    seen: Callable[[int], list[str]] = lambda step: []
-    look: Callable[[int], MonitoringReport | None] = lambda step: None
+    examples_of: Callable[[int], list[str]] = lambda step: []
+    monitor: Callable[[int], MonitoringReport | None] = lambda step: None
     sharded: bool = False
 
 
-def run(
+def train_to_end(
     job: TrainingJob, accelerator: Accelerator, saves: CheckpointStore, hooks: Hooks, spent: StepTimer | None = None
 ) -> TrainingState:
     """Train to the last step, going on from a saved state; returns how far it is: to the end.
@@ -86,24 +86,24 @@ def run(
     Raises
     ------
     Interrupted
-        When `hooks.stopping` says so: the step was finished and the state is saved.
+        When `hooks.should_stop` says so: the step was finished and the state is saved.
     PaleoError
         When a loss or gradient is no finite number; nothing of that step is written.
     """
     work = _Work(job, accelerator, saves, hooks, spent or StepTimer(hooks.clock))
     work.look(0)  # a training that goes on has seen it, unless somebody removed it or wants to see something else
-    plan, step = job.plan, work.resume()
-    while step < plan.steps:
+    settings, step = job.settings, work.resume()
+    while step < settings.steps:
         work.take(step)
         step += 1
-        if step in plan.snapshots:
+        if step in settings.snapshots:
             work.snapshot(step)
-        stop = work.told_to_stop() and step < plan.steps
-        due = step % plan.save_every_steps == 0 and step < plan.steps
+        stop = work.told_to_stop() and step < settings.steps
+        due = step % settings.save_every_steps == 0 and step < settings.steps
         saved = (stop or due) and work.save(step)
         if stop:
             how = "saved" if saved else "not saved"
-            raise Interrupted(f"interrupted at step {step} of {plan.steps}; {how}; run again to continue")
+            raise Interrupted(f"interrupted at step {step} of {settings.steps}; {how}; run again to continue")
     work.tell()
     return work.progress
 
@@ -127,15 +127,15 @@ def share(batch_size: int, n_processes: int, n_parts: int, process: int) -> list
 
 
 class _Work:
-    """The moving parts of a training."""
+    """The mutable state of a training."""
 
     def __init__(
         self, job: TrainingJob, accelerator: Accelerator, saves: CheckpointStore, hooks: Hooks, spent: StepTimer
     ):
         self.job, self.accelerator, self.saves, self.hooks, self.spent = job, accelerator, saves, hooks, spent
-        plan = job.plan
+        settings = job.settings
         self.slots = share(
-            plan.batch_size,
+            settings.batch_size,
             accelerator.num_processes,
             accelerator.gradient_accumulation_steps,
             accelerator.process_index,
@@ -144,7 +144,7 @@ class _Work:
         self.weights = list(job.trainable.parameters.values())
         optimiser = job.optimiser(job.trainable)  # after sharding, which puts other parameters in the place of ours
         self.stepper = accelerator.prepare_optimizer(optimiser)
-        average = EMA(job.trainable.parameters, plan.ema_decay) if plan.ema_decay else None
+        average = EMA(job.trainable.parameters, settings.ema_decay) if settings.ema_decay else None
         self.progress = TrainingState(job.trainable, optimiser, average, accelerator.scaler)
         self.untold: list[torch.Tensor] = []
         self.since = hooks.clock()
@@ -153,7 +153,7 @@ class _Work:
 
     def resume(self) -> int:
         """Take up the saved state; returns the number of steps it has behind it."""
-        step = self.saves.load(self.progress, self.job.plan.snapshots, self.hooks.say)
+        step = self.saves.load(self.progress, self.job.settings.snapshots, self.hooks.log)
         found = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)).tolist()
         if len(set(found)) > 1:
             raise PaleoError(
@@ -161,18 +161,18 @@ class _Work:
                 f"{self.saves.folder} must lie on a disk that all machines share"
             )
         if self.accelerator.is_main_process:
-            self.saves.drop_beyond(step, self.hooks.say)
+            self.saves.drop_beyond(step, self.hooks.log)
         if step:
-            self.hooks.say(f"continuing from step {step} of {self.job.plan.steps}")
+            self.hooks.log(f"continuing from step {step} of {self.job.settings.steps}")
         self.since = self.hooks.clock()
         return step
 
     def take(self, step: int) -> None:
         """One optimiser step on the whole batch."""
         self.spent.begin()
-        rate = self.job.plan.rate(step)
+        rate = self.job.settings.learning_rate(step)
         for group in self.progress.optimiser.param_groups:
-            group["lr"] = rate * group["rate_factor"]
+            group["lr"] = rate * group["lr_factor"]
         losses = [self._backward(slots, last=slots is self.slots[-1], step=step) for slots in self.slots]
         norm = self._clip()
         self.untold.append(torch.stack([torch.stack(losses).mean(), norm]))
@@ -191,7 +191,7 @@ class _Work:
 
         On a CPU, where asking is free, they are left alone when torch would multiply them by one.
         """
-        most = self.job.plan.max_gradient_norm
+        most = self.job.settings.max_gradient_norm
         if self.accelerator.device.type != "cpu" or self.wrapped.cut:
             return whole(self.accelerator.clip_grad_norm_(self.weights, most))
         norm = torch.nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
@@ -208,7 +208,7 @@ class _Work:
 
     def _gradients(self, slots: range, step: int) -> torch.Tensor:
         with self.accelerator.autocast():
-            loss = self.job.loss(self.wrapped.parts, step, slots)
+            loss = self.job.loss(self.wrapped.components, step, slots)
         self.spent.mark("steps/forward")
         self.accelerator.backward(loss)
         self.spent.mark("steps/backward")
@@ -229,7 +229,7 @@ class _Work:
             self._tell_step(loss, norm, seconds)
 
     def _tell_step(self, loss: float, norm: float, seconds: float) -> None:
-        history, plan = self.progress.history, self.job.plan
+        history, settings = self.progress.history, self.job.settings
         finished = len(history)
         norms = [row[COLUMNS.index("gradient_norm")] for row in history[-FP16_SKIPS:]]
         if not math.isfinite(loss) or not (math.isfinite(norm) or skipping(norms, self.progress.scaler)):
@@ -237,24 +237,24 @@ class _Work:
         report = StepReport(
             step=finished + 1,
             loss=loss,
-            learning_rate=plan.rate(finished),
+            learning_rate=settings.learning_rate(finished),
             gradient_norm=norm,
             seconds=seconds,
-            images_per_second=plan.batch_size / max(seconds, 1e-9),
+            images_per_second=settings.batch_size / max(seconds, 1e-9),
             memory_mb=self.hooks.memory_mb(),
         )
         history.append([getattr(report, column) for column in COLUMNS])
-        self.hooks.report(report)
+        self.hooks.on_step(report)
 
     def _blame(self, finished: int, loss: float, norm: float) -> str:
-        why = blame(finished + 1, loss, norm, self.job.seen(finished), self._guilty(finished))
+        why = blame(finished + 1, loss, norm, self.job.examples_of(finished), self._guilty(finished))
         return f"{why}; the state of step {self.saves.step} is as it was" if self.saves.step else why
 
     @torch.no_grad()
     def _guilty(self, step: int) -> list[bool]:
         """For each slot of a step: is its own loss no finite number?"""
         with self.accelerator.autocast():
-            losses = [self.job.loss(self.wrapped.parts, step, [slot]) for part in self.slots for slot in part]
+            losses = [self.job.loss(self.wrapped.components, step, [slot]) for part in self.slots for slot in part]
         return (~self.accelerator.gather(torch.stack(losses)).isfinite()).tolist()
 
     def _check_weights(self, step: int) -> None:
@@ -282,9 +282,9 @@ class _Work:
     def look(self, step: int) -> None:
         with self._apart("looks"), self.progress.shown():
             if self.accelerator.is_main_process or self.wrapped.cut:  # whoever has a piece must help to compute
-                report = self.job.look(step)
+                report = self.job.monitor(step)
                 if report and self.accelerator.is_main_process:
-                    self.hooks.looked(report)
+                    self.hooks.on_monitoring(report)
 
     def save(self, step: int) -> bool:
         """Returns whether it was possible; when the disk is full, a training that may yet end well goes on."""
@@ -299,10 +299,10 @@ class _Work:
 
     def _save(self, step: int) -> bool:
         try:
-            self.saves.save(step, self.progress, self.job.plan.keep_states)
+            self.saves.save(step, self.progress, self.job.settings.keep_states)
         except OSError as error:
             left = f"that of step {self.saves.step} is still there" if self.saves.step else "there is none before it"
-            self.hooks.say(f"the state of step {step} could not be saved ({error.strerror or error}); {left}")
+            self.hooks.log(f"the state of step {step} could not be saved ({error.strerror or error}); {left}")
             return False
         return True
 
@@ -319,7 +319,7 @@ class _Work:
 
         Several GPUs with quick steps ask each other only where they wait for numbers anyway.
         """
-        told = self.hooks.stopping()
+        told = self.hooks.should_stop()
         if self.accelerator.num_processes == 1:
             return told
         if self.untold and not self.slow:

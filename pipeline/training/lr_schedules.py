@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from pipeline.core.params import Train
+from pipeline.core.training_params import Train
 
 SCHEDULES: dict[str, Callable[[float], float]] = {  # share of the way after the warm-up -> share of the rate
     "constant": lambda way: 1.0,

@@ -30,10 +30,9 @@ from pipeline.core.records import MonitoringReport, Preview, Subject
 from pipeline.core.training_params import Monitor
 from pipeline.diffusion import noise, objective
 from pipeline.diffusion.objective import Objective
-from pipeline.families import FAMILIES
 from pipeline.families.model_components import Conditioning, ModelComponents
 from pipeline.training.data.latent_cache import TrainingImage
-from pipeline.training.denoising_loss import Prompts
+from pipeline.training.denoising_loss import EncodePrompts
 from pipeline.training.guidance import guided
 
 RECORD = "look.json"
@@ -68,25 +67,25 @@ class Monitoring:
     """
 
     folder: Path
-    parts: ModelComponents
+    components: ModelComponents
     objective: Objective
-    prompts: Prompts
+    prompts: EncodePrompts
     held_out: tuple[HeldOut, ...]
     timesteps: tuple[int, ...]
-    wanted: tuple[PreviewSpec, ...]
+    previews: tuple[PreviewSpec, ...]
     draw_steps: int
     shape: tuple[int, int, int]
     seed: int
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
-    keeps: bool = True  # does this process write what all have seen?
-    say: Callable[[str], None] = lambda line: None  # hears that a look could not be written
-    compiled: bool = False  # then looks, whose batches have sizes of their own, go without: compiling takes minutes
+    writes: bool = True  # does this process write the record?
+    log: Callable[[str], None] = lambda line: None  # takes the warning that a record could not be written
+    compiled: bool = False  # then monitoring, whose batches have sizes of their own, runs uncompiled
 
     @property
     def settings(self) -> str:
         """A digest of all that decides a look, apart from the weights."""
         pictures = [(one.digest, one.text) for one in self.held_out]
-        wanted = [(one.prompt, one.text, one.seed) for one in self.wanted]
+        wanted = [(one.prompt, one.text, one.seed) for one in self.previews]
         return digest_json([pictures, self.timesteps, wanted, self.draw_steps, self.shape, self.seed])[:16]
 
 
@@ -139,7 +138,7 @@ def monitor(view: Monitoring, step: int) -> MonitoringReport:
     seen = read(view.folder, step, view.settings)
     if seen is None:
         seen = _seen(view, step)
-        if view.keeps:
+        if view.writes:
             _keep(view, seen)
     start = seen if step == 0 else read(view.folder, 0, view.settings)
     return replace(seen, before=start.losses if start else {})
@@ -179,7 +178,7 @@ def _settings_of(place: Path) -> str:
 def _seen(view: Monitoring, step: int) -> MonitoringReport:
     eager = torch.compiler.set_stance("force_eager") if view.compiled else nullcontext()
     with torch.no_grad(), view.autocast(), eager:
-        told = view.prompts(view.parts, slice(None))
+        told = view.prompts(view.components, slice(None))
         losses = held_out_losses(view, told)
         latents = _draw(view, told)
     return MonitoringReport(step, losses, previews=_previews(view, latents, step))
@@ -203,13 +202,13 @@ def _batches(view: Monitoring) -> Iterator[list[tuple[HeldOut, int]]]:
 
 def _errors(view: Monitoring, told: Conditioning, batch: Sequence[tuple[HeldOut, int]]) -> torch.Tensor:
     """(n,) mean squared errors."""
-    device = view.parts.device
+    device = view.components.device
     clean = torch.stack([one.latents for one, _ in batch]).to(device)
     e = torch.stack([_noise(view, one, t) for one, t in batch]).to(device)
     t = torch.tensor([t for _, t in batch], device=device)
     rows = torch.tensor([one.text for one, _ in batch], device=device)
     noisy = view.objective.add_noise(clean, e, t)
-    predicted = FAMILIES[view.parts.family].predict(view.parts, noisy, t, told[rows])
+    predicted = view.components.family.predict(view.components, noisy, t, told[rows])
     return (predicted.float() - view.objective.target(clean, e, t).float()).square().flatten(1).mean(1)
 
 
@@ -220,42 +219,42 @@ def _noise(view: Monitoring, one: HeldOut, t: int) -> torch.Tensor:
 def _draw(view: Monitoring, told: Conditioning) -> list[torch.Tensor]:
     """Latents (c, h, w) of the wanted pictures; a seed's noise is the one that `paleo sample` begins with."""
     drawn: list[torch.Tensor] = []
-    for group in _groups(view.wanted, view.shape, rows_each=2):
+    for group in _groups(view.previews, view.shape, rows_each=2):
         generators = [torch.Generator().manual_seed(one.seed) for one in group]
         start = torch.stack([torch.randn(view.shape, generator=generator) for generator in generators])
         texts = [one.text for one in group]
         drawn += objective.ddim(
-            view.objective, start.to(view.parts.device), view.draw_steps, guided(view.parts, told, texts)
+            view.objective, start.to(view.components.device), view.draw_steps, guided(view.components, told, texts)
         )
     return drawn
 
 
 def _previews(view: Monitoring, latents: Sequence[torch.Tensor], step: int) -> tuple[Preview, ...]:
-    with _near(view.parts):
-        images = [_decoded(view.parts, one) for one in latents]
+    with _near(view.components):
+        images = [_decoded(view.components, one) for one in latents]
     return tuple(
         Preview(one.number, one.prompt, one.seed, _png(image, one, step))
-        for one, image in zip(view.wanted, images, strict=True)
+        for one, image in zip(view.previews, images, strict=True)
     )
 
 
 @contextmanager
-def _near(parts: ModelComponents) -> Iterator[None]:
+def _near(components: ModelComponents) -> Iterator[None]:
     """While it is open, the autoencoder is where the pictures are; a training keeps it out of the GPU's memory."""
-    before = next(parts.vae.parameters()).device
-    parts.vae.to(parts.device)
+    before = next(components.vae.parameters()).device
+    components.vae.to(components.device)
     try:
         yield
     finally:
-        parts.vae.to(before)
+        components.vae.to(before)
 
 
 @torch.no_grad()
-def _decoded(parts: ModelComponents, latents: torch.Tensor) -> Image.Image:
+def _decoded(components: ModelComponents, latents: torch.Tensor) -> Image.Image:
     """One picture at a time: decoding takes more memory than a step of the denoiser."""
-    settings = parts.vae.config
-    clean = latents[None].to(parts.vae.dtype) / settings.scaling_factor + (settings.shift_factor or 0)
-    pixels = parts.vae.decode(clean, return_dict=False)[0][0].float()
+    settings = components.vae.config
+    clean = latents[None].to(components.vae.dtype) / settings.scaling_factor + (settings.shift_factor or 0)
+    pixels = components.vae.decode(clean, return_dict=False)[0][0].float()
     levels = (pixels.nan_to_num() / 2 + 0.5).clamp(0, 1).mul(255).round().byte()
     return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())
 
@@ -277,7 +276,7 @@ def _keep(view: Monitoring, seen: MonitoringReport) -> None:
         _write(view, seen, building, final)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
-        view.say(
+        view.log(
             f"the look at step {seen.step} could not be written ({error.strerror}); the training goes on, "
             "and its tables and previews will lack it"
         )

@@ -6,7 +6,6 @@ group before each step.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +13,10 @@ from typing import Any
 import torch
 
 from pipeline.core.errors import InputError, ParamsError
-from pipeline.core.params import Train
-from pipeline.methods import method
+from pipeline.core.params import section
+from pipeline.core.registry import lookup
+from pipeline.core.training_params import Train
+from pipeline.methods.method import Method
 
 Groups = list[dict[str, Any]]
 PRODIGY_RATES = (0.1, 10.0)  # what its authors' rate of 1 may be multiplied by
@@ -53,20 +54,20 @@ def prodigy(groups: Groups, rate: float) -> torch.optim.Optimizer:
 
 
 def _go_own_ways(optimiser: torch.optim.Optimizer) -> None:
-    """Prodigy takes one step for all groups, of which each is to go `rate_factor`."""
+    """Prodigy takes one step for all groups, of which each is to go `lr_factor`."""
     starts: list[list[torch.Tensor]] = []
 
     def before(made: torch.optim.Optimizer, *_: Any) -> None:
-        common = made.param_groups[0]["lr"] / made.param_groups[0]["rate_factor"]
+        common = made.param_groups[0]["lr"] / made.param_groups[0]["lr_factor"]
         for group in made.param_groups:
             group["lr"] = common
-            starts.append([weight.detach().clone() for weight in group["params"] if group["rate_factor"] != 1])
+            starts.append([weight.detach().clone() for weight in group["params"] if group["lr_factor"] != 1])
 
     @torch.no_grad()
     def after(made: torch.optim.Optimizer, *_: Any) -> None:
         for group, start in zip(made.param_groups, starts, strict=True):
             for weight, old in zip(group["params"], start):
-                weight.copy_(torch.lerp(old, weight, group["rate_factor"]))
+                weight.copy_(torch.lerp(old, weight, group["lr_factor"]))
         starts.clear()
 
     optimiser.register_step_pre_hook(before)
@@ -83,14 +84,10 @@ OPTIMISERS: dict[str, Callable[[Groups, float], torch.optim.Optimizer]] = {
 
 def optimiser(name: str) -> Callable[[Groups, float], torch.optim.Optimizer]:
     """The optimiser of this name; ParamsError names the nearest known one."""
-    if name not in OPTIMISERS:
-        near = difflib.get_close_matches(name, OPTIMISERS, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(OPTIMISERS)}"
-        raise ParamsError(f"train.optimiser is {name!r}, which is no optimiser; {hint}")
-    return OPTIMISERS[name]
+    return lookup("train.optimiser", name, OPTIMISERS)
 
 
-def check_optimiser(train: Train) -> None:
+def check_optimiser(train: Train, method: Method) -> None:
     """ParamsError or InputError unless this optimiser is known, installed and given a rate that it can use."""
     optimiser(train.optimiser)
     if train.optimiser == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
@@ -99,15 +96,15 @@ def check_optimiser(train: Train) -> None:
             "run `pip install 'bitsandbytes>=0.50'`, or take adamw or adafactor"
         )
     if train.optimiser == "prodigy":
-        _check_factors(train)
+        _check_factors(train, method)
 
 
-def _check_factors(train: Train) -> None:
-    sections = {name: getattr(train, name) for name in method(train.method).SECTIONS}
+def _check_factors(train: Train, method: Method) -> None:
+    sections = {name: section(train, name, kind) for name, kind in method.sections.items()}
     rates = {"train.learning_rate": train.learning_rate} | {
-        f"train.{name}.learning_rate": section.learning_rate
-        for name, section in sections.items()
-        if hasattr(section, "learning_rate")
+        f"train.{name}.learning_rate": own.learning_rate
+        for name, own in sections.items()
+        if hasattr(own, "learning_rate")
     }
     low, high = PRODIGY_RATES
     for name, rate in rates.items():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import ParamsError
-from pipeline.core.params import Train
 from pipeline.core.records import Subject
-from pipeline.methods.params import Tokens
+from pipeline.core.training_params import Train
 from pipeline.diffusion import objective
 from pipeline.diffusion.objective import Objective
+from pipeline.families.family import Family
 from pipeline.families.model_components import counter_of_cut, read_scheduler
 from pipeline.families.model_folder import read_json
-from pipeline.methods import check_fit, keeps_base, method, token_embeddings
+from pipeline.methods.method import Method
 from pipeline.training.data.dataset import by_nearest_shape, sentences_of
 from pipeline.training.data.latent_cache import TrainingImage
 
@@ -21,12 +22,13 @@ MOST_LINES = 3  # of a kind
 
 
 def check(
-    family: str,
+    family: Family,
+    method: Method,
     base: Path,
     train: Train,
     subject: Subject,
     pictures: Sequence[TrainingImage],
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     """Refuse what cannot work, and say what will not work as one might think.
 
@@ -35,21 +37,21 @@ def check(
     InputError, ParamsError
         When configs are missing, params do not fit the base, or a picture is none.
     """
-    check_fit(family, base, train)
+    method.check(family, base, train)
     check_sides(train, 2 ** (len(read_json(base, "vae/config.json")["block_out_channels"]) - 1))
-    process_of(train, read_scheduler(base))
-    if keeps_base(train.method) and train.prior.weight:
-        say(f"train.prior is left out: {train.method} changes nothing of what the base knows of the class")
+    forward_process(train, read_scheduler(base))
+    if method.preserves_base and train.prior.weight:
+        log(f"train.prior is left out: {train.method} changes nothing of what the base knows of the class")
     if train.loss.zero_terminal_snr:
-        say(
+        log(
             "train.loss.zero_terminal_snr: checkpoints keep the base's scheduler, so other programs must be told "
             "rescale_betas_zero_snr=True and timestep_spacing='trailing' to draw with them"
         )
-    for line in (*_few(train, pictures), *_cut(base, train, subject, pictures)):
-        say(line)
+    for line in (*_few(train, pictures), *_cut(base, method.placeholder_tokens(train, subject), pictures)):
+        log(line)
 
 
-def process_of(train: Train, scheduler: dict) -> Objective:
+def forward_process(train: Train, scheduler: Mapping[str, Any]) -> Objective:
     """The base's forward process, as the params change it; ParamsError when that cannot be."""
     process = objective.from_config(scheduler)
     return process.zero_terminal_snr() if train.loss.zero_terminal_snr else process
@@ -96,10 +98,10 @@ def _counted(n: int) -> str:
     return f"there are {n} pictures" if n > 1 else "there is 1 picture"
 
 
-def _cut(base: Path, train: Train, subject: Subject, pictures: Sequence[TrainingImage]) -> list[str]:
+def _cut(base: Path, placeholder_tokens: Mapping[str, str], pictures: Sequence[TrainingImage]) -> list[str]:
     """A warning for each picture whose sentence is longer than the text encoder reads; of many the first few."""
     window = read_json(base, "text_encoder/config.json")["max_position_embeddings"]
-    cut, lines = counter_of_cut(base, _words(train, subject)), []
+    cut, lines = counter_of_cut(base, placeholder_tokens), []
     for picture in pictures:
         if excess := max(cut(sentence) for sentence in sentences_of(picture)):
             lines.append(
@@ -113,10 +115,3 @@ def _first(lines: list[str], rest: str) -> list[str]:
     """A few lines, and how many more there were."""
     more = len(lines) - MOST_LINES
     return lines if more <= 0 else [*lines[:MOST_LINES], f"warning: {rest.format(more)}"]
-
-
-def _words(train: Train, subject: Subject) -> dict[str, str]:
-    """The new words for the name, if the method learns any."""
-    sections = (getattr(train, name) for name in method(train.method).SECTIONS)
-    n = next((section.vectors for section in sections if isinstance(section, Tokens)), 0)
-    return {subject.name: token_embeddings.spelling(token_embeddings.trigger(subject), n)} if n else {}

@@ -51,7 +51,7 @@ def _out(paths) -> Path:
 
 @torch.no_grad()
 def _answer(parts, prompt: str = "a bird") -> torch.Tensor:
-    known = family(parts.family)
+    known = parts.family
     return known.predict(parts, torch.ones(1, 4, 8, 8), torch.tensor([400]), known.encode_prompt(parts, [prompt]))
 
 
@@ -68,7 +68,7 @@ def _picture(pipeline, prompt: str = "a bird"):
 def _expected(params, paths, prompt: str = "a bird"):
     """What the snapshot draws in plain diffusers, and that it is not what the base draws."""
     parts = trained_models.restored(params, paths)
-    known, base = family(parts.family), DiffusionPipeline.from_pretrained(paths.root / "base", local_files_only=True)
+    known, base = parts.family, DiffusionPipeline.from_pretrained(paths.root / "base", local_files_only=True)
     picture = _picture(known.pipeline(parts, base.scheduler), prompt)
     assert (picture - _picture(base)).abs().max() > 2e-3
     return picture
@@ -222,7 +222,7 @@ def test_a_learnt_word_is_a_file_named_after_it(trained, name):
     pipeline = PIPELINES[name].from_pretrained(paths.root / "base", local_files_only=True)
     _learn(pipeline, state)
     vectors = " ".join(["<x>", *(f"<x>_{n}" for n in range(1, params.train.textual_inversion.vectors))])
-    expected = _expected(params, paths, trained_models.restored(params, paths).words[trained_models.NAME])
+    expected = _expected(params, paths, trained_models.restored(params, paths).placeholder_tokens[trained_models.NAME])
     assert torch.equal(_picture(pipeline, vectors), expected)
 
 
@@ -250,7 +250,7 @@ def test_pivotal_is_a_word_and_an_adapter(trained, format):
     pipeline.load_textual_inversion(str(_out(paths) / word), token="<x>" if format == "kohya" else None)
     pipeline.load_lora_weights(_out(paths), weight_name=adapter, local_files_only=True)
     first = "<x>" if format == "kohya" else "<dodo>"
-    expected = _expected(params, paths, trained_models.restored(params, paths).words[trained_models.NAME])
+    expected = _expected(params, paths, trained_models.restored(params, paths).placeholder_tokens[trained_models.NAME])
     assert torch.equal(_picture(pipeline, f"{first} {first}_1"), expected)
 
 

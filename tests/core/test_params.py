@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from pipeline.core import params as params_module
 from pipeline.core.errors import ParamsError
 from pipeline.core.prompts import fill_prompt
+from pipeline.core.renamed_params import RENAMED
+from pipeline.curation.all_checks import all_checks
+from pipeline.curation.size import SizeParams
 
 TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
 
@@ -35,11 +39,47 @@ def test_the_shipped_params_are_valid_and_frozen():
         ("  steps: 500", "  steps: many", "train.steps is 'many'"),
         ("  steps: 500", "  steps: -1", "train.steps is -1"),
         ('"{name}"', '"{nmae}"', "the prompt '{nmae}' has an unknown placeholder"),
-        ("kind: synthetic", "kind: sintetic", "species.sinomacrops.sources.0"),
+        (
+            "kind: synthetic",
+            "kind: sintetic",
+            "species.sinomacrops.sources.0.kind is 'sintetic': known are synthetic, folder",
+        ),
+        ("{kind: synthetic, ", "{", "key 'kind' is missing under 'species.sinomacrops.sources.0'"),
+        (
+            "good: 48",
+            "good: -1",
+            "params.yaml: species.sinomacrops.sources.0.good is -1: Input should be greater than 0",
+        ),
+        ("taxon: sinomacrops, ", "", "key 'taxon' is missing under 'species.sinomacrops.sources.0'"),
+        ("  drop_vanished: false", "  replay: ''", "'collect.replay' is no param any more (tests set"),
+        ("  drop_vanished: false", "  openverse: {}", "read from the environment variables OPENVERSE_CLIENT_ID and"),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_mend(old, new, expected):
     assert expected in _message(old, new)
+
+
+def test_a_wrong_source_is_one_mistake():
+    """pydantic counts only the valid entries of a list and would add that there are none."""
+    assert _message("good: 48", "good: -1").count("params.yaml:") == 1
+    entry = "- {kind: synthetic, taxon: sinomacrops, good: 48, clutter: 20}"
+    assert "species.sinomacrops.sources has 0 entries; it needs at least 1" in _message(entry, "[]")
+
+
+def test_the_rate_limits_are_those_of_the_sources_in_use_unless_params_have_their_own():
+    assert list(params_module.parse(TEXT, "params.yaml").collect.hosts) == ["default"]
+    entry = "{kind: synthetic, taxon: sinomacrops, good: 48, clutter: 20}"
+    used = TEXT.replace(entry, "{kind: openverse, query: dodo}", 1)
+    hosts = params_module.parse(used, "params.yaml").collect.hosts
+    assert hosts.keys() == {"default", "api.openverse.org"} and hosts["api.openverse.org"].requests_per_day == 200
+    own = "  hosts: {api.openverse.org: {connections: 1, requests_per_second: 9}}\n  drop_vanished: false"
+    hosts = params_module.parse(used.replace("  drop_vanished: false", own), "params.yaml").collect.hosts
+    assert hosts["api.openverse.org"].requests_per_second == 9 and hosts["default"].connections == 2
+
+
+def test_params_are_read_the_same_from_their_own_dump():
+    params = params_module.parse(TEXT, "params.yaml")
+    assert type(params).model_validate(params.model_dump(mode="json", by_alias=True)) == params
 
 
 def test_a_missing_key_is_named():
@@ -61,3 +101,26 @@ def test_a_missing_file_says_so(tmp_path):
 
 def test_prompts_are_filled():
     assert fill_prompt("{name}, a {class_noun}", name="A b", class_noun="bird") == "A b, a bird"
+
+
+def test_the_old_keys_of_curation_are_refused_with_their_new_names():
+    text = TEXT.replace("\ncurate:\n", "\ncurate:\n  min_side_px: 96\n  media: {painting: [a painting]}\n")
+    with pytest.raises(ParamsError) as caught:
+        params_module.parse(text, "params.yaml")
+    assert "'curate.min_side_px' is called 'curate.size.min_side_px' now" in str(caught.value)
+    assert "'curate.media' is called 'curate.medium.prompts' now" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [key for key in RENAMED if key.startswith("curate.")])
+def test_a_new_name_of_curation_is_a_key_that_exists_and_no_old_one(key):
+    _, check, name = RENAMED[key].split(".")
+    assert name in all_checks()[check].Params.model_fields
+    assert RENAMED[key] not in RENAMED
+
+
+def test_a_check_that_is_not_written_has_its_defaults_and_a_misspelt_one_is_refused():
+    without = re.sub(r"\n  size:\n.*\n.*\n", "\n", TEXT)
+    assert "max_aspect: 4" not in without
+    assert SizeParams.of(params_module.parse(without, "params.yaml").curate) == SizeParams()
+    assert "unknown key 'curate.siez'; did you mean 'size'?" in _message("\n  size:\n", "\n  siez:\n")
+    assert "did you mean 'min_side_px'?" in _message("min_side_px: 96", "min_size_px: 96")

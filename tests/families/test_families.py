@@ -5,7 +5,8 @@ import torch
 from diffusers import DDIMScheduler
 
 from pipeline.core.errors import ParamsError
-from pipeline.families import family, sd, sdxl
+from pipeline.families import family
+from pipeline.families.sdxl import time_ids
 from tests import tiny_models
 
 PROMPTS = ["", "a painting of a long tailed bird"]
@@ -19,19 +20,19 @@ def parts(tmp_path_factory):
 
 
 def _pipeline(parts):
-    return family(parts.family).pipeline(parts, DDIMScheduler.from_config({**parts.scheduler, "steps_offset": 1}))
+    return parts.family.pipeline(parts, DDIMScheduler.from_config({**parts.scheduler, "steps_offset": 1}))
 
 
 @torch.no_grad()
 def test_sd_reads_prompts_as_its_pipeline_does(parts):
-    ours = sd.encode_prompt(parts["sd"], PROMPTS)
+    ours = family("sd").encode_prompt(parts["sd"], PROMPTS)
     theirs, _ = _pipeline(parts["sd"]).encode_prompt(PROMPTS, "cpu", 1, do_classifier_free_guidance=False)
     assert torch.equal(ours.states, theirs) and ours.pooled is None
 
 
 @torch.no_grad()
 def test_sdxl_reads_prompts_as_its_pipeline_does(parts):
-    ours = sdxl.encode_prompt(parts["sdxl"], PROMPTS)
+    ours = family("sdxl").encode_prompt(parts["sdxl"], PROMPTS)
     theirs = _pipeline(parts["sdxl"]).encode_prompt(PROMPTS, device="cpu", do_classifier_free_guidance=False)
     states, _, pooled, _ = theirs
     assert torch.equal(ours.states, states) and torch.equal(ours.pooled, pooled)
@@ -39,7 +40,7 @@ def test_sdxl_reads_prompts_as_its_pipeline_does(parts):
 
 @torch.no_grad()
 def test_sdxl_tells_the_size_of_an_uncropped_picture(parts):
-    assert sdxl.time_ids(parts["sdxl"], torch.zeros(2, 4, 8, 6)).tolist() == [[16, 12, 0, 0, 16, 12]] * 2
+    assert time_ids(parts["sdxl"], torch.zeros(2, 4, 8, 6)).tolist() == [[16, 12, 0, 0, 16, 12]] * 2
 
 
 @torch.no_grad()
@@ -57,7 +58,7 @@ def test_its_pipeline_draws(parts, name):
 
 
 def test_a_prompt_longer_than_the_window_is_cut(parts):
-    assert sd.encode_prompt(parts["sd"], ["a" * 100]).states.shape[1] == tiny_models.CONTEXT
+    assert family("sd").encode_prompt(parts["sd"], ["a" * 100]).states.shape[1] == tiny_models.CONTEXT
 
 
 def test_scale_and_size_are_read_from_the_weights(parts):
@@ -65,7 +66,7 @@ def test_scale_and_size_are_read_from_the_weights(parts):
 
 
 def test_an_unknown_family_answers_with_the_nearest():
-    with pytest.raises(ParamsError, match="base.family is 'sdx', which is no family; did you mean 'sdxl'?"):
+    with pytest.raises(ParamsError, match="base.family is 'sdx', which is not known; did you mean 'sdxl'?"):
         family("sdx")
     with pytest.raises(ParamsError, match="known are sd, sdxl"):
         family("flux")

@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from pipeline.families import sd
+from pipeline.families import family
 from pipeline.families.model_components import tokenise
-from pipeline.train import _task
+from pipeline.train import _training_run
 from pipeline.training.task import prepare
 from tests import tiny_models
 from tests.training import world
@@ -21,7 +21,9 @@ def _job(tmp_path, kind: str):
     base = tiny_models.write_sd(tmp_path / "base", prediction_type=kind)
     (tmp_path / "project").mkdir()
     paths = world.make_project(tmp_path / "project", base, prior={"weight": 0.0}, caption_dropout=0.0)
-    return prepare(replace(_task(world.load(paths), paths), base=base), Accelerator(cpu=True), tmp_path / "cache")
+    return prepare(
+        replace(_training_run(world.load(paths), paths), base=base), Accelerator(cpu=True), tmp_path / "cache"
+    )
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
@@ -30,7 +32,7 @@ def test_what_the_weights_predict_is_what_is_learnt(tmp_path, kind):
     optimiser = torch.optim.AdamW(job.trainable.parameters.values(), lr=5e-3)
     losses = []
     for _ in range(15):
-        loss = job.loss(job.trainable.parts, 0, range(4))
+        loss = job.loss(job.trainable.components, 0, range(4))
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -51,6 +53,6 @@ def test_the_shortened_text_encoder_of_2x_needs_nothing(tmp_path):
     whole.eval().save_pretrained(tmp_path / "whole")
     short = CLIPTextModel.from_pretrained(tmp_path / "whole", num_hidden_layers=config.num_hidden_layers)
     short.save_pretrained(base / "text_encoder")
-    parts = sd.load(base)
+    parts = family("sd").load(base)
     read = whole(tokenise(parts, ["a bird"])[0], output_hidden_states=True).hidden_states[-2]
-    assert torch.equal(sd.encode_prompt(parts, ["a bird"]).states, whole.final_layer_norm(read))
+    assert torch.equal(family("sd").encode_prompt(parts, ["a bird"]).states, whole.final_layer_norm(read))

@@ -1,4 +1,4 @@
-"""What is wrong is said in one sentence, before any server is started."""
+"""Mistakes are reported in one sentence, before any server is started."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def said(folder, *arguments: str, **more: str) -> str:
 
 @pytest.mark.parametrize("command", ["run", "plan"])
 def test_an_unknown_species(fresh, command):
-    assert "no species 'ant' in params.yaml (there are ants, bees); did you mean 'ants'?" in said(fresh, command, "ant")
+    assert "no species 'ant' in params.yaml; did you mean 'ants'?" in said(fresh, command, "ant")
 
 
 def test_a_wrong_key_in_params(fresh):

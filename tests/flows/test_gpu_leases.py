@@ -1,4 +1,4 @@
-"""GPUs by a number: none is given to two, and what is not there is refused before anything starts."""
+"""GPU leases: no GPU is leased twice, and GPUs that are not there are refused before anything starts."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ def machine(monkeypatch, tmp_path):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
 
     monkeypatch.setattr(gpu_leases, "LOCKS", tmp_path / "locks")
-    monkeypatch.setattr(hardware, "_of_driver", dict)
+    monkeypatch.setattr(hardware, "_driver_uuids", dict)
     monkeypatch.delenv("PALEO_ACCELERATE_CONFIG", raising=False)
     has("0,1,2,3")
     yield has
@@ -74,33 +74,36 @@ def test_leases_never_overlap_and_never_deadlock(tmp_path):
         ("num_processes: 2\ngpu_ids: '1,3'", 2, "13"),
     ],
 )
-def test_a_training_wants_the_gpus_that_its_config_names(config, text, gpus, among):
+def test_a_training_requests_the_gpus_of_its_config(config, text, gpus, among):
     config(text)
-    assert gpu_leases.gpus_wanted("train") == (gpus, list(among))
-    assert (gpu_leases.gpus_wanted("sample")[0], gpu_leases.gpus_wanted("curate")[0]) == (1, 0)
+    assert gpu_leases.gpus_wanted("accelerate") == (gpus, list(among))
+    assert (gpu_leases.gpus_wanted("gpu")[0], gpu_leases.gpus_wanted("core")[0]) == (1, 0)
 
 
-def test_without_a_gpu_the_others_do_without(machine):
+def test_without_gpus_none_is_wanted(machine):
     machine("-1")
     assert hardware.available() == []
-    assert gpu_leases.gpus_wanted("train")[0] == gpu_leases.gpus_wanted("sample")[0] == 0
+    assert gpu_leases.gpus_wanted("accelerate")[0] == gpu_leases.gpus_wanted("gpu")[0] == 0
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("num_processes: 5", "asks for 5 GPUs on this machine, which has 4 (CUDA_VISIBLE_DEVICES=0,1,2,3); mend it"),
-        ("num_processes: 3\nnum_machines: 2", "num_processes is 3, which 2 machines cannot share; mend one"),
+        ("num_processes: 5", "asks for 5 GPUs on this machine, which has 4 (CUDA_VISIBLE_DEVICES=0,1,2,3); correct"),
+        ("num_processes: 3\nnum_machines: 2", "num_processes is 3, which 2 machines cannot share; correct one"),
         ("num_processes: many", "num_processes is 'many'; give a number from 1 on"),
         ("gpu_ids: '7'", "names GPU 7 in gpu_ids, but this machine has 0, 1, 2, 3 (CUDA_VISIBLE_DEVICES=0,1,2,3)"),
         ("gpu_ids: 0", "gpu_ids is 0, but accelerate wants it in quotes; write gpu_ids: '0'"),
-        ("num_processes: 3\ngpu_ids: '0,1'", "gpu_ids names 2, num_processes asks for 3 on this machine; mend one"),
-        ("use_cpu: true\nnum_processes: 2", "accelerate starts 2 processes on the CPU only when told as in infra/acc"),
+        ("num_processes: 3\ngpu_ids: '0,1'", "gpu_ids names 2, num_processes asks for 3 on this machine; correct one"),
+        (
+            "use_cpu: true\nnum_processes: 2",
+            "starts 2 processes on the CPU only with the distributed_type and gpu_ids of",
+        ),
         ("a: [", "is no valid YAML: "),
         ("just words", "is no accelerate config: it has no settings; see infra/accelerate/"),
     ],
 )
-def test_what_cannot_be_had_is_said_before_anything_starts(config, text, words):
+def test_a_config_that_this_machine_cannot_serve_is_refused(config, text, words):
     file = config(text)
     with pytest.raises(FlowError) as error:
         hardware.check()
@@ -114,7 +117,7 @@ def test_a_config_that_is_not_there(monkeypatch):
 
 
 @pytest.mark.parametrize("command", ["run", "plan"])
-def test_run_and_plan_say_it_first(config, machine, command, capsys, monkeypatch, tmp_path):
+def test_run_and_plan_check_the_hardware_first(config, machine, command, capsys, monkeypatch, tmp_path):
     (tmp_path / "params.yaml").write_text("species: {dodo: {}}")
     (tmp_path / "dvc.yaml").write_text("stages: {}")
     (tmp_path / ".dvc").mkdir()
@@ -128,28 +131,28 @@ def test_run_and_plan_say_it_first(config, machine, command, capsys, monkeypatch
     assert said.startswith(f"paleo {command}: ") and "asks for 2 GPUs on this machine, which has 0" in said
 
 
-def test_a_stage_sees_just_the_gpus_that_it_leased(config):
+def test_cuda_visible_devices_are_the_leased_gpus(config):
     config("num_processes: 2")
-    with gpu_leases.slot("train") as first, gpu_leases.slot("train") as second:
+    with gpu_leases.slot("accelerate") as first, gpu_leases.slot("accelerate") as second:
         seen = [set(more["CUDA_VISIBLE_DEVICES"].split(",")) for more in (first, second)]
     assert [len(names) for names in seen] == [2, 2] and not seen[0] & seen[1]
     config("gpu_ids: '3'")
-    with gpu_leases.slot("train") as more:
+    with gpu_leases.slot("accelerate") as more:
         assert more == {"CUDA_VISIBLE_DEVICES": "3"}
 
 
 ELSEWHERE = """
 import sys
 from pathlib import Path
-from flows import hardware, slots
-hardware._of_driver = dict
-with slots.lease(1, ["0"], Path(sys.argv[1])):
+from flows import gpu_leases, hardware
+hardware._driver_uuids = dict
+with gpu_leases.lease(1, ["0"], Path(sys.argv[1])):
     print("mine", flush=True)
     sys.stdin.read()
 """
 
 
-def test_who_waits_hears_who_holds_it_and_a_crash_frees_it(tmp_path):
+def test_waiting_reports_the_holder_and_a_crash_frees_the_lease(tmp_path):
     other = subprocess.Popen(
         [sys.executable, "-c", ELSEWHERE, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -175,9 +178,9 @@ def test_a_stop_ends_the_waiting(tmp_path):
 
 
 def test_a_gpu_has_one_lock_by_number_and_by_uuid(monkeypatch, tmp_path, machine, config):
-    monkeypatch.setattr(hardware, "_of_driver", lambda: {"0": "GPU-aa", "1": "GPU-bb"})
+    monkeypatch.setattr(hardware, "_driver_uuids", lambda: {"0": "GPU-aa", "1": "GPU-bb"})
     with gpu_leases.lease(1, ["1"], tmp_path), gpu_leases.lease(1, ["GPU-bb", "GPU-aa"], tmp_path) as mine:
         assert mine == ["GPU-aa"]
     machine("GPU-aa")
     config("gpu_ids: '0'")
-    assert hardware.check().ids == ("0",)
+    assert hardware.check().gpu_ids == ("0",)

@@ -76,9 +76,24 @@ def test_a_lost_result_is_restored_from_the_cache(here):
     assert (stage.action, stage.why) == ("restore", ("models/ants is missing",))
 
 
-def test_a_dependency_that_nobody_makes_is_absent(here):
+def test_a_dependency_that_no_stage_writes_is_missing(here):
     (here / "base").rename(here / "elsewhere")
-    assert graph.read().absent == (graph.Absent("base", ("train@ants", "train@bees")),)
+    assert graph.read().missing == (graph.Missing("base", ("train@ants", "train@bees")),)
+
+
+def test_a_param_that_is_not_written_is_missing(here):
+    text = (here / "params.yaml").read_text()
+    (here / "params.yaml").write_text(text.replace("train: {steps: 3}\n", ""))
+    assert graph.read().missing == (graph.Missing("train", ("train@ants", "train@bees"), is_param=True),)
+
+
+def test_the_hardware_of_a_stage_is_in_its_stanza(here):
+    assert {stage.kind: stage.hardware for stage in graph.read().stages}["train"] == "accelerate"
+    assert graph.read()["curate@ants"].hardware == "core"
+    text = (here / "dvc.yaml").read_text()
+    (here / "dvc.yaml").write_text(text.replace("hardware: accelerate", "hardware: accelerated"))
+    with pytest.raises(FlowError, match="meta.hardware of train@.* is 'accelerated'; did you mean 'accelerate'"):
+        graph.read()
 
 
 def test_a_broken_dvc_yaml_is_a_sentence(here):

@@ -56,7 +56,7 @@ def test_what_never_ran_is_left_to_reproduce_unless_it_is_to_be_versioned(fresh,
 
 def test_switches_of_the_run_go_over_those_of_params():
     assert versioning.switches(PARAMS, {"commit": True})["commit"]
-    with pytest.raises(FlowError, match="no switch 'comit'; known are commit, tag, dvc_push, git_push"):
+    with pytest.raises(FlowError, match="no switch 'comit'; did you mean 'commit'"):
         versioning.switches(PARAMS, {"comit": True})
     with pytest.raises(FlowError, match="tag needs versioning.commit"):
         versioning.switches(PARAMS, {"tag": True})
@@ -115,6 +115,75 @@ def test_a_source_that_fails_leaves_the_earlier_pictures_and_fails_the_run(finis
     assert "the earlier pictures stay in use" in done.stderr
     assert json.loads((finished / "data/raw/ants/pictures.json").read_text()) == [0, 1, 2]
     assert mini.dvc(finished, "status") == "Data and pipelines are up to date."
+
+
+def on(*switches: str) -> dict[str, bool]:
+    return {name: name in switches for name in versioning.SWITCHES}
+
+
+def test_switches_that_can_work_are_accepted(remotes, monkeypatch):
+    monkeypatch.chdir(remotes[0])
+    versioning.check(on(*versioning.SWITCHES))
+    versioning.check(on())
+
+
+def test_a_dvc_push_without_a_default_remote_is_refused(here, tmp_path):
+    with pytest.raises(FlowError, match="dvc_push cannot work: DVC has no default remote; add one .`dvc remote add"):
+        versioning.check(on("dvc_push"))
+    mini.dvc(here, "remote", "add", "-q", "store", str(tmp_path / "store"))
+    with pytest.raises(FlowError, match="no default remote"):
+        versioning.check(on("dvc_push"))
+
+
+@pytest.mark.parametrize(
+    ("remote", "words"),
+    [("gs://bucket/x", "gs is supported, but requires 'dvc-gs' to be installed"), ("mailto:x", "versioning.md")],
+)
+def test_a_dvc_remote_that_cannot_be_used_is_refused(here, remote, words):
+    (here / ".dvc/config").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {remote}\n")
+    with pytest.raises(FlowError, match=f"versioning.dvc_push cannot work: .*{words}"):
+        versioning.check(on("dvc_push"))
+
+
+def test_a_git_push_without_a_remote_or_on_no_branch_is_refused(here):
+    with pytest.raises(FlowError, match="which remote\\? there are none; set one for branch main, or switch"):
+        versioning.check(on("git_push"))
+    mini.git(here, "checkout", "-q", "--detach")
+    with pytest.raises(FlowError, match="HEAD is on no branch; check one out, or switch versioning.git_push off"):
+        versioning.check(on("git_push"))
+
+
+def test_versions_without_git_or_an_identity_are_refused(here, tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+    mini.git(here, "config", "--unset", "user.name")
+    mini.git(here, "config", "--unset", "user.email")
+    mini.git(here, "config", "user.useConfigOnly", "true")
+    with pytest.raises(FlowError, match="commit and versioning.tag cannot work: git has no identity .*, or switch"):
+        versioning.check(on("commit", "tag"))
+    (here / ".git").rename(tmp_path / "gone")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(here.parent))
+    with pytest.raises(FlowError, match="versioning.commit cannot work: this folder is no git repository; run"):
+        versioning.check(on("commit"))
+
+
+@pytest.mark.parametrize("command", ["run", "up"])
+def test_a_switch_that_cannot_work_ends_the_command_before_anything_runs(fresh, command):
+    text = (fresh / "params.yaml").read_text()
+    (fresh / "params.yaml").write_text(text.replace("dvc_push: false", "dvc_push: true"))
+    done = mini.flows(fresh, command)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"paleo {command}: versioning.dvc_push cannot work: DVC has no default remote; ")
+    assert mini.ran(fresh) == [] and not (fresh / ".work/prefect").exists()
+
+
+def test_a_deployment_whose_switch_cannot_work_fails_before_anything_runs(fresh, server):
+    run = "pipeline(versioning={'dvc_push': True}, return_state=True)"
+    command = [mini.sys.executable, "-c", f"from flows.pipeline import pipeline; print({run}.message)"]
+    env = mini.environment(**server)
+    done = mini.subprocess.run(command, cwd=fresh, env=env, capture_output=True, text=True)
+    assert "versioning.dvc_push cannot work: DVC has no default remote" in done.stdout, done.stderr
+    assert mini.ran(fresh) == []
 
 
 def test_git_without_a_remote_is_a_sentence(here):

@@ -141,7 +141,7 @@ def test_a_stop_saves_and_leaves_no_process(finished, server, tmp_path, how):
     mini.until(lambda: not mini.survivors(finished), "no process is left", 10)
     step = json.loads(next((finished / ".work").glob("train-*.json")).read_text())
     assert step >= 3
-    assert "goes on from there" in log.read_text() and "Traceback" not in log.read_text()
+    assert "continues from there" in log.read_text() and "Traceback" not in log.read_text()
     assert flow_runs(server)[0]["state_type"] == "CANCELLED"
     mini.unwish(finished, "steps")
     mini.forget(finished)

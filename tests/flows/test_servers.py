@@ -11,7 +11,7 @@ import sys
 import httpx
 import pytest
 
-from flows import prefect_server
+from flows import prefect_server, servers
 from tests.flows import mini_project as mini
 
 
@@ -68,6 +68,46 @@ def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, address
     mini.unwish(up, "steps")
 
 
+def test_scheduled_runs_make_a_version_of_what_changed_and_none_of_what_did_not(up, addresses):
+    api, head = addresses["PREFECT_API_URL"], mini.git(up, "rev-list", "--max-parents=0", "HEAD")
+    for _ in range(2):
+        run_id = start_run(api, species=["ants"])
+        mini.until(lambda: state(api, run_id) == "COMPLETED", "it is finished")  # noqa: B023
+    assert mini.git(up, "tag").split() == ["ants/v1"]
+    assert mini.git(up, "log", "--format=%s", f"{head}..HEAD").splitlines() == [
+        "Results of the pipeline",
+        "Data of ants",
+    ]
+    changed = mini.git(up, "log", "--format=", "--name-only", f"{head}..HEAD").split()
+    assert set(changed) == {"dvc.lock", "reports/evaluation/ants/metrics.json"}
+    assert "versions  dvc.lock is committed when it changed, and tagged" in up.with_suffix(".log").read_text()
+
+
+def test_a_schedule_makes_versions_where_git_can_and_reports_why_not(fresh, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(fresh)
+    assert servers._versioning("0 3 * * 1") == (("commit", "tag"), "")
+    assert servers._versioning(None) == ((), "")
+    (fresh / ".git").rename(tmp_path / "gone")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(fresh.parent))
+    why = "this folder is no git repository; run `git init` and commit it"
+    assert servers._versioning("0 3 * * 1") == ((), why)
+    servers._print_addresses([servers._prefect(1), servers._mlflow(2), servers._gallery(3)], "0 3 * * 1", why)
+    assert f"versions  none: {why}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("variables", "command"),
+    [
+        ((), "paleo up"),
+        (("CRON=0 3 * * 1",), 'paleo up --cron "0 3 * * 1"'),
+        (("ARGS=--gallery-port 8081",), "paleo up --gallery-port 8081"),
+    ],
+)
+def test_make_up_passes_arguments(variables, command):
+    done = subprocess.run(["make", "-n", "up", *variables], cwd=mini.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1].split() == f".venv/bin/{command}".split()
+
+
 def test_paleo_run_in_another_terminal_finds_the_servers(up, addresses):
     done = mini.flows(up, "run", "ants")
     assert done.returncode == 0, done.stderr
@@ -103,7 +143,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh
     (fresh / "mlflow.db").write_text("no database")
     process = mini.start(fresh, "up", *ports, log=log)
     assert mini.ended(process) == 1
-    assert "paleo up: mlflow ended by itself (exit code 1)" in log.read_text()
+    assert "paleo up: mlflow exited by itself (exit code 1)" in log.read_text()
     assert not mini.survivors(fresh)
 
 

@@ -7,7 +7,7 @@ from flows import stage_logs
 
 def follow(tmp_path, text: bytes) -> tuple[list[str], str]:
     shown: list[str] = []
-    log = stage_logs.Log(tmp_path / "logs/stage.log", shown.append)
+    log = stage_logs.StageLog(tmp_path / "logs/stage.log", shown.append)
     list(log.follow(io.BufferedReader(io.BytesIO(text))))
     return shown, log.path.read_text()
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.io.web.client import WebClient
 from tests.replay import replay
-from tests.web import PICTURE, Clock, collecting
+from tests.web import PICTURE, Clock, collect_params
 
 
 @pytest.fixture
@@ -20,14 +20,16 @@ def clock() -> Clock:
 
 @pytest.fixture
 def open_web(server, clock, tmp_path):
-    """Open a Web on the server: the folder is the same every time, the keywords change params."""
+    """Open a client of the server: the folder is the same every time, the keywords change params."""
     opened = []
 
     def start(
-        look: str = "look-1", hosts: dict | None = None, contact: str = "jane@example.org", **download
+        session: str = "session-1", hosts: dict | None = None, contact: str = "jane@example.org", **download
     ) -> WebClient:
-        collect = collecting(server.url, hosts, contact, **download)
-        opened.append(WebClient(collect, tmp_path / "http", look=look, now=clock, sleep=clock.sleep))
+        collect = collect_params(hosts, contact, **download)
+        opened.append(
+            WebClient(collect, tmp_path / "http", session=session, replay=server.url, now=clock, sleep=clock.sleep)
+        )
         return opened[-1]
 
     yield start

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
-from pipeline.families import family, sdxl
+from pipeline.families import family
 from pipeline.families.model_components import counter_of_cut, spell, tokenise, tokens_cut
 from pipeline.methods import check_fit, method, pivotal, textual_inversion, token_embeddings, trigger
 from tests.project import ROOT
@@ -47,7 +47,7 @@ def _learnt(base, name, kind="textual_inversion", amount=0.05, **changes):
 
 @torch.no_grad()
 def _states(parts, prompt):
-    return family(parts.family).encode_prompt(parts, [prompt]).states
+    return parts.family.encode_prompt(parts, [prompt]).states
 
 
 @pytest.mark.parametrize("name", ["sd"])
@@ -75,11 +75,11 @@ def test_only_the_words_learn_and_the_rest_of_the_table_stays_bit_for_bit(base, 
     before = [encoder.get_input_embeddings().weight.clone() for encoder in family(name).load(base).text_encoders]
     trainable = _learnt(base, name, amount=0)
     assert [tuple(weight.shape) for weight in trainable.parameters.values()] == [(3, 32)] * len(before)
-    optimiser = torch.optim.AdamW([{**group, "lr": 1.0} for group in _plain(trainable.optimised(0.5))])
+    optimiser = torch.optim.AdamW([{**group, "lr": 1.0} for group in _plain(trainable.optimiser_groups(0.5))])
     first = [weight.detach().clone() for weight in trainable.parameters.values()]
-    family(name).encode_prompt(trainable.parts, [NAME]).states.square().sum().backward()
+    family(name).encode_prompt(trainable.components, [NAME]).states.square().sum().backward()
     optimiser.step()
-    for encoder, table in zip(trainable.parts.text_encoders, before, strict=True):
+    for encoder, table in zip(trainable.components.text_encoders, before, strict=True):
         kept = encoder.state_dict()
         (rows,) = [value for key, value in kept.items() if key.endswith("token_embedding.base_layer.weight")]
         assert torch.equal(rows[: len(table)], table)
@@ -88,15 +88,15 @@ def test_only_the_words_learn_and_the_rest_of_the_table_stays_bit_for_bit(base, 
 
 
 def _plain(groups):
-    return [{key: value for key, value in group.items() if key != "rate_factor"} for group in groups]
+    return [{key: value for key, value in group.items() if key != "lr_factor"} for group in groups]
 
 
 @pytest.mark.parametrize("name", ["sd"])
 def test_words_have_a_rate_of_their_own_and_do_not_decay(base, name):
     train = _train("pivotal")
-    adapters, words = _learnt(base, name, "pivotal").optimised(0.01)
-    assert words["rate_factor"] * train.learning_rate == pytest.approx(train.pivotal.learning_rate)
-    assert (words["weight_decay"], adapters["weight_decay"], adapters["rate_factor"]) == (0.0, 0.01, 1.0)
+    adapters, words = _learnt(base, name, "pivotal").optimiser_groups(0.01)
+    assert words["lr_factor"] * train.learning_rate == pytest.approx(train.pivotal.learning_rate)
+    assert (words["weight_decay"], adapters["weight_decay"], adapters["lr_factor"]) == (0.0, 0.01, 1.0)
     assert [tuple(weight.shape) for weight in words["params"]] == [(3, 32)]
 
 
@@ -105,8 +105,8 @@ def test_frozen_weights_may_be_in_half_precision_and_words_never(base, name):
     for kind in METHODS:
         trainable = method(kind).attach(family(name).load(base), _train(kind), SUBJECT, 1, torch.bfloat16)
         assert {weight.dtype for weight in trainable.parameters.values()} == {torch.float32}
-        assert trainable.parts.unet.conv_in.weight.dtype == torch.bfloat16
-        assert _states(trainable.parts, NAME).dtype == torch.bfloat16
+        assert trainable.components.unet.conv_in.weight.dtype == torch.bfloat16
+        assert _states(trainable.components, NAME).dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("name", ["sd"])
@@ -131,8 +131,8 @@ def test_the_first_words_take_nothing_from_global_chance(base, name):
     ],
 )
 def test_prompts_speak_of_the_species_by_its_name(base, name, prompt, spelt):
-    parts = _learnt(base, name).parts
-    assert spell(prompt, parts.words) == spelt
+    parts = _learnt(base, name).components
+    assert spell(prompt, parts.placeholder_tokens) == spelt
     words = parts.tokenizers[0].convert_tokens_to_ids(["<dodo>", "<dodo>_1", "<dodo>_2"])
     assert (set(words) <= set(tokenise(parts, [prompt])[0][0].tolist())) == ("<dodo> " in spelt)
 
@@ -141,8 +141,8 @@ def test_prompts_speak_of_the_species_by_its_name(base, name, prompt, spelt):
 def test_words_count_in_the_window_of_the_encoder(base, name):
     parts = family(name).load(base)
     assert tokens_cut(parts, f"{NAME} ab") == 8  # 16 letters, ab, start and end; 12 are read
-    assert tokens_cut(_learnt(base, name).parts, f"{NAME} ab") == 0
-    assert tokens_cut(_learnt(base, name, vectors=10).parts, f"{NAME} ab") == 2
+    assert tokens_cut(_learnt(base, name).components, f"{NAME} ab") == 0
+    assert tokens_cut(_learnt(base, name, vectors=10).components, f"{NAME} ab") == 2
 
 
 def _with_old_config(base, folder):
@@ -155,19 +155,21 @@ def _with_old_config(base, folder):
 
 @torch.no_grad()
 def _pooled(parts, prompt):
-    return family(parts.family).encode_prompt(parts, [prompt]).pooled
+    return parts.family.encode_prompt(parts, [prompt]).pooled
 
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_the_sentence_is_read_at_its_end_whatever_old_configs_say(sdxl_base, kind, tmp_path):
     old = _with_old_config(sdxl_base, tmp_path / "old")
-    assert torch.equal(_pooled(sdxl.load(old), "a bird"), _pooled(sdxl.load(sdxl_base), "a bird"))
+    assert torch.equal(_pooled(family("sdxl").load(old), "a bird"), _pooled(family("sdxl").load(sdxl_base), "a bird"))
     trainable, wanted = _learnt(old, "sdxl", kind), _learnt(sdxl_base, "sdxl", kind)
-    assert torch.equal(_pooled(trainable.parts, f"{NAME} at sea"), _pooled(wanted.parts, f"{NAME} at sea"))
-    assert not torch.equal(_pooled(trainable.parts, f"{NAME} at sea"), _pooled(trainable.parts, f"{NAME} at bay"))
+    assert torch.equal(_pooled(trainable.components, f"{NAME} at sea"), _pooled(wanted.components, f"{NAME} at sea"))
+    assert not torch.equal(
+        _pooled(trainable.components, f"{NAME} at sea"), _pooled(trainable.components, f"{NAME} at bay")
+    )
     method(kind).save(trainable, tmp_path, torch.float32, STAMP)
-    back = method(kind).restore(sdxl.load(old), tmp_path)
-    torch.testing.assert_close(_pooled(back, f"{NAME} at sea"), _pooled(wanted.parts, f"{NAME} at sea"))
+    back = method(kind).restore(family("sdxl").load(old), tmp_path)
+    torch.testing.assert_close(_pooled(back, f"{NAME} at sea"), _pooled(wanted.components, f"{NAME} at sea"))
     assert [encoder.config.eos_token_id for encoder in back.text_encoders] == [back.tokenizers[0].eos_token_id] * 2
 
 
@@ -189,11 +191,13 @@ def test_tokens_are_counted_from_a_checkpoint_without_loading_weights(base, name
     trainable = _learnt(base, name, kind, vectors=10)
     method(kind).save(trainable, tmp_path, torch.float32, STAMP)
     assert (
-        token_embeddings.words_in(tmp_path) == trainable.parts.words
-        and token_embeddings.words_in(tmp_path / "none") == {}
+        token_embeddings.tokens_in(tmp_path) == trainable.components.placeholder_tokens
+        and token_embeddings.tokens_in(tmp_path / "none") == {}
     )
     for prompt in (f"{NAME} ab", "<dodo>", "abcdefghijkl"):
-        assert counter_of_cut(base, token_embeddings.words_in(tmp_path))(prompt) == tokens_cut(trainable.parts, prompt)
+        assert counter_of_cut(base, token_embeddings.tokens_in(tmp_path))(prompt) == tokens_cut(
+            trainable.components, prompt
+        )
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -202,8 +206,8 @@ def test_a_checkpoint_comes_back_as_it_was(base, name, kind, tmp_path):
     trainable = _learnt(base, name, kind)
     method(kind).save(trainable, tmp_path, torch.float32, STAMP)
     back = method(kind).restore(family(name).load(base), tmp_path)
-    assert back.words == trainable.parts.words
-    torch.testing.assert_close(_states(back, NAME), _states(trainable.parts, NAME))
+    assert back.placeholder_tokens == trainable.components.placeholder_tokens
+    torch.testing.assert_close(_states(back, NAME), _states(trainable.components, NAME))
     assert torch.equal(_states(back, "a bird"), _states(family(name).load(base), "a bird"))
     with safe_open(tmp_path / token_embeddings.FILE, "pt") as opened:
         assert opened.metadata() == {"format": "pt", **STAMP, "name": NAME, "trigger": "<dodo>"}
@@ -237,8 +241,8 @@ def _load_words(pipeline, file):
 
 def _pipeline(parts, base):
     """Our parts in diffusers' pipeline, the prompt encoded by us."""
-    made = family(parts.family).pipeline(parts, DDIMScheduler.from_pretrained(base, subfolder="scheduler"))
-    told, blind = (family(parts.family).encode_prompt(parts, [text]) for text in (f"{NAME} at", ""))
+    made = parts.family.pipeline(parts, DDIMScheduler.from_pretrained(base, subfolder="scheduler"))
+    told, blind = (parts.family.encode_prompt(parts, [text]) for text in (f"{NAME} at", ""))
     if made.config.get("force_zeros_for_empty_prompt"):
         blind = type(blind)(torch.zeros_like(blind.states), torch.zeros_like(blind.pooled))
     given = {"prompt_embeds": told.states, "negative_prompt_embeds": blind.states}
@@ -250,7 +254,7 @@ def _pipeline(parts, base):
 @pytest.mark.parametrize("name", ["sd"])
 def test_words_are_learnt_through_the_adapters_of_the_text_encoder_too(base, name):
     trainable = _learnt(base, name, "pivotal", text=True)
-    states = family(name).encode_prompt(trainable.parts, [NAME]).states
+    states = family(name).encode_prompt(trainable.components, [NAME]).states
     states.square().sum().backward()
     reached = {key for key, weight in trainable.parameters.items() if weight.grad is not None and weight.grad.any()}
     assert any("lora_B" in key and key.startswith("text_encoder.") for key in reached)

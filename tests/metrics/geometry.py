@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.metrics.embedded import EmbeddedSamples, Reference, Views
+from pipeline.metrics.inputs import CuratedPictures, EmbeddedSamples, Reference
 
 
 def unit(rows) -> np.ndarray:
@@ -27,8 +27,8 @@ def samples(rows, prompts=None, texts=None) -> EmbeddedSamples:
 
 def reference(holdout: dict, train=None, mirrored=None, species: str = "dodo") -> Reference:
     """Each species with held-out pictures that are their own mirror images; `train`, `mirrored`: of `species`."""
-    held_out = {name: Views(unit(rows), unit(rows)) for name, rows in holdout.items()}
+    held_out = {name: CuratedPictures(unit(rows), unit(rows)) for name, rows in holdout.items()}
     own = held_out[species].plain if train is None else unit(train)
-    learnt = held_out | {species: Views(own, own if mirrored is None else unit(mirrored))}
+    learnt = held_out | {species: CuratedPictures(own, own if mirrored is None else unit(mirrored))}
     names = tuple(f"train/{i}.png" for i in range(len(own)))
     return Reference(species, held_out, learnt, held_out[species].plain, names)

@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 
 from pipeline.core.records import Score
-from pipeline.metrics import METRICS, gain, real_values, score
+from pipeline.metrics import METRICS, all_metrics, evaluation
 from pipeline.metrics.clip_i import clip_i, leave_one_out_means
 from pipeline.metrics.clip_t import clip_t, real_clip_t
 from pipeline.metrics.covariance import ledoit_wolf
 from pipeline.metrics.diversity import diversity
-from pipeline.metrics.nearest_train import memorised, nearest, nearest_train, threshold
+from pipeline.metrics.inputs import INPUTS
+from pipeline.metrics.memorised import memorised, threshold
+from pipeline.metrics.nearest_train import nearest, nearest_train
+from pipeline.metrics.scores import gain, missing_input, score
 from pipeline.metrics.species_accuracy import distances, nearest_species, real_species_accuracy, species_accuracy
 from tests.metrics.geometry import around, reference, samples, unit
 
 X, Y, Z = np.eye(3)
 TWO = {"dodo": [X], "moa": [Y]}
+ALL = all_metrics()
 
 
 def test_clip_t_is_the_plain_cosine_of_picture_and_text():
@@ -52,7 +56,8 @@ def test_diversity_compares_pictures_of_one_prompt_only():
 
 
 def test_diversity_of_a_single_seed_is_unknown_and_says_so():
-    assert "at least two" in diversity(samples([X, Y], [0, 1]), reference(TWO)).reason
+    assert "at least two" in missing_input(ALL["diversity"], samples([X, Y], [0, 1]), reference(TWO))
+    assert missing_input(ALL["diversity"], samples([X, Y], [0, 0]), reference(TWO)) == ""
 
 
 def test_the_nearest_training_picture_is_named_with_its_cosine():
@@ -85,7 +90,7 @@ def test_the_threshold_lies_at_the_99th_percentile_of_the_held_out_pictures():
 def test_a_picture_is_a_hit_when_its_own_species_is_the_nearest():
     found = samples([[1, 0.1, 1], [0.1, 1, 1]])
     assert species_accuracy(found, reference(TWO)).values.tolist() == [1, 0]
-    assert nearest_species(found.rows, reference(TWO)).tolist() == ["dodo", "moa"]
+    assert nearest_species(found.pictures, reference(TWO)).tolist() == ["dodo", "moa"]
 
 
 def test_what_all_species_share_does_not_decide():
@@ -93,7 +98,7 @@ def test_what_all_species_share_does_not_decide():
     common = 20 * Z
     known = reference({"dodo": [common + X], "moa": [common + Y], "kiwi": [common - X - Y]})
     found = samples([common + 0.5 * X, 3 * common + 0.5 * Y, common + 0.1 * X])
-    assert nearest_species(found.rows, known).tolist() == ["dodo", "moa", "dodo"]
+    assert nearest_species(found.pictures, known).tolist() == ["dodo", "moa", "dodo"]
 
 
 def test_what_differs_among_pictures_of_one_species_does_not_decide():
@@ -103,7 +108,7 @@ def test_what_differs_among_pictures_of_one_species_does_not_decide():
     known = reference({"dodo": dodos[3:], "moa": moas[:6]}, train=dodos)  # by chance one was held out in more light
     found = unit([1.5 * X + Y - 2 * Z, 1.5 * X + Y + 2 * Z, X + 1.5 * Y + 2 * Z])
     assert nearest_species(found, known).tolist() == ["dodo", "dodo", "moa"]
-    cosines = np.stack([found @ views.plain.mean(axis=0) for views in known.holdout.values()], axis=1)
+    cosines = np.stack([found @ pictures.plain.mean(axis=0) for pictures in known.holdout.values()], axis=1)
     assert cosines.argmax(axis=1).tolist() != [0, 0, 1]
 
 
@@ -129,7 +134,7 @@ def test_pictures_that_are_all_the_same_have_a_covariance_all_the_same():
 
 
 def test_with_one_species_there_is_no_accuracy_but_a_reason():
-    found = score("species_accuracy", samples([X]), reference({"dodo": [X]}), resamples=10, seed=0)
+    found = missing_input(ALL["species_accuracy"], samples([X]), reference({"dodo": [X]}))
     assert found == "no other species has held-out pictures to compare with"
 
 
@@ -139,19 +144,19 @@ def test_the_held_out_pictures_themselves_are_measured_without_looking_at_themse
     # the odd one out among the dodos looks like a moa: only its own presence could have saved it
     odd = reference({"dodo": [X, X, Y], "moa": [Y, Y]})
     assert real_species_accuracy(odd).tolist() == [1, 1, 0]
-    values = real_values(known)
+    values = evaluation.real_values(ALL, known)
     assert values["species_accuracy"] == 1
     assert set(values) == {"species_accuracy", "clip_t", "clip_i", "diversity", "nearest_train"}
 
 
 def test_one_held_out_picture_says_nothing_about_itself():
-    assert "clip_i" not in real_values(reference({"dodo": [X], "moa": [Y]}))
+    assert "clip_i" not in evaluation.real_values(ALL, reference({"dodo": [X], "moa": [Y]}))
     assert real_clip_t(reference({"dodo": [X]})) == pytest.approx([1])
 
 
 def test_a_score_has_mean_count_direction_and_interval():
     known = reference({"dodo": [X], "moa": [Y]})
-    found = score("species_accuracy", samples([X, X, Y, X], [0, 0, 1, 1]), known, resamples=200, seed=0)
+    found = score(ALL["species_accuracy"], samples([X, X, Y, X], [0, 0, 1, 1]), known, resamples=200, seed=0)
     assert isinstance(found, Score)
     assert (found.value, found.n, found.better) == (0.75, 4, "higher")
     assert found.interval[0] < 0.75 < found.interval[1]
@@ -160,7 +165,7 @@ def test_a_score_has_mean_count_direction_and_interval():
 def test_a_gain_pairs_pictures_of_the_same_prompt_and_seed():
     known = reference({"dodo": [X], "moa": [Y]})
     before, after = samples([Y, Y, X, Y]), samples([X, Y, X, X])
-    found = gain("species_accuracy", after, before, known, resamples=500, seed=0)
+    found = gain(ALL["species_accuracy"], after, before, known, resamples=500, seed=0)
     assert found.value == 0.5
     assert found.interval[0] >= 0
 
@@ -169,6 +174,16 @@ def test_a_gain_pairs_pictures_of_the_same_prompt_and_seed():
 def test_every_metric_gives_the_same_number_twice(name):
     known = reference({"dodo": around(X, 5, 0.3), "moa": around(Y, 5, 0.3)}, train=around(X, 5, 0.3, seed=3))
     found = samples(around(X, 12, 0.5, seed=4), np.repeat(range(3), 4), around(Y, 12, 0.5, seed=5))
-    first, second = (score(name, found, known, resamples=100, seed=1) for _ in range(2))
+    first, second = (score(ALL[name], found, known, resamples=100, seed=1) for _ in range(2))
     assert first == second
     assert first.interval[0] <= first.value <= first.interval[1]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_spec_is_complete(name):
+    """Registered under its own name, with needs that evaluation can check and the columns that it writes."""
+    metric = ALL[name]
+    assert metric.spec.name == name
+    assert set(metric.spec.needs) <= set(INPUTS)
+    written = metric.columns(samples([X, Y], [0, 0]), reference(TWO))
+    assert set(written) == {each for column in metric.spec.columns for each in (column.name, column.cosine) if each}

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from pipeline.pages.charts import HEIGHT, WIDTH, interval_chart, loss_chart, metric
+from pipeline.core.metric_spec import MetricSpec, unregistered
+from pipeline.pages.gallery.charts import HEIGHT, WIDTH, interval_chart, loss_chart, shown
 
+LIKENESS, SHARE = (MetricSpec(name, name, name, name, share=name == "hits") for name in ("clip_i", "hits"))
 STEPS = {
     "500": {"clip_i": {"value": 0.8, "low": 0.7, "high": 0.9, "n": 24}},
     "0": {"clip_i": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 24}},
@@ -10,7 +12,7 @@ STEPS = {
 
 
 def test_checkpoints_stand_in_their_order_inside_the_chart():
-    chart = interval_chart("clip_i", STEPS, chosen=500, real=0.95)
+    chart = interval_chart(LIKENESS, STEPS, chosen=500, real=0.95)
     assert [mark["label"] for mark in chart["marks"]] == ["base", "step 500"]
     assert [mark["chosen"] for mark in chart["marks"]] == [False, True]
     for mark in chart["marks"]:
@@ -21,21 +23,23 @@ def test_checkpoints_stand_in_their_order_inside_the_chart():
 
 
 def test_a_metric_that_nobody_measured_has_no_chart():
-    assert interval_chart("clip_t", STEPS, chosen=500) is None
-    assert interval_chart("clip_i", {"50": STEPS["50"]}, chosen=50) is None
+    assert interval_chart(unregistered("clip_t"), STEPS, chosen=500) is None
+    assert interval_chart(LIKENESS, {"50": STEPS["50"]}, chosen=50) is None
 
 
 def test_a_single_value_without_interval_is_drawn():
-    chart = interval_chart("diversity", {"0": {"diversity": {"value": 0.3, "low": None, "high": None}}}, chosen=0)
+    chart = interval_chart(
+        unregistered("diversity"), {"0": {"diversity": {"value": 0.3, "low": None, "high": None}}}, chosen=0
+    )
     assert chart["marks"][0]["low"] is None
     assert chart["real"] is None
 
 
 def test_values_are_written_as_people_read_them():
-    assert metric("species_accuracy").text(0.925) == "92\u00a0%"
-    assert metric("clip_i").text(0.5) == "0.500"
-    assert metric("clip_i").text(None) == metric("clip_i").text(float("nan")) == "–"
-    assert metric("some_new_one").title == "Some new one"
+    assert shown(SHARE, 0.925) == "92\u00a0%"
+    assert shown(LIKENESS, 0.5) == "0.500"
+    assert shown(LIKENESS, None) == shown(LIKENESS, float("nan")) == "–"
+    assert unregistered("some_new_one").heading == "Some new one"
 
 
 def test_a_loss_curve_is_thinned_smoothed_and_has_its_snapshots():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.pages.external import match, slug
+from pipeline.pages.gallery.external import match, slug
 
 PROMPTS = ["Sinomacrops bondei", "Sinomacrops bondei flying in the forest", "pencil drawn Sinomacrops bondei"]
 

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from jinja2 import UndefinedError
 
-from pipeline.pages import TEMPLATES, counted, render, script_digests
+from pipeline.pages import FOLDER, counted, render, script_digests
 from pipeline.pages.validation import validation_page
 
+TEMPLATES = sorted(
+    path.relative_to(FOLDER).as_posix()
+    for path in FOLDER.rglob("*")
+    if path.is_file() and path.suffix not in (".py", ".pyc")
+)
 ENTRY = {
     "name": "licence",
     "title": "licence known",
@@ -43,19 +50,19 @@ def test_every_value_is_escaped_and_a_missing_one_is_an_error():
     assert "is &lt;b&gt;known&lt;/b&gt;" in page
     assert "and 1 more, named in" in page
     with pytest.raises(UndefinedError):
-        render("validation.html", verdict=VERDICT)
+        render("validation/validation.html", verdict=VERDICT)
 
 
 def test_a_page_names_the_digests_of_its_scripts_and_allows_no_others():
-    assert "script-src &#39;none&#39;" in render("base.html")
-    digest = script_digests(["state.js"])
+    assert "script-src &#39;none&#39;" in render("templates/base.html")
+    digest = script_digests(["gallery/state.js"])
     assert re.fullmatch(r"'sha256-[A-Za-z0-9+/]{43}='", digest)
-    assert "default-src 'none'" in render("base.html")
+    assert "default-src 'none'" in render("templates/base.html")
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in TEMPLATES.iterdir()))
-def test_templates_ask_nothing_of_the_network(name):
-    text = (TEMPLATES / name).read_text()
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_request_nothing_from_the_network(name):
+    text = (FOLDER / name).read_text()
     assert not re.search(
         r"""(?:src|href)=["']?(?:https?:)?//|@import|url\((?!["']?data:)|fetch\(|XMLHttpRequest""", text
     )
@@ -63,10 +70,18 @@ def test_templates_ask_nothing_of_the_network(name):
     assert "|safe" not in text
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in TEMPLATES.iterdir() if path.suffix in (".js", ".css")))
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name.endswith((".js", ".css"))])
 def test_scripts_and_styles_stay_readable(name):
-    assert (TEMPLATES / name).read_text().count("\n") < 400
-    assert "</script" not in (TEMPLATES / name).read_text()
+    assert (FOLDER / name).read_text().count("\n") < 400
+    assert "</script" not in (FOLDER / name).read_text()
+
+
+def test_every_template_is_part_of_the_installed_package():
+    package_data = tomllib.loads((FOLDER.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"][
+        "package-data"
+    ]
+    suffixes = {Path(pattern).suffix for pattern in package_data["pipeline"] if pattern.startswith("pages/**/")}
+    assert {Path(name).suffix for name in TEMPLATES} <= suffixes
 
 
 def test_numbers_come_with_their_nouns():

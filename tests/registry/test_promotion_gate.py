@@ -65,6 +65,13 @@ COMPARISONS = [
         False,
         "CLIP-I 0.800 does not beat 0.800 of version 1",
     ),
+    (
+        version(2, 0, primary="nearest_train", **{"metric.nearest_train": "0.7"}),
+        version(1, 0, primary="nearest_train", **{"metric.nearest_train": "0.9"}),
+        0,
+        True,  # lower is better
+        "nearest training picture 0.700 beats 0.900 of version 1",
+    ),
 ]
 
 

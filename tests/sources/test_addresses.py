@@ -6,9 +6,8 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.records import Rejection
-from pipeline.core.source_params import AddressesSource
-from pipeline.sources import addresses
-from tests.sources.asking import in_turn
+from pipeline.sources.addresses import AddressesParams
+from tests.sources.fake_fetch import in_turn, listed, offers
 
 ROWS = [
     {
@@ -34,12 +33,12 @@ ROWS = [
 ]
 
 
-def _source(path: str, **more) -> AddressesSource:
-    return AddressesSource(kind="addresses", path=path, **more)
+def _source(path: str, **more) -> AddressesParams:
+    return AddressesParams(kind="addresses", path=path, **more)
 
 
 def _offers(root: Path, path: str, **more) -> list:
-    return list(addresses.pictures(_source(path, **more), root, 0, in_turn()))
+    return listed(_source(path, **more), in_turn(), root=root)
 
 
 def _write(folder: Path, kind: str) -> str:
@@ -113,7 +112,7 @@ def test_numbers_and_objects_in_jsonl_are_text(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("gone.csv", None, "the list 'gone.csv' is not there; put it there or mend `path:` in params.yaml"),
+        ("gone.csv", None, "the list 'gone.csv' is not there; put it there or correct `path:` in params.yaml"),
         ("list.xlsx", b"x", "the list 'list.xlsx' is none of .txt, .csv, .jsonl, .parquet; save it as one of them"),
         ("list.csv", b"", "'list.csv' has no column 'url' or 'image_url'; it has nothing"),
         ("list.csv", b"link,who\nx,y\n", "'list.csv' has no column 'url' or 'image_url'; it has 'link', 'who'"),
@@ -135,7 +134,7 @@ def test_a_list_that_cannot_be_read_is_one_sentence(tmp_path, name, content, sen
     assert str(failure.value).startswith(sentence) and "\n" not in str(failure.value)
 
 
-def test_a_parquet_without_addresses_says_what_it_has(tmp_path):
+def test_a_parquet_without_addresses_is_reported_with_its_columns(tmp_path):
     pd.DataFrame({"link": ["x"]}).to_parquet(tmp_path / "list.parquet")
     with pytest.raises(InputError, match="'list.parquet' has no column 'url' or 'image_url'; it has 'link'"):
         _offers(tmp_path, "list.parquet")
@@ -149,10 +148,10 @@ def test_a_folder_is_no_list(tmp_path):
 
 def test_lines_before_a_broken_one_are_offered(tmp_path):
     (tmp_path / "l.jsonl").write_text('{"url": "https://a.org/1.jpg"}\n{')
-    offers = addresses.pictures(_source("l.jsonl"), tmp_path, 0, in_turn())
-    assert next(offers)[0].image_url == "https://a.org/1.jpg"
+    found = offers(_source("l.jsonl"), in_turn(), tmp_path)
+    assert next(found)[0].image_url == "https://a.org/1.jpg"
     with pytest.raises(InputError, match="line 2"):
-        next(offers)
+        next(found)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -4,20 +4,20 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.records import Rejection
-from pipeline.core.source_params import FolderSource
 from pipeline.sources import folder
-from tests.sources.asking import in_turn
+from pipeline.sources.folder import FolderParams
+from tests.sources.fake_fetch import in_turn, offers
 
 
-def _source(path: str = "pictures", **more) -> FolderSource:
-    return FolderSource(kind="folder", path=path, licence="CC0-1.0", **more)
+def _source(path: str = "pictures", **more) -> FolderParams:
+    return FolderParams(kind="folder", path=path, licence="CC0-1.0", **more)
 
 
-def _pictures(root: Path, source: FolderSource):
-    return folder.pictures(source, root, 0, in_turn())  # it asks nobody
+def _pictures(root: Path, source: FolderParams):
+    return offers(source, in_turn(), root)  # it requests nothing
 
 
-def _offers(root: Path, source: FolderSource) -> dict:
+def _offers(root: Path, source: FolderParams) -> dict:
     return {candidate.source_id: (candidate, content) for candidate, content in _pictures(root, source)}
 
 
@@ -51,7 +51,7 @@ def test_files_come_sorted_with_their_captions(project):
     [("cc by-sa 4.0", "CC-BY-SA-4.0"), (" House Licence ", "House Licence"), ("CC0-1.0", "CC0-1.0")],
 )
 def test_the_licence_is_named_as_everywhere_or_as_it_was_written(project, written, name):
-    source = FolderSource(kind="folder", path="pictures", licence=written)
+    source = FolderParams(kind="folder", path="pictures", licence=written)
     candidate, _ = _offers(project, source)["a.jpg"]
     assert (candidate.licence, candidate.licence_text) == (name, written)
 

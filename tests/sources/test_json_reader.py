@@ -1,21 +1,21 @@
 import pytest
 
 from pipeline.core.errors import ServiceError
-from pipeline.core.records import Answer
-from pipeline.sources.json_reader import ChangedAnswer, Reading, clean, opened, web_address
+from pipeline.core.records import ApiResponse
+from pipeline.sources.json_reader import ChangedResponse, JsonValue, clean, read_object, web_address
 from pipeline.sources.markup import plain
 
 HOST = "api.example.org"
 
 
-def _reading(value) -> Reading:
-    return Reading({"results": [{"media": value}]}, HOST).items("results")[0]
+def _reading(value) -> JsonValue:
+    return JsonValue({"results": [{"media": value}]}, HOST).items("results")[0]
 
 
 def test_absent_and_null_are_the_same():
-    for reading in (_reading(None), Reading({}, HOST), Reading(None, HOST)):
+    for reading in (_reading(None), JsonValue({}, HOST), JsonValue(None, HOST)):
         assert reading.text("media") == "" and reading.items("media") == [] and reading.object("media").value == {}
-        assert reading.number("media") is None and reading.truth("media") is False
+        assert reading.number("media") is None and reading.boolean("media") is False
         assert reading.text("media", "deeper") == ""
 
 
@@ -32,15 +32,15 @@ def test_an_empty_object_of_php_is_a_list():
         ("text", True, "results[0].media should be a text, not a bool"),
         ("number", "twelve", "results[0].media should be a whole number, not a str"),
         ("number", 1.5, "results[0].media should be a whole number, not a float"),
-        ("truth", "yes", "results[0].media should be true or false, not a str"),
-        ("listed", None, "results[0] has no 'media'"),
-        ("needed", None, "results[0] has no 'media'"),
+        ("boolean", "yes", "results[0].media should be true or false, not a str"),
+        ("required_items", None, "results[0] has no 'media'"),
+        ("required_text", None, "results[0] has no 'media'"),
     ],
 )
 def test_a_changed_type_is_one_sentence_with_its_place(read, value, sentence):
-    with pytest.raises(ChangedAnswer) as failure:
+    with pytest.raises(ChangedResponse) as failure:
         getattr(_reading(value), read)("media")
-    assert str(failure.value) == f"the answer of {HOST} has changed: {sentence}"
+    assert str(failure.value) == f"the response of {HOST} has changed: {sentence}"
 
 
 def test_numbers_may_be_written_as_text_and_texts_as_numbers():
@@ -48,12 +48,12 @@ def test_numbers_may_be_written_as_text_and_texts_as_numbers():
 
 
 def test_what_is_below_a_text_is_a_changed_type():
-    with pytest.raises(ChangedAnswer, match=r"results\[0\].media should be an object, not a str"):
+    with pytest.raises(ChangedResponse, match=r"results\[0\].media should be an object, not a str"):
         _reading("Ada").text("media", "name")
 
 
 @pytest.mark.parametrize(
-    ("said", "sentence"),
+    ("fields", "sentence"),
     [
         ({"error": {"code": "maxlag", "info": "Waiting\nfor a database"}}, "maxlag: Waiting for a database"),
         ({"error": "Result window is too large", "status": 403}, "Result window is too large"),
@@ -62,16 +62,16 @@ def test_what_is_below_a_text_is_a_changed_type():
         ({"error": {"strange": 1}}, "{'strange': 1}"),
     ],
 )
-def test_an_error_with_status_200_is_one_sentence(said, sentence):
+def test_an_error_with_status_200_is_one_sentence(fields, sentence):
     with pytest.raises(ServiceError) as failure:
-        opened(Answer(said, "abc"), HOST)
-    assert str(failure.value) == f"{HOST} answers with an error: {sentence}"
+        read_object(ApiResponse(fields, "abc"), HOST)
+    assert str(failure.value) == f"{HOST} responded with an error: {sentence}"
 
 
 @pytest.mark.parametrize("value", [[], "<html>", None, 7])
-def test_an_answer_that_is_no_object_has_changed(value):
-    with pytest.raises(ChangedAnswer, match="it should be an object"):
-        opened(Answer(value, "abc"), HOST)
+def test_a_response_that_is_no_object_has_changed(value):
+    with pytest.raises(ChangedResponse, match="it should be an object"):
+        read_object(ApiResponse(value, "abc"), HOST)
 
 
 def test_texts_are_on_one_line_and_can_be_stored():

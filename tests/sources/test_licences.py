@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from pipeline.sources.licences import address_of, first_named, spdx
-from tests.sources.asking import RECORDED, objects, recordings
+from tests.sources.fake_fetch import RECORDED, objects, recordings
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_what_sources_write_has_one_name(written, name):
         "http://creativecommons.org/licenses/by/9.0/",
         "https://creativecommons.org.example/licenses/by/4.0/",
         "not CC BY 4.0",
-        "CC BY 4.0 or ask me",
+        "CC BY 4.0 or fetch me",
         "CC BY 4.0 (CC BY 3.0)",
         "4.0",
         "by-" * 200,
@@ -68,7 +68,7 @@ def test_what_sources_write_has_one_name(written, name):
         "\u202eCC BY 4.0",
     ],
 )
-def test_what_says_no_licence_or_none_exactly_has_no_name(written):
+def test_a_text_that_names_no_licence_exactly_has_no_spdx_name(written):
     assert spdx(written) == ""
 
 
@@ -95,7 +95,7 @@ def test_the_first_that_can_be_named_counts():
     assert first_named("never seen", "") == ""
 
 
-UNNAMED = {  # of all that the recorded answers say
+UNNAMED = {  # of all that the recorded responses say
     None,
     "CC BY-NC-ND",
     "CC BY",
@@ -116,19 +116,19 @@ UNNAMED = {  # of all that the recorded answers say
 
 
 def test_of_all_recorded_licences_only_these_have_no_name():
-    said = set()
-    for _, answer in [*recordings("wikimedia_commons/*.json"), *recordings("gbif/*.json")]:
-        for item in objects(answer):
-            said.add(item.get("license") if isinstance(item.get("license"), str) else None)
+    fields = set()
+    for _, response in [*recordings("wikimedia_commons/*.json"), *recordings("gbif/*.json")]:
+        for item in objects(response):
+            fields.add(item.get("license") if isinstance(item.get("license"), str) else None)
             for key in ("License", "LicenseShortName", "LicenseUrl", "UsageTerms"):
-                said.add(item[key].get("value") if isinstance(item.get(key), dict) else None)
-    for _, answer in [*recordings("inaturalist/*.json"), *recordings("openverse/*.json")]:
-        for item in objects(answer):
-            said.add(item.get("license_code"))
-            said.add(item.get("license_url"))
+                fields.add(item[key].get("value") if isinstance(item.get(key), dict) else None)
+    for _, response in [*recordings("inaturalist/*.json"), *recordings("openverse/*.json")]:
+        for item in objects(response):
+            fields.add(item.get("license_code"))
+            fields.add(item.get("license_url"))
             if item.get("license_version"):
-                said.add(f"{item['license']} {item['license_version']}")
+                fields.add(f"{item['license']} {item['license_version']}")
     with (RECORDED / "phylopic/harvest_2026_pterosaurs.csv").open() as stream:
-        said |= {row["license_url"] for row in csv.DictReader(stream)}
-    assert len(said) > 40
-    assert {text for text in said if text is None or not spdx(text)} <= UNNAMED
+        fields |= {row["license_url"] for row in csv.DictReader(stream)}
+    assert len(fields) > 40
+    assert {text for text in fields if text is None or not spdx(text)} <= UNNAMED

@@ -2,13 +2,12 @@ import pytest
 
 from pipeline.core.errors import HttpError
 from pipeline.core.records import Rejection, Request
-from pipeline.core.source_params import OpenverseSource
-from pipeline.sources.openverse import token_request
-from tests.sources.asking import Asked, in_turn, listed, recorded, recordings, until_it_fails
+from pipeline.sources.openverse import OpenverseParams, token_request
+from tests.sources.fake_fetch import FakeFetch, in_turn, listed, recorded, recordings, until_it_fails
 
 
-def _source(**more) -> OpenverseSource:
-    return OpenverseSource(kind="openverse", query="pteranodon", **more)
+def _source(**more) -> OpenverseParams:
+    return OpenverseParams(kind="openverse", query="pteranodon", **more)
 
 
 def _picture(number: int, **more) -> dict:
@@ -30,12 +29,12 @@ def _picture(number: int, **more) -> dict:
     }
 
 
-def _answer(*pictures: dict, page: int = 1, pages: int = 1) -> dict:
+def _response(*pictures: dict, page: int = 1, pages: int = 1) -> dict:
     return {"result_count": 99, "page_count": pages, "page_size": 20, "page": page, "results": list(pictures)}
 
 
 def test_a_picture_is_described_by_its_own_page():
-    ((candidate, content),) = listed(_source(), in_turn(_answer(_picture(1))))
+    ((candidate, content),) = listed(_source(), in_turn(_response(_picture(1))))
     assert content is None
     assert (candidate.source, candidate.source_id) == ("openverse:pteranodon", "id-1")
     assert candidate.image_url == "https://live.staticflickr.com/1_b.jpg"
@@ -46,7 +45,7 @@ def test_a_picture_is_described_by_its_own_page():
 
 
 @pytest.mark.parametrize(
-    ("said", "licence"),
+    ("fields", "licence"),
     [
         ({"license": "by", "license_version": "4.0", "license_url": None}, "CC-BY-4.0"),
         ({"license": "pdm", "license_version": "1.0", "license_url": None}, "PDM-1.0"),
@@ -64,28 +63,28 @@ def test_a_picture_is_described_by_its_own_page():
         ({"license": None, "license_version": None, "license_url": None}, ""),
     ],
 )
-def test_the_licence_comes_with_its_version(said, licence):
-    assert listed(_source(), in_turn(_answer(_picture(1, **said))))[0][0].licence == licence
+def test_the_licence_comes_with_its_version(fields, licence):
+    assert listed(_source(), in_turn(_response(_picture(1, **fields))))[0][0].licence == licence
 
 
-def test_pages_are_asked_for_as_long_as_there_are_some():
-    ask = in_turn(_answer(_picture(1), pages=2), _answer(_picture(2), page=2, pages=2))
-    assert len(listed(_source(category="illustration"), ask)) == 2
-    assert ask.requests[0].url == "https://api.openverse.org/v1/images/" and not ask.requests[0].authorization
-    assert ask.queries[0] == {
+def test_pages_are_requested_as_long_as_there_are_some():
+    fetch = in_turn(_response(_picture(1), pages=2), _response(_picture(2), page=2, pages=2))
+    assert len(listed(_source(category="illustration"), fetch)) == 2
+    assert fetch.requests[0].url == "https://api.openverse.org/v1/images/" and not fetch.requests[0].authorization
+    assert fetch.queries[0] == {
         "q": "pteranodon",
         "category": "illustration",
         "filter_dead": "true",
         "page_size": "20",
         "page": "1",
     }
-    assert ask.queries[1] == {**ask.queries[0], "page": "2"}
+    assert fetch.queries[1] == {**fetch.queries[0], "page": "2"}
 
 
-def test_a_client_asks_for_a_token_and_for_more_at_once():
-    ask = in_turn({"access_token": "t0ken", "token_type": "Bearer", "expires_in": 36000}, _answer(_picture(1)))
-    assert len(listed(_source(limit=900), ask, credentials=("me", "secret"))) == 1
-    token, search = ask.requests
+def test_a_client_requests_a_token_and_larger_pages():
+    fetch = in_turn({"access_token": "t0ken", "token_type": "Bearer", "expires_in": 36000}, _response(_picture(1)))
+    assert len(listed(_source(limit=900), fetch, credentials=("me", "secret"))) == 1
+    token, search = fetch.requests
     assert token == Request(
         "https://api.openverse.org/v1/auth_tokens/token/",
         form=(("grant_type", "client_credentials"), ("client_id", "me"), ("client_secret", "secret")),
@@ -100,7 +99,7 @@ def test_secrets_are_in_no_message():
 
 
 def test_credentials_that_are_refused_are_one_sentence():
-    refused = HttpError("api.openverse.org answers 401", 401)
+    refused = HttpError("api.openverse.org responses 401", 401)
     with pytest.raises(HttpError, match="401"):
         listed(_source(), in_turn(refused), credentials=("me", "wrong"))
     with pytest.raises(Exception, match="gave no access token; check the credentials"):
@@ -108,7 +107,7 @@ def test_credentials_that_are_refused_are_one_sentence():
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         ({"url": None}, "no_address"),
         ({"url": "ftp://example.org/x.jpg"}, "no_address"),
@@ -116,38 +115,38 @@ def test_credentials_that_are_refused_are_one_sentence():
         ({"filetype": "svg"}, "not_a_picture"),
     ],
 )
-def test_what_cannot_be_fetched_is_a_row(said, code):
-    ((_, refused),) = listed(_source(), in_turn(_answer(_picture(1, **said))))
+def test_what_cannot_be_fetched_is_a_row(fields, code):
+    ((_, refused),) = listed(_source(), in_turn(_response(_picture(1, **fields))))
     assert isinstance(refused, Rejection) and refused.code == code
 
 
 @pytest.mark.parametrize(
     ("second", "words"),
     [
-        ({"detail": "Request was throttled."}, "api.openverse.org answers with an error: Request was throttled."),
+        ({"detail": "Request was throttled."}, "api.openverse.org responded with an error: Request was throttled."),
         (HttpError("api.openverse.org: today's requests are used up", 429), "used up"),
-        ({"page": 2, "page_count": 9}, "the answer of api.openverse.org has changed: it has no 'results'"),
-        (_answer(_picture(2), page=1, pages=9), "the list of openverse:pteranodon never ends: it leads back"),
-        (_answer({"id": 1, "url": []}, page=2), "has changed: results[0].url should be a text, not a list"),
-        ([1], "the answer of api.openverse.org has changed: it should be an object, not a list"),
+        ({"page": 2, "page_count": 9}, "the response of api.openverse.org has changed: it has no 'results'"),
+        (_response(_picture(2), page=1, pages=9), "the list of openverse:pteranodon never ends: it leads back"),
+        (_response({"id": 1, "url": []}, page=2), "has changed: results[0].url should be a text, not a list"),
+        ([1], "the response of api.openverse.org has changed: it should be an object, not a list"),
     ],
 )
 def test_whatever_goes_wrong_on_the_second_page_the_first_is_kept(second, words):
-    found, sentence = until_it_fails(_source(), in_turn(_answer(_picture(1), pages=9), second))
+    found, sentence = until_it_fails(_source(), in_turn(_response(_picture(1), pages=9), second))
     assert found[0][0].source_id == "id-1" and words in sentence
 
 
-def test_pages_without_end_that_say_the_same_are_given_up():
-    ask = Asked(lambda request: _answer(_picture(1), page=int(dict(request.query)["page"]), pages=10**6))
-    found, sentence = until_it_fails(_source(), ask)
-    assert len(found) == 1 and len(ask.requests) < 10 and "brought nothing new" in sentence
+def test_endless_pages_with_the_same_content_are_given_up():
+    fetch = FakeFetch(lambda request: _response(_picture(1), page=int(dict(request.query)["page"]), pages=10**6))
+    found, sentence = until_it_fails(_source(), fetch)
+    assert len(found) == 1 and len(fetch.requests) < 10 and "brought nothing new" in sentence
 
 
 def test_every_recorded_list_is_read():
     count = 0
-    for _, answer in recordings("openverse/images_q_*.json"):
-        offers = listed(_source(), in_turn({**answer, "page_count": 1}))
-        assert len(offers) == len({picture["id"] for picture in answer["results"]})
+    for _, response in recordings("openverse/images_q_*.json"):
+        offers = listed(_source(), in_turn({**response, "page_count": 1}))
+        assert len(offers) == len({picture["id"] for picture in response["results"]})
         assert all(candidate.licence and candidate.page_url for candidate, _ in offers)
         count += len(offers)
     assert count > 200

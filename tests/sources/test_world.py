@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
-from pipeline.sources import synthetic
 from pipeline.sources.world import CLUTTER_KINDS, KINDS, NAMES, TAXA, draw_clutter, draw_species, draw_wide, is_taxon
+from pipeline.sources.world import items as synthetic
 from pipeline.sources.world.anatomy import free, parts
 from pipeline.sources.world.captions import PARTS
 
@@ -105,7 +105,7 @@ def test_a_pencil_drawing_names_no_colour(wide):
     assert not [d.caption for d in wide if d.medium == "pencil" and colours & set(d.caption.split())]
 
 
-def test_heading_is_told_for_what_has_one_and_a_species_mostly_looks_right(wide):
+def test_heading_is_recorded_for_what_has_one_and_a_species_mostly_faces_right(wide):
     animals = [drawing.looks_left for drawing in wide if drawing.kind in ("flyer", "bird", "fish", "lizard")]
     assert 0.35 < np.mean(animals) < 0.65
     assert not any(drawing.looks_left for drawing in wide if drawing.kind in ("landscape", "diagram"))
@@ -127,12 +127,12 @@ def test_truth_covers_every_item_and_every_kind(delivery):
     assert set(truth.values()) == {"good", *CLUTTER_KINDS}
 
 
-def test_nothing_that_a_page_says_tells_good_from_clutter(delivery):
+def test_no_metadata_separates_good_from_clutter(delivery):
     taxon, found, truth, _ = delivery
     for item in found.values():
         assert NAMES[taxon] in item.title and NAMES[taxon] in item.caption
-        said = f"{item.source_id} {item.filename} {item.title} {item.caption} {item.url}".lower()
-        assert not [kind for kind in ("good", *CLUTTER_KINDS) if kind in said]
+        fields = f"{item.source_id} {item.filename} {item.title} {item.caption} {item.url}".lower()
+        assert not [kind for kind in ("good", *CLUTTER_KINDS) if kind in fields]
     order = [truth[key] == "good" for key in sorted(truth)]
     assert sum(a != b for a, b in zip(order, order[1:])) > 5, "good and clutter should be mixed"
 
@@ -144,7 +144,7 @@ def test_good_pictures_are_square_decodable_and_of_both_encodings(delivery):
     assert {item.filename.rsplit(".")[-1] for item in good} == {"jpg", "png"}
 
 
-def test_copies_are_of_good_pictures_and_look_like_them(delivery):
+def test_copies_resemble_the_good_pictures_they_are_of(delivery):
     _, found, truth, copies = delivery
     assert {truth[key] for key in copies} == {kind for kind in CLUTTER_KINDS if kind.startswith("duplicate")}
     assert len(set(copies.values())) == len(copies)
@@ -191,7 +191,7 @@ def test_broken_files_are_broken_and_tiny_ones_tiny(delivery):
             assert max(picture(found[key]).size) <= 64
 
 
-def test_an_unknown_taxon_is_answered_with_the_known_ones():
+def test_an_unknown_taxon_is_an_error_with_the_known_ones():
     with pytest.raises(ValueError, match="sinomacrops"):
         synthetic.truth("tyrannosaurus", 1)
 

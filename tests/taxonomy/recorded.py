@@ -1,4 +1,4 @@
-"""Answers in the shapes that the services give: from the recordings where they are, else made as documented."""
+"""Responses in the shapes that the services give: from the recordings where they are, else made as documented."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import HttpError
-from pipeline.core.records import Answer, Request
+from pipeline.core.records import ApiResponse, Request
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 
@@ -119,26 +119,26 @@ NOTHING = {
 
 
 class Script:
-    """Answers questions from a table and remembers them; an exception is raised, what is missing is a 404.
+    """Responses questions from a table and remembers them; an exception is raised, what is missing is a 404.
 
     The keys are "pbdb NAME", "pbdb txn:ID", "pbdb txn:ID REL", "gbif NAME", "gbif KEY", "gbif KEY synonyms" and
     "inat NAME".
     """
 
-    def __init__(self, **answers):
-        self.answers: dict[str, object] = answers
-        self.asked: list[str] = []
+    def __init__(self, **responses):
+        self.responses: dict[str, object] = responses
+        self.requested: list[str] = []
 
-    def __call__(self, request: Request) -> Answer:
-        self.asked.append(_short(request))
-        value = self.answers.get(self.asked[-1], _absent(self.asked[-1]))
+    def __call__(self, request: Request) -> ApiResponse:
+        self.requested.append(_short(request))
+        value = self.responses.get(self.requested[-1], _absent(self.requested[-1]))
         if isinstance(value, Exception):
             raise value
-        return Answer(value, "0" * 64, request.url)
+        return ApiResponse(value, "0" * 64, request.url)
 
 
-def script(answers: dict[str, object]) -> Script:
-    return Script(**answers)
+def script(responses: dict[str, object]) -> Script:
+    return Script(**responses)
 
 
 def _short(request: Request) -> str:
@@ -161,8 +161,8 @@ def _absent(question: str) -> object:
 
 
 def recording(name: str) -> object:
-    """A recorded answer of a real service; the test skips where the recordings are not."""
+    """A recorded response of a real service; the test skips where the recordings are not."""
     path = SHARED / "api" / name
     if not path.is_file():
-        pytest.skip(f"the recorded answers are not here ({path.name})")
+        pytest.skip(f"the recorded responses are not here ({path.name})")
     return json.loads(path.read_text(encoding="utf-8"))

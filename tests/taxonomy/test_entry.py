@@ -1,4 +1,4 @@
-"""The entry in params.yaml: it says what was found, and the rest of the file is as it was, byte for byte."""
+"""The entry in params.yaml: it holds what was found, and the rest of the file is as it was, byte for byte."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def added(before: str, after: str) -> str:
     return "".join(step[2:] for step in steps if step.startswith("+ "))
 
 
-def test_the_entry_says_what_was_found():
+def test_the_entry_holds_what_was_found():
     after = insert(PARAMS, render("pteranodon", TAXON))
     species = params_module.parse(after, "test").species["pteranodon"]
     assert (species.name, species.class_noun) == ("Pterodactylus ingens", "flying reptile")
@@ -103,7 +103,7 @@ def test_an_entry_finds_its_place_in_any_block(text):
 
 
 @pytest.mark.parametrize("text", ["species: {dodo: {name: a}}\n", "base: {}\n", "species:\nbase: {}\n", ""])
-def test_where_there_is_no_block_it_says_so(text):
+def test_a_missing_block_is_an_error(text):
     with pytest.raises(ParamsError, match="species"):
         insert(text, render("pteranodon", TAXON))
 

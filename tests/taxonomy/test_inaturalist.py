@@ -11,15 +11,15 @@ from tests.taxonomy.recorded import recording
 
 def test_a_recorded_search_has_the_taxon():
     value = recording("inaturalist/v1_get_taxa.json")
-    assert inaturalist.observed(value, "Nicrophorus vespillo", "species") == inaturalist.Observed(131878, False)
-    assert inaturalist.observed(value, "Sinomacrops bondei", "species") is None
+    assert inaturalist.read_taxon(value, "Nicrophorus vespillo", "species") == inaturalist.Observed(131878, False)
+    assert inaturalist.read_taxon(value, "Sinomacrops bondei", "species") is None
 
 
 def test_of_two_of_one_name_the_one_of_the_rank_is_meant():
     value = {"results": [{"id": 1, "name": "Ficus", "rank": "subgenus"}, {"id": 2, "name": "Ficus", "rank": "genus"}]}
-    assert inaturalist.observed(value, "Ficus", "genus").key == 2
+    assert inaturalist.read_taxon(value, "Ficus", "genus").key == 2
 
 
-def test_an_error_is_told():
-    with pytest.raises(ServiceError, match="iNaturalist answered with an error: 'Too many requests'"):
-        inaturalist.observed({"error": "Too many requests", "status": 429}, "Ficus", "genus")
+def test_an_error_is_raised():
+    with pytest.raises(ServiceError, match="iNaturalist responded with an error: 'Too many requests'"):
+        inaturalist.read_taxon({"error": "Too many requests", "status": 429}, "Ficus", "genus")

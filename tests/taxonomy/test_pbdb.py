@@ -15,7 +15,7 @@ def one(record: dict):
     return pbdb.usages({"elapsed_time": 0.01, "records": [record]})[0]
 
 
-def test_both_vocabularies_say_the_same():
+def test_both_vocabularies_are_read_the_same():
     assert one(SINOMACROPS) == one(SINOMACROPS_COMPACT)
 
 
@@ -43,13 +43,13 @@ def test_placeholders_are_no_names():
 
 
 @pytest.mark.parametrize(
-    ("told", "means"), [("extant", True), ("extinct", False), ("1", True), (0, False), ("", None), (None, None)]
+    ("value", "means"), [("extant", True), ("extinct", False), ("1", True), (0, False), ("", None), (None, None)]
 )
-def test_living_or_not_in_every_way_of_saying_it(told, means):
-    assert one({**SINOMACROPS, "is_extant": told}).extant is means
+def test_extant_is_read_in_every_notation(value, means):
+    assert one({**SINOMACROPS, "is_extant": value}).extant is means
 
 
-def test_a_name_that_is_not_accepted_says_why_and_what_stands_for_it():
+def test_a_name_that_is_not_accepted_has_a_reason_and_an_accepted_name():
     usage = one(
         {
             "oid": "txn:95806",
@@ -66,7 +66,7 @@ def test_a_name_that_is_not_accepted_says_why_and_what_stands_for_it():
     assert usage.is_narrower_than_accepted
 
 
-def test_nobody_of_that_name_is_an_empty_list():
+def test_an_unknown_name_is_an_empty_list():
     assert pbdb.usages({"elapsed_time": 0.001, "warnings": ["no match"], "records": []}) == ()
 
 
@@ -77,7 +77,7 @@ def test_nobody_of_that_name_is_an_empty_list():
         ({"elapsed_time": 0.1}, "'records'"),
         ({"records": {"oid": "txn:1"}}, "'records'"),
         ({"records": ["txn:1"]}, "'records'"),
-        ([], "'answer'"),
+        ([], "'response'"),
         ({"records": [{**SINOMACROPS, "orig_no": "many"}]}, "'orig_no' = 'many'"),
         ({"records": [{**SINOMACROPS, "taxon_name": ["Sinomacrops"]}]}, "'taxon_name'"),
         ({"records": [{**SINOMACROPS, "firstapp_max_ma": {"max": 165.3}}]}, "'firstapp_max_ma'"),
@@ -99,13 +99,13 @@ def test_a_text_from_outside_cannot_bring_a_second_line():
 def test_a_clade_path_follows_the_parents_whatever_the_order():
     records = [*chain(), {**SINOMACROPS}]
     for order in (records, records[::-1]):
-        assert pbdb.path({"records": order}, 438190) == LADDER[1:]
-    assert pbdb.path({"records": chain()}, 438190) == LADDER[1:], "the taxon itself need not be there"
+        assert pbdb.classification({"records": order}, 438190) == LADDER[1:]
+    assert pbdb.classification({"records": chain()}, 438190) == LADDER[1:], "the taxon itself need not be there"
 
 
 def test_parents_in_a_circle_end():
     first, second = {"orig_no": 1, "taxon_name": "A", "parent_no": 2}, {"orig_no": 2, "taxon_name": "B", "parent_no": 1}
-    assert pbdb.path({"records": [first, second]}, 1) == ("B",)
+    assert pbdb.classification({"records": [first, second]}, 1) == ("B",)
 
 
 def test_synonyms_leave_out_the_name_itself_and_misspellings():
@@ -114,18 +114,18 @@ def test_synonyms_leave_out_the_name_itself_and_misspellings():
         pbdb_record(1, "Ornithostoma longiceps", "species", difference="recombined as"),
         pbdb_record(2, "Pteranodon longicepts", "species", difference="misspelling of, recombined as"),
     ]
-    assert pbdb.names({"records": records}, "Pteranodon longiceps") == ("Ornithostoma longiceps",)
+    assert pbdb.synonym_names({"records": records}, "Pteranodon longiceps") == ("Ornithostoma longiceps",)
 
 
-def test_questions_ask_for_what_is_read():
-    assert dict(pbdb.named("Sinomacrops bondei").query) == {
+def test_requests_include_what_is_read():
+    assert dict(pbdb.name_request("Sinomacrops bondei").query) == {
         "match_name": "Sinomacrops bondei",
         "show": "attr,app,parent,class,size",
         "vocab": "pbdb",
     }
-    assert dict(pbdb.taxon(7).query)["id"] == "txn:7"
-    assert dict(pbdb.like("Sinomacrop bondei").query)["match_name"] == "Sinom% %"
-    assert dict(pbdb.like("Ornithocheiromorpha").query)["match_name"] == "Ornit%"
+    assert dict(pbdb.taxon_request(7).query)["id"] == "txn:7"
+    assert dict(pbdb.similar_names_request("Sinomacrop bondei").query)["match_name"] == "Sinom% %"
+    assert dict(pbdb.similar_names_request("Ornithocheiromorpha").query)["match_name"] == "Ornit%"
 
 
 @pytest.mark.parametrize("show", ["coords", "asdf"])
@@ -139,7 +139,7 @@ def test_recorded_envelopes_are_read(show):
 def test_every_taxon_of_a_recorded_list_is_read():
     path = SHARED / "api/pbdb/taxa_list_Graptolithina_2019.csv"
     if not path.is_file():
-        pytest.skip("the recorded answers are not here")
+        pytest.skip("the recorded responses are not here")
     with path.open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     usages = pbdb.usages({"records": rows})
@@ -151,7 +151,7 @@ def test_every_taxon_of_a_recorded_list_is_read():
 def test_every_occurrence_of_a_real_export_is_a_usage():
     path = SHARED / "pbdb/pbdb_pterosauromorpha.csv"
     if not path.is_file():
-        pytest.skip("the recorded answers are not here")
+        pytest.skip("the recorded responses are not here")
     lines = path.read_text(encoding="utf-8").splitlines()
     rows = list(csv.DictReader(lines[next(i for i, line in enumerate(lines) if line.startswith('"occurrence_no')) :]))
     taxa = [

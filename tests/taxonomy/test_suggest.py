@@ -51,14 +51,14 @@ def kinds(taxon: Resolved, active: bool) -> list[str]:
     return [s.fields["kind"] for s in suggest.sources(taxon) if s.active is active]
 
 
-def test_an_extinct_species_is_looked_for_where_it_is_painted():
+def test_an_extinct_species_is_searched_where_it_is_painted():
     assert kinds(TAXON, active=True) == ["commons", "commons", "openverse", "gbif"]
     assert kinds(TAXON, active=False) == ["phylopic"]
     first = suggest.sources(TAXON)[0]
     assert first.fields == {"kind": "commons", "category": "Pteranodon"}
 
 
-def test_observations_are_asked_for_only_of_what_lives():
+def test_observations_are_requested_only_of_extant_taxa():
     seen = replace(TAXON, observed=Observed(4, extinct=False))
     assert "inaturalist" in kinds(seen, active=False)
     assert "inaturalist" in kinds(replace(seen, extant=True), active=True)

@@ -25,7 +25,7 @@ from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted
 from pipeline.core.paths import Paths
-from pipeline.train import _stop_requests, _task
+from pipeline.train import _stop_requests
 from pipeline.training.checkpoint import state, streaming
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.loop import Hooks, TrainingJob, run
@@ -178,7 +178,7 @@ def at_random(job: TrainingJob, folder: Path, seconds: float) -> Trained:
 
 def outcome(root: Path) -> dict[str, dict[str, object]]:
     paths = Paths(root, world.SPECIES)
-    job = prepare(_task(world.load(paths), paths), Accelerator(cpu=True), root / "cache")
+    job = prepare(_training_run(world.load(paths), paths), Accelerator(cpu=True), root / "cache")
     straight, begun = Trained(job, root / "straight"), time.monotonic()
     straight.go()
     seconds = time.monotonic() - begun

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted
 from pipeline.core.paths import Paths
-from pipeline.train import _task
+from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import hardware
 from pipeline.training.loop import Hooks, run
@@ -28,7 +28,7 @@ def main(project: Path) -> None:
     accelerator = Accelerator(cpu=True)
     torch.set_num_threads(1)
     paths = Paths(project, world.SPECIES)
-    task = _task(world.load(paths), paths)
+    task = _training_run(world.load(paths), paths)
 
     def train(name: str, stop_at: int = 0) -> list[list[float]]:
         reports, folder = [], project / name

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from pipeline.core.errors import InputError, Interrupted
-from pipeline.families import sd, sdxl
+from pipeline.families import family
 from pipeline.families.model_components import Conditioning
-from pipeline.train import _task
+from pipeline.train import _training_run
 from tests.training import world
 from tests.training.test_loop import Recorder, _run
 
@@ -51,7 +51,7 @@ def rich(project):
 
 @pytest.mark.parametrize("method", ["dreambooth", "lora"])
 def test_with_everything_on_it_is_interrupted_and_continued_to_the_bit(rich, tmp_path, method):
-    task = _task(world.change(rich, method=method, **EVERYTHING), rich)
+    task = _training_run(world.change(rich, method=method, **EVERYTHING), rich)
     straight = _run(task, tmp_path / "straight")
     with pytest.raises(Interrupted):
         _run(task, tmp_path / "broken", Recorder(stop_at=3))
@@ -60,7 +60,7 @@ def test_with_everything_on_it_is_interrupted_and_continued_to_the_bit(rich, tmp
 
 
 def test_with_everything_on_a_batch_in_parts_gives_the_same_losses(rich, tmp_path, monkeypatch):
-    task = _task(world.change(rich, method="lora", **EVERYTHING), rich)
+    task = _training_run(world.change(rich, method="lora", **EVERYTHING), rich)
     whole, _ = _run(task, tmp_path / "whole")
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     parts, _ = _run(task, tmp_path / "parts")
@@ -68,7 +68,7 @@ def test_with_everything_on_a_batch_in_parts_gives_the_same_losses(rich, tmp_pat
 
 
 def _id(paths, **train) -> str:
-    return _task(world.change(paths, **train), paths).stamp["lineage_id"]
+    return _training_run(world.change(paths, **train), paths).stamp["lineage_id"]
 
 
 def test_masks_that_are_read_are_part_of_the_lineage(project):
@@ -79,7 +79,7 @@ def test_masks_that_are_read_are_part_of_the_lineage(project):
     assert len({plain, reading, drawn, _id(project, masks={"background_weight": 0.5})}) == 4
     assert _id(project, masks={"background_weight": 1.0}) == plain
     _mask(project, f"{5:016x}.png", (20, 29))  # of a held-out picture: it is left unread
-    pictures = _task(world.change(project, masks={"background_weight": 0.5}), project).pictures
+    pictures = _training_run(world.change(project, masks={"background_weight": 0.5}), project).pictures
     assert [picture.mask is not None for picture in pictures] == [False, True, False, False, False]
 
 
@@ -91,7 +91,7 @@ def test_a_mask_without_a_picture_stops_the_stage_before_anything_is_loaded(proj
 
 
 def test_sentences_of_the_stage_have_the_name_whatever_the_template(project):
-    pictures = _task(world.change(project, captions=["{caption}", "a {class_noun}"]), project).pictures
+    pictures = _training_run(world.change(project, captions=["{caption}", "a {class_noun}"]), project).pictures
     name = "Raphus cucullatus"
     assert pictures[0].sentences == (f"{name}, a painting number 0", f"{name}, a bird")
     assert pictures[0].caption == pictures[0].sentences[0]
@@ -124,8 +124,8 @@ def test_sizes_stay_with_their_sentences():
 @torch.no_grad()
 def test_latents_that_a_unet_cannot_halve_evenly_come_back_in_their_size(sd_base, edges):
     """diffusers' UNet enlarges to the size that it has seen on the way down, so every multiple of the VAE's works."""
-    parts = sd.load(sd_base)
+    parts = family("sd").load(sd_base)
     noisy = torch.ones(1, 4, *edges)
-    told = sd.encode_prompt(parts, ["a bird"])
-    answer = sd.predict(parts, noisy, torch.tensor([400]), told)
+    told = family("sd").encode_prompt(parts, ["a bird"])
+    answer = family("sd").predict(parts, noisy, torch.tensor([400]), told)
     assert answer.shape == noisy.shape and torch.isfinite(answer).all()

@@ -10,12 +10,12 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
-from pipeline.train import _task
+from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.data.batches import Bucket, Examples, SamplingSettings, batch_at
 from pipeline.training.loop import Hooks, _Work, run, share
 from pipeline.training.lr_schedules import learning_rate_at
-from pipeline.training.task import TrainingTask, prepare
+from pipeline.training.task import TrainingRun, prepare
 from tests.training import world
 
 
@@ -31,11 +31,11 @@ class Recorder:
         return bool(self.reports) and self.reports[-1].step == self.stop_at
 
 
-def _task_of(paths, **train) -> TrainingTask:
-    return _task(world.change(paths, **train), paths)
+def _task_of(paths, **train) -> TrainingRun:
+    return _training_run(world.change(paths, **train), paths)
 
 
-def _run(task: TrainingTask, folder: Path, recorder: Recorder | None = None):
+def _run(task: TrainingRun, folder: Path, recorder: Recorder | None = None):
     """Train in `folder`; returns history and, by step, the bytes of the snapshots."""
     accelerator, saves = Accelerator(cpu=True), CheckpointStore(folder, "x")
     recorder = recorder or Recorder()

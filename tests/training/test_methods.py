@@ -43,7 +43,7 @@ def _disturb(trainable, amount: float = 0.05) -> None:
 @torch.no_grad()
 def _answer(parts, prompt: str = "a bird") -> torch.Tensor:
     latents = torch.ones(1, 4, 8, 8)
-    known = family(parts.family)
+    known = parts.family
     return known.predict(parts, latents, torch.tensor([400]), known.encode_prompt(parts, [PROMPT]))
 
 
@@ -64,7 +64,7 @@ def test_a_snapshot_comes_back_as_it_was(base, name, kind, tmp_path):
     trainable = _learnt(base, kind, name, lora={"rank": 4, "alpha": 16})
     method(kind).save(trainable, tmp_path / "snapshot", torch.float32, STAMP)
     back = method(kind).restore(family(name).load(base), tmp_path / "snapshot")
-    torch.testing.assert_close(_answer(back), _answer(trainable.parts), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(_answer(back), _answer(trainable.components), atol=1e-5, rtol=1e-5)
     learnt = _answer(back, SUBJECT.name)  # new words change no other sentence
     assert not torch.allclose(learnt, _answer(family(name).load(base), SUBJECT.name), atol=1e-2)
 
@@ -127,7 +127,7 @@ def test_older_names_of_text_encoders_are_kept(base, name, tmp_path):
         stored.write_bytes(before)
     names = load_file(tmp_path / "snapshot/text_encoder/model.safetensors")
     assert all(key.startswith("text_model.") for key in names)
-    assert torch.equal(_answer(back), _answer(trainable.parts))
+    assert torch.equal(_answer(back), _answer(trainable.components))
 
 
 TEXT_TOO = {"train_text_encoder": True}
@@ -139,11 +139,11 @@ ADAPTERS = ("lora", "lokr", "loha")
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
 def test_text_encoders_learn_too(base, name, kind, tmp_path):
     trainable = _learnt(base, kind, name, **{kind: SMALL})
-    assert set(trainable.modules) == {"unet", *family(name).TRAINED_TEXT_ENCODERS}
+    assert set(trainable.modules) == {"unet", *family(name).text_encoders}
     assert all(any(key.startswith(f"{folder}.") for key in trainable.parameters) for folder in trainable.modules)
     method(kind).save(trainable, tmp_path, torch.float32, STAMP)
     back = method(kind).restore(family(name).load(base), tmp_path)
-    assert torch.equal(_answer(back), _answer(trainable.parts))
+    assert torch.equal(_answer(back), _answer(trainable.components))
     before, after = (family(name).encode_prompt(parts, [PROMPT]) for parts in (family(name).load(base), back))
     assert not torch.allclose(before.states, after.states, atol=1e-3)
     assert str(base).encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file())
@@ -158,7 +158,7 @@ def test_the_variants_of_lora_come_back(base, name, more, tmp_path):
     pipeline = StableDiffusionPipeline.from_pretrained(base, local_files_only=True)
     pipeline.load_lora_weights(tmp_path, weight_name=lora.FILE, local_files_only=True)
     loaded = replace(family(name).load(base), unet=pipeline.unet, text_encoders=(pipeline.text_encoder,))
-    assert torch.equal(_answer(loaded), _answer(trainable.parts))
+    assert torch.equal(_answer(loaded), _answer(trainable.components))
     config = pipeline.unet.peft_config["default_0"]
     assert {"rslora": config.use_rslora, "dora": config.use_dora} == {"rslora": False, "dora": False, **more}
 
@@ -175,12 +175,12 @@ def test_older_tools_find_the_text_encoder_under_its_older_names(base, name, tmp
 def test_the_teacher_answers_as_the_base_and_disturbs_nothing(base, name, kind):
     prior = {"kind": "teacher", "weight": 0.3}
     trainable = _learnt(base, kind, name, prior=prior, **{kind: SMALL} if kind in ADAPTERS else {})
-    before, learning = _answer(trainable.parts), list(trainable.parameters)
+    before, learning = _answer(trainable.components), list(trainable.parameters)
     with trainable.teacher() as parts:
         # A copy lies elsewhere in memory, which can change the order of sums.
         torch.testing.assert_close(_answer(parts), _answer(family(name).load(base)), atol=1e-6, rtol=1e-5)
         assert list(trainable.parameters) == learning
-    assert torch.equal(_answer(trainable.parts), before)
+    assert torch.equal(_answer(trainable.components), before)
 
 
 @pytest.mark.parametrize("kind", ["dreambooth", "full"])
@@ -202,7 +202,7 @@ def test_nothing_is_drawn_from_global_state(base, name, kind):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     trainable = method(kind).attach(family(name).load(base), _train(), SUBJECT, 1, torch.float32)
-    _answer(trainable.parts)
+    _answer(trainable.components)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -210,7 +210,7 @@ def test_nothing_is_drawn_from_global_state(base, name, kind):
 def test_from_scratch_is_a_function_of_the_seed_and_not_of_the_base(base, name):
     def drawn(seed: int, text: bool = True):
         train = _train(full={"train_text_encoder": text})
-        return method("full").attach(family(name).load(base), train, SUBJECT, seed, torch.float32).parts
+        return method("full").attach(family(name).load(base), train, SUBJECT, seed, torch.float32).components
 
     assert torch.equal(_answer(drawn(1)), _answer(drawn(1))) and not torch.equal(_answer(drawn(1)), _answer(drawn(2)))
     known, alone = family(name).load(base), drawn(1, text=False)
@@ -229,7 +229,7 @@ def test_lora_loads_with_diffusers_and_keeps_its_alpha(base, name, tmp_path):
     states = pipeline.encode_prompt([PROMPT], "cpu", 1, False)[0]
     with torch.no_grad():
         drawn = pipeline.unet(torch.ones(1, 4, 8, 8), torch.tensor([400]), states).sample
-    torch.testing.assert_close(drawn, _answer(trainable.parts), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(drawn, _answer(trainable.components), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sd"])
@@ -241,7 +241,7 @@ def test_what_learns_is_what_was_asked(base, name):
     assert all(key.startswith("unet.") for key in unet_only.parameters)
     adapters = METHODS["lora"].attach(family(name).load(base), _train(), SUBJECT, 1, torch.bfloat16)
     assert all("lora_" in key and weight.dtype == torch.float32 for key, weight in adapters.parameters.items())
-    assert adapters.parts.unet.conv_in.weight.dtype == torch.bfloat16
+    assert adapters.components.unet.conv_in.weight.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("name", ["sd"])

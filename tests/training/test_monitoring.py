@@ -21,7 +21,7 @@ from PIL import Image
 from pipeline import train as stage
 from pipeline.core.errors import Interrupted
 from pipeline.core.records import MonitoringReport
-from pipeline.families import sd
+from pipeline.families import family
 from pipeline.io import tracking
 from pipeline.methods import method
 from pipeline.training import monitoring
@@ -36,7 +36,7 @@ NOTHING = {**LOOK, "timesteps": 0, "prompts": []}
 
 def _train(paths, folder, *, stop_at: int | None = None, monitor=LOOK, **changes):
     """Train in `folder` with looks beside the state; returns history, looks that were told, snapshots' bytes."""
-    task = stage._task(world.change(paths, monitor=monitor, **changes), paths)
+    task = stage._training_run(world.change(paths, monitor=monitor, **changes), paths)
     saves, told, seen = CheckpointStore(folder, "x"), [], []
     hooks = Hooks(
         report=lambda report: seen.append(report.step),
@@ -82,18 +82,18 @@ def test_every_look_has_the_grid_and_is_relative_to_the_first(project, tmp_path)
 @pytest.fixture
 def view(project, tmp_path):
     """A look at the base itself, as the params want it."""
-    task = stage._task(world.change(project, monitor=LOOK), project)
+    task = stage._training_run(world.change(project, monitor=LOOK), project)
     job = prepare(task, Accelerator(cpu=True), tmp_path / "cache", tmp_path / "looks")
-    return job.look.args[0]
+    return job.monitor.args[0]
 
 
 @torch.no_grad()
 def test_the_loss_is_what_plain_diffusers_gives(view, sd_base):
     from diffusers import DDPMScheduler
 
-    parts, scheduler = sd.load(sd_base), DDPMScheduler.from_pretrained(sd_base / "scheduler")
+    parts, scheduler = family("sd").load(sd_base), DDPMScheduler.from_pretrained(sd_base / "scheduler")
     [one] = view.held_out
-    said = sd.encode_prompt(parts, ["Raphus cucullatus, a painting number 5"]).states
+    said = family("sd").encode_prompt(parts, ["Raphus cucullatus, a painting number 5"]).states
     told = monitoring.monitor(view, 0).losses
     for t in view.timesteps:
         when, e = torch.tensor([t]), monitoring._noise(view, one, t)[None]
@@ -146,10 +146,10 @@ def test_a_preview_says_what_it_is_and_differs_by_prompt_seed_and_step(project, 
 def test_what_is_seen_is_what_the_snapshot_gives(project, tmp_path, sd_base):
     """With EMA too: the snapshot has averaged weights, and so has the look."""
     _, told, _ = _train(project, tmp_path / "t", method="lora", ema_decay=0.9, learning_rate=1e-2)
-    task = stage._task(world.load(project), project)
+    task = stage._training_run(world.load(project), project)
     job = prepare(task, Accelerator(cpu=True), tmp_path / "cache", tmp_path / "again")
-    restored = method("lora").restore(sd.load(sd_base), tmp_path / "t/snapshots/step-000006")
-    again = monitoring.monitor(replace(job.look.args[0], parts=restored), 6)
+    restored = method("lora").restore(family("sd").load(sd_base), tmp_path / "t/snapshots/step-000006")
+    again = monitoring.monitor(replace(job.monitor.args[0], parts=restored), 6)
     assert again.losses == pytest.approx(told[-1].losses, rel=1e-5)
     assert again.losses != pytest.approx(told[0].losses, rel=1e-3)
 
@@ -282,11 +282,11 @@ def test_a_compiled_model_is_not_compiled_again_for_a_look(view):
         return graph.forward
 
     def answer():
-        told = view.prompts(view.parts, slice(0, 1))
-        return sd.predict(view.parts, view.held_out[0].latents[None], torch.tensor([7]), told)
+        told = view.prompts(view.components, slice(0, 1))
+        return family("sd").predict(view.components, view.held_out[0].latents[None], torch.tensor([7]), told)
 
     plain = monitoring.monitor(view, 0)
-    view.parts.unet.time_embedding.compile(backend=backend)  # all of it would take long
+    view.components.unet.time_embedding.compile(backend=backend)  # all of it would take long
     first, count = answer(), len(compiled)
     again = monitoring.monitor(replace(view, compiled=True, folder=view.folder / "again"), 0)
     assert again.losses == plain.losses

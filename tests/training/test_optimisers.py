@@ -32,13 +32,15 @@ class Net(nn.Module):
 def _progress(name: str, groups: tuple[Group, ...] = ()) -> TrainingState:
     torch.manual_seed(0)
     trainable = Trainable(None, {"unet": Net()}, groups)
-    return TrainingState(trainable, optimiser(name)(trainable.optimised(weight_decay=0.1), RATES.get(name, 1e-2)))
+    return TrainingState(
+        trainable, optimiser(name)(trainable.optimiser_groups(weight_decay=0.1), RATES.get(name, 1e-2))
+    )
 
 
 def _steps(progress: TrainingState, first: int, last: int, rate: float) -> list[torch.Tensor]:
     for step in range(first, last):
         for group in progress.optimiser.param_groups:
-            group["lr"] = rate * group["rate_factor"]
+            group["lr"] = rate * group["lr_factor"]
         pictures = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(step))
         ((progress.trainable.modules["unet"](pictures) - 1) ** 2).mean().backward()
         progress.optimiser.step()
@@ -48,7 +50,7 @@ def _steps(progress: TrainingState, first: int, last: int, rate: float) -> list[
 
 GROUPS = (
     Group(("unet.conv.weight", "unet.conv.bias", "unet.wide.weight", "unet.idle.weight", "unet.idle.bias")),
-    Group(("unet.wide.bias", "unet.zero.weight"), rate_factor=0.5, decays=False),
+    Group(("unet.wide.bias", "unet.zero.weight"), lr_factor=0.5, decays=False),
 )
 
 
@@ -87,14 +89,14 @@ def test_a_group_goes_at_its_own_rate_and_decays_or_not(name):
     module = nn.ParameterDict({"fast": fast, "slow": slow, "still": still})
     groups = (
         Group(("unet.fast",), decays=False),
-        Group(("unet.slow",), rate_factor=0.1, decays=False),
+        Group(("unet.slow",), lr_factor=0.1, decays=False),
         Group(("unet.still",)),
     )
     trainable = Trainable(None, {"unet": module}, groups)
-    made = optimiser(name)(trainable.optimised(weight_decay=0.5), 1.0)
+    made = optimiser(name)(trainable.optimiser_groups(weight_decay=0.5), 1.0)
     for _ in range(3):
         for group in made.param_groups:
-            group["lr"] = 1e-3 * group["rate_factor"] if name != "prodigy" else group["rate_factor"]
+            group["lr"] = 1e-3 * group["lr_factor"] if name != "prodigy" else group["lr_factor"]
         fast.grad, slow.grad, still.grad = torch.ones_like(fast), torch.ones_like(slow), torch.zeros_like(still)
         made.step()
     way = (4.0 - fast.detach()) / (4.0 - slow.detach())
@@ -108,7 +110,7 @@ def test_prodigy_with_equal_rates_is_prodigy():
     def weights(make) -> list[torch.Tensor]:
         torch.manual_seed(0)
         trainable = Trainable(None, {"unet": Net()})
-        return _steps(TrainingState(trainable, make(trainable.optimised(0.1), 1.0)), 0, 20, 1.0)
+        return _steps(TrainingState(trainable, make(trainable.optimiser_groups(0.1), 1.0)), 0, 20, 1.0)
 
     ours = weights(OPTIMISERS["prodigy"])
     theirs = weights(lambda groups, rate: Prodigy(groups, lr=rate, use_bias_correction=True, safeguard_warmup=True))

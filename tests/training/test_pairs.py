@@ -12,9 +12,9 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from pipeline.core.errors import Interrupted, ParamsError
-from pipeline.families import FAMILIES, family
+from pipeline.families import FAMILIES
 from pipeline.methods import METHODS, check_pair, lora, token_embeddings, trigger
-from pipeline.train import _task
+from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.loop import Hooks, run
 from pipeline.training.task import prepare
@@ -85,7 +85,7 @@ def _trained(task, folder: Path, stop_at: int | None = None):
     hooks = Hooks(reports.append, print, lambda: len(reports) == stop_at, lambda: 0.0)
     accelerator = Accelerator(cpu=True)
     progress = run(prepare(task, accelerator, folder.parent / "cache"), accelerator, saves, hooks)
-    return progress.trainable.parts, progress.history, saves.snapshot(STEPS)
+    return progress.trainable.components, progress.history, saves.snapshot(STEPS)
 
 
 def _drawn(pipeline: DiffusionPipeline, **prompt) -> np.ndarray:
@@ -96,12 +96,12 @@ def _drawn(pipeline: DiffusionPipeline, **prompt) -> np.ndarray:
 @torch.no_grad()
 def _drawn_by(parts, prompt: str, base: Path) -> np.ndarray:
     """By the parts that were trained; the sentences are encoded as in training."""
-    told, blind = (family(parts.family).encode_prompt(parts, [text]) for text in (prompt, " "))
+    told, blind = (parts.family.encode_prompt(parts, [text]) for text in (prompt, " "))
     given = {"prompt_embeds": told.states, "negative_prompt_embeds": blind.states}
     if told.pooled is not None:
         given |= {"pooled_prompt_embeds": told.pooled, "negative_pooled_prompt_embeds": blind.pooled}
     scheduler = DDIMScheduler.from_pretrained(base, subfolder="scheduler")
-    return _drawn(family(parts.family).pipeline(parts, scheduler), **given)
+    return _drawn(parts.family.pipeline(parts, scheduler), **given)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -110,7 +110,7 @@ def test_diffusers_alone_draws_what_was_learnt(kind, name, project, tmp_path, re
     if name not in METHODS[kind].SUPPORTED:
         pytest.skip(f"{kind} does not support {name}, and says so")
     base = request.getfixturevalue(f"{name}_base")
-    task = _task(world.change(project, **FAST, method=kind, **CHANGES.get(kind, {})), project)
+    task = _training_run(world.change(project, **FAST, method=kind, **CHANGES.get(kind, {})), project)
     task = replace(task, family=name, base=base)
     parts, history, checkpoint = _trained(task, tmp_path / "run")
     assert len(history) == STEPS
@@ -124,7 +124,7 @@ def test_diffusers_alone_draws_what_was_learnt(kind, name, project, tmp_path, re
 
 @pytest.mark.parametrize("kind", METHODS)
 def test_stopped_and_continued_is_bit_for_bit_the_same(kind, project, tmp_path):
-    task = _task(world.change(project, **QUICK, method=kind, **CHANGES.get(kind, {})), project)
+    task = _training_run(world.change(project, **QUICK, method=kind, **CHANGES.get(kind, {})), project)
     _, straight, checkpoint = _trained(task, tmp_path / "straight")
     with pytest.raises(Interrupted):
         _trained(task, tmp_path / "broken", stop_at=1)
@@ -143,5 +143,5 @@ def test_a_pair_that_does_not_work_is_refused_before_anything_is_read(project, m
     with pytest.raises(
         ParamsError, match=r"train.method 'lokr' does not work for base.family 'sdxl'; .* these do: dre"
     ):
-        _task(world.load(project), project)
+        _training_run(world.load(project), project)
     check_pair("lokr", "sd")

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.core import params as params_module
 from pipeline.core.records import Subject
-from pipeline.families import sd
+from pipeline.families import family
 from pipeline.families.model_components import spell, tokens_cut
 from pipeline.methods import textual_inversion
 from pipeline.training import preflight
@@ -54,7 +54,9 @@ def test_every_sentence_with_the_name_has_the_new_words(name, sentence):
 @pytest.mark.parametrize("sentence", ["Pteranodons abc", "Pteranodon abcdefghij", "<pteranodon> abcdefghi", "abcd"])
 def test_tokens_are_counted_before_loading_as_they_are_read(sd_base, sentence):
     train = _train(method="textual_inversion")
-    taught = textual_inversion.attach(sd.load(sd_base), train, PTERANODON, 1, sd.load(sd_base).dtype).parts
+    taught = textual_inversion.attach(
+        family("sd").load(sd_base), train, PTERANODON, 1, family("sd").load(sd_base).dtype
+    ).components
     lost = tokens_cut(taught, sentence)
     said = _said(sd_base, [sentence], method="textual_inversion")
     assert len(said) == (lost > 0)

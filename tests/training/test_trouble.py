@@ -24,14 +24,16 @@ class Line:
     def __init__(self, folder: Path, xs=lambda step: (1.0, 2.0, 3.0, 4.0), **plan):
         self.module, self.saves = nn.Linear(1, 1, bias=False), CheckpointStore(folder, "x")
         nn.init.zeros_(self.module.weight)
-        self.parts = ModelComponents("sd", folder, self.module, None, (), (), {}, torch.device("cpu"), torch.float32)
+        self.components = ModelComponents(
+            "sd", folder, self.module, None, (), (), {}, torch.device("cpu"), torch.float32
+        )
         self.xs, self.shown = xs, []
         settings = {"steps": 6, "batch_size": 4, "snapshots": (), "save_every_steps": 1, "max_gradient_norm": 1e9}
-        self.plan = LoopSettings(**{**settings, "rate": lambda step: 0.01, **plan})
+        self.plan = LoopSettings(**{**settings, "learning_rate": lambda step: 0.01, **plan})
 
     def run(self, recorder: Recorder | None = None) -> list[float]:
         job = TrainingJob(
-            Trainable(self.parts, {"unet": self.module}),
+            Trainable(self.components, {"unet": self.module}),
             self._loss,
             self._optimiser,
             self.plan,
@@ -46,7 +48,7 @@ class Line:
         return ((self.module(x) - 2 * x) ** 2).mean()
 
     def _optimiser(self, trainable):
-        return torch.optim.SGD(trainable.optimised(0.0), lr=0.01)
+        return torch.optim.SGD(trainable.optimiser_groups(0.0), lr=0.01)
 
 
 def _bad_at(step: int):

@@ -1,4 +1,4 @@
-"""Writing results so that a crash leaves either the old ones or the new ones, never a mixture."""
+"""Atomic writes: a crash leaves either the old file or folder or the new one, never a mixture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CARD = "card.json"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write to the side, then rename: readers see the old file or the new one."""
+    """Write to a temporary file beside it, then rename: readers see the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -39,6 +39,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
+    """The parsed file; InputError when it is missing."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -46,11 +47,11 @@ def read_json(path: Path) -> Any:
 
 
 def write_card(folder: Path, **content: Any) -> None:
-    """The last file of an output folder: if it is there, the work is complete."""
+    """Write `card.json`, the last file of an output folder: if it is there, the work is complete."""
     write_json(folder / CARD, content)
 
 
-def read_card(folder: Path) -> dict:
+def read_card(folder: Path) -> dict[str, Any]:
     """The card of a finished output folder; InputError when the folder is missing or unfinished."""
     return read_json(folder / CARD)
 
@@ -60,8 +61,8 @@ def fresh_folder(final: Path) -> Iterator[Path]:
     """A new folder beside `final` that takes its place in one move when the block succeeds."""
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
-        for left in final.parent.glob(f".building-{final.name}.*"):  # by a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in final.parent.glob(f".building-{final.name}.*"):  # by a run that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
         building = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".building-{final.name}."))
     except OSError as error:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Versions of a data set: what dvc.lock said in each git commit, and the manifests that DVC keeps for them."""
+"""Dataset versions: the state of dvc.lock in each git commit, and the manifests that DVC keeps for them."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def history(root: Path, species: str) -> list[DatasetVersion]:
         md5 = _md5_at(root, commit, species)
         if md5 and (not found or found[-1].md5 != md5):
             found.append(DatasetVersion(tags.get(commit, commit[:8]), commit, day, md5))
-    here = _md5(_text(root / LOCK), species)
-    if _manifest_path(root, species).is_file() and (not found or here != found[-1].md5):
-        found.append(DatasetVersion(NOW, "", "", here))
+    current = _md5(_text(root / LOCK), species)
+    if _manifest_path(root, species).is_file() and (not found or current != found[-1].md5):
+        found.append(DatasetVersion(NOW, "", "", current))
     return found
 
 
@@ -112,21 +112,21 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def _git(root: Path, *words: str) -> str:
-    done = _run(root, words)
+def _git(root: Path, *arguments: str) -> str:
+    done = _run(root, arguments)
     if done.returncode:
-        said = " ".join(done.stderr.split()) or "git failed"
-        raise InputError(f"the versions of data sets are kept in git, and git says: {said}")
+        problem = " ".join(done.stderr.split()) or "it failed without a message"
+        raise InputError(f"the versions of data sets are kept in git, and git answered: {problem}")
     return done.stdout
 
 
-def _try_git(root: Path, *words: str) -> str:
-    done = _run(root, words)
+def _try_git(root: Path, *arguments: str) -> str:
+    done = _run(root, arguments)
     return "" if done.returncode else done.stdout
 
 
-def _run(root: Path, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def _run(root: Path, arguments: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise InputError("git is not installed, and the versions of data sets are kept there") from None

@@ -1,4 +1,4 @@
-"""Files for other programs: complete or absent, and never in the place of something else."""
+"""Exported files: complete or absent, and never written over something else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.core.lineage import digest_file, digest_tree
 
 @contextmanager
 def building(folder: Path) -> Iterator[Path]:
-    """A new folder in `folder`, thus on its file system; what is left in it is dropped.
+    """A temporary folder in `folder`, thus on the same file system; deleted at the end with what was not moved out.
 
     Raises
     ------
@@ -35,26 +35,26 @@ def building(folder: Path) -> Iterator[Path]:
 
 
 def settle(made: Path, folder: Path, shown_at: Path) -> list[str]:
-    """Move everything in `made` into `folder`, which people know as `shown_at`; a line for each with its size.
+    """Move everything in `made` into `folder`, which messages call `shown_at`; returns a line for each with its size.
 
     Raises
     ------
     InputError
-        When something else has one of the names; then nothing was moved.
+        When one of the names is taken by other content; then nothing was moved.
     """
     built = sorted(made.iterdir())
-    known = {path: _is_there(path, folder / path.name) for path in built}
+    present = {path: _is_there(path, folder / path.name) for path in built}
     for path in built:
-        if not known[path]:
+        if not present[path]:
             path.chmod(0o755 if path.is_dir() else 0o644)
             os.replace(path, folder / path.name)
     return [
-        f"{shown_at / path.name} ({_size(folder / path.name)}{', is there already' * known[path]})" for path in built
+        f"{shown_at / path.name} ({_size(folder / path.name)}{', is there already' * present[path]})" for path in built
     ]
 
 
 def fill_hash(path: Path, placeholder: str) -> None:
-    """In the header of a safetensors file, `0x` and the sha256 of all bytes after it in the place of `placeholder`."""
+    """Replace `placeholder` in the header of a safetensors file by `0x` and the sha256 of all that follows it."""
     with path.open("r+b") as stream:
         size = int.from_bytes(stream.read(8), "little")
         header = stream.read(size)
@@ -64,7 +64,7 @@ def fill_hash(path: Path, placeholder: str) -> None:
 
 
 def _is_there(path: Path, there: Path) -> bool:
-    """Is the same there already? InputError when something else is."""
+    """Whether the same content is there already; InputError when other content is."""
     if not os.path.lexists(there) or (there.is_dir() and not any(there.iterdir())):
         return False
     if path.is_dir() == there.is_dir() and _digest(path) == _digest(there):

@@ -1,4 +1,4 @@
-"""Model folders: is it there, and what are its bytes."""
+"""Model folders of params: their check, and the digest of their weights."""
 
 from __future__ import annotations
 

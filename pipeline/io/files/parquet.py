@@ -1,4 +1,4 @@
-"""Tables on disk: parquet whose bytes depend on nothing but the rows."""
+"""Parquet tables whose bytes depend on nothing but the rows."""
 
 from __future__ import annotations
 

@@ -1,36 +1,35 @@
-"""The collection that lies in `data/raw/<species>/` while a new one is made: nothing of it is fetched twice."""
+"""The previous collection in `data/raw/<species>/` while a new one is made: nothing of it is downloaded again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.lineage import digest_bytes
-from pipeline.core.records import Candidate
+from pipeline.core.records import MANIFEST_COLUMNS, CollectedImage, StoredFile
 from pipeline.io.files import atomic_write, parquet
-
-FACTS = tuple(field.name for field in fields(Candidate) if field.name != "evidence")
 
 
 @dataclass(frozen=True)
 class PreviousCollection:
-    """`rows` by (source, source_id); `stored`: those with a file, by image address; `files`: paths by sha256;
-    `sources`: digests by label."""
+    """`images` by (source, source_id), `sources`: digests of their params by label."""
 
     folder: Path
-    rows: dict[tuple[str, str], dict[str, Any]]
-    stored: dict[str, dict[str, Any]]
-    files: dict[str, str]
-    sources: dict[str, str]
+    images: Mapping[tuple[str, str], CollectedImage] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    _by_url: Mapping[str, StoredFile] = field(default_factory=dict)
+    _paths: Mapping[str, str] = field(default_factory=dict)  # by sha256
 
-    def content(self, image_url: str) -> bytes | None:
-        """The bytes of a picture at this address; None when there are none, or they are damaged."""
-        row = self.stored.get(image_url)
-        return self.by_sha256(row["sha256"]) if row else None
+    def file(self, image_url: str) -> tuple[StoredFile, bytes] | None:
+        """The file of a picture at this address; None when there is none, or it is damaged."""
+        stored = self._by_url.get(image_url)
+        content = self.content(stored.sha256) if stored else None
+        return (stored, content) if stored and content else None
 
-    def by_sha256(self, sha256: str) -> bytes | None:
-        path = self.folder / self.files[sha256] if sha256 in self.files else None
+    def content(self, sha256: str) -> bytes | None:
+        """The bytes of a picture; None when there are none, or they are damaged."""
+        path = self.folder / self._paths[sha256] if sha256 in self._paths else None
         content = path.read_bytes() if path and path.is_file() else b""
         return content if digest_bytes(content) == sha256 else None
 
@@ -40,18 +39,18 @@ class PreviousCollection:
 
 
 def read(folder: Path) -> PreviousCollection:
-    """What is there; an empty collection when there is none, or one of another make."""
+    """The collection that is there; an empty one when there is none, or one with other columns."""
     if not (folder / atomic_write.CARD).is_file() or not (folder / "manifest.parquet").is_file():
-        return PreviousCollection(folder, {}, {}, {}, {})
+        return PreviousCollection(folder)
     manifest = parquet.read(folder / "manifest.parquet")
-    if not {*FACTS, "evidence", "final_url"} <= set(manifest.columns):
-        return PreviousCollection(folder, {}, {}, {}, {})
-    rows = manifest.drop(columns="kept").to_dict("records")
-    kept = [row for row in rows if row["path"]]
+    if not MANIFEST_COLUMNS.keys() <= set(manifest.columns):
+        return PreviousCollection(folder)
+    images = [CollectedImage.from_row(row) for row in manifest.to_dict("records")]
+    stored = [(image, image.file) for image in images if image.path and image.file]
     return PreviousCollection(
         folder,
-        rows={(row["source"], row["source_id"]): row for row in rows},
-        stored={row["image_url"]: row for row in kept},
-        files={row["sha256"]: row["path"] for row in kept},
+        images={image.key: image for image in images},
         sources=atomic_write.read_card(folder).get("sources", {}),
+        _by_url={image.candidate.image_url: file for image, file in stored},
+        _paths={file.sha256: image.path for image, file in stored},
     )

@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.core.errors import InputError
 from pipeline.core.records import Rejection
 from pipeline.io.files.atomic_write import write_bytes
+from pipeline.io.files.stage_outputs import MAX_PIXELS
 from pipeline.io.images import codecs
 
 THUMB_PX = 448  # longer side: twice the size in the table, for dense screens
@@ -21,7 +22,6 @@ OFFENCE_PX = 144
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff")
 SHOWN_BY_BROWSERS = SUFFIXES[:6]
 THUMBNAIL = re.compile(r"thumbs/[0-9a-f]{64}\.webp")
-MAX_PIXELS = 200_000_000  # a picture of the project itself was checked when it was made
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the stages have left behind for a species, each part there or not."""
+"""The outputs of finished stages, read back: tables, cards and pictures of one species, each part there or not."""
 
 from __future__ import annotations
 
@@ -8,33 +8,38 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Paths
+from pipeline.core.records import Rejection
 from pipeline.io.files import atomic_write, parquet
+from pipeline.io.images import codecs
+
+MAX_PIXELS = 200_000_000  # of a picture that a stage has written; what came from outside was checked against params
 
 
 @dataclass(frozen=True)
-class Curated:
+class CuratedOutput:
     card: dict[str, Any]
     kept: pd.DataFrame
     verdicts: pd.DataFrame
 
 
 @dataclass(frozen=True)
-class Model:
+class TrainOutput:
     card: dict[str, Any]
     losses: pd.DataFrame
 
 
 @dataclass(frozen=True)
-class Samples:
+class SampleOutput:
     card: dict[str, Any]
     rows: pd.DataFrame
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluateOutput:
     """`metrics`: what metrics.json and verdict.json say together."""
 
     card: dict[str, Any]
@@ -43,17 +48,17 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Results:
+class StageOutputs:
     """None: the stage has not run, or has not come to its end."""
 
-    curated: Curated | None = None
+    curated: CuratedOutput | None = None
     validation: dict[str, Any] | None = None
-    model: Model | None = None
-    samples: Samples | None = None
-    evaluation: Evaluation | None = None
+    model: TrainOutput | None = None
+    samples: SampleOutput | None = None
+    evaluation: EvaluateOutput | None = None
 
 
-def results(paths: Paths) -> Results:
+def read(paths: Paths) -> StageOutputs:
     """Read what is there; a folder whose card is missing is half-written and counts as not there.
 
     Raises
@@ -61,41 +66,47 @@ def results(paths: Paths) -> Results:
     InputError
         When a finished folder lacks one of its files.
     """
-    return Results(
+    return StageOutputs(
         _finished(paths.curated, _curated),
         _finished(paths.validation, lambda folder: atomic_write.read_json(folder / "verdict.json")),
-        _finished(paths.model, _model),
+        _finished(paths.model, lambda folder: TrainOutput(atomic_write.read_card(folder), _csv(folder / "train.csv"))),
         _finished(
             paths.samples,
-            lambda folder: Samples(atomic_write.read_card(folder), parquet.read(folder / "samples.parquet")),
+            lambda folder: SampleOutput(atomic_write.read_card(folder), parquet.read(folder / "samples.parquet")),
         ),
         _finished(paths.evaluation / "details", _evaluation),
     )
 
 
-def _finished(folder: Path, read: Callable[[Path], Any]) -> Any:
-    return read(folder) if (folder / atomic_write.CARD).is_file() else None
-
-
-def _curated(folder: Path) -> Curated:
-    kept, verdicts = (parquet.read(folder / f"{name}.parquet") for name in ("metadata", "verdicts"))
-    return Curated(atomic_write.read_card(folder), kept, verdicts)
-
-
-def _model(folder: Path) -> Model:
-    return Model(atomic_write.read_card(folder), _csv(folder / "train.csv"))
-
-
-def _evaluation(folder: Path) -> Evaluation:
-    return Evaluation(
-        atomic_write.read_card(folder), metrics(folder.parent), parquet.read(folder / "per_image.parquet")
-    )
-
-
 def metrics(evaluation: Path) -> dict[str, Any]:
     """What metrics.json and verdict.json of `reports/evaluation/<species>` say together."""
-    return atomic_write.read_json(evaluation / "details/verdict.json") | atomic_write.read_json(
-        evaluation / "metrics.json"
+    verdict = atomic_write.read_json(evaluation / "details/verdict.json")
+    return verdict | atomic_write.read_json(evaluation / "metrics.json")
+
+
+def picture(path: Path) -> Image.Image:
+    """A picture that a stage has written; InputError when it is missing or damaged."""
+    try:
+        image = codecs.decode(path.read_bytes(), MAX_PIXELS)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing, though its table names it; run the stage that writes it again") from None
+    if isinstance(image, Rejection):
+        raise InputError(f"{path} cannot be read: {image.sentence}")
+    return image
+
+
+def _finished(folder: Path, read_folder: Callable[[Path], Any]) -> Any:
+    return read_folder(folder) if (folder / atomic_write.CARD).is_file() else None
+
+
+def _curated(folder: Path) -> CuratedOutput:
+    kept, verdicts = (parquet.read(folder / f"{name}.parquet") for name in ("metadata", "verdicts"))
+    return CuratedOutput(atomic_write.read_card(folder), kept, verdicts)
+
+
+def _evaluation(folder: Path) -> EvaluateOutput:
+    return EvaluateOutput(
+        atomic_write.read_card(folder), metrics(folder.parent), parquet.read(folder / "per_image.parquet")
     )
 
 

@@ -1,15 +1,17 @@
-"""The one way to the web: questions to public APIs and downloads of pictures, guarded, metered and polite.
+"""Web client: requests to public APIs and downloads of pictures, guarded, rate-limited and cached.
 
-Addresses and connections are judged in `guard`, bytes and seconds in `caps`; `manners` keeps rates and budgets, `lines`
-the number of connections, `answers` what APIs said; `exchange` goes one way through all of them. Here the way is gone
-again while that may help, and its end becomes an `Answer`, a `Downloaded` or a `Rejection`.
+`ssrf_guard` checks addresses and connections, `download_limits` counts bytes and seconds; `rate_limits` keeps rates and
+budgets, `connection_pool` the number of connections, `response_cache` the responses of APIs; `transport` sends one
+request through all of them. Here it is retried while that may help, and its end becomes an `ApiResponse`, a
+`DownloadedFile` or a `Rejection`.
 
 httpx reads addresses and headers and sets up TLS. The requests go through httpcore, the transport below it, which lets
-the guard make the connections and saves a third of the time that httpx's own client takes for a small file.
+the guard open the connections and saves a third of the time that httpx's own client takes for a small file.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import socket
@@ -24,27 +26,28 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
+from pipeline.core.data_params import Collect
 from pipeline.core.errors import BudgetError, HttpError, ParamsError, ServiceError
-from pipeline.core.params import Collect
-from pipeline.core.records import Answer, Rejection, Request
+from pipeline.core.records import ApiResponse, Rejection, Request
 from pipeline.io.web.connection_pool import ConnectionPool
 from pipeline.io.web.download_limits import DownloadLimits
 from pipeline.io.web.fetch_errors import FetchError, RetryableFetchError
 from pipeline.io.web.rate_limits import RateLimits
-from pipeline.io.web.response_cache import CachedResponse, ResponseCache, address_of, parsed
+from pipeline.io.web.response_cache import CachedResponse, ResponseCache, full_url, parse_json
 from pipeline.io.web.ssrf_guard import GuardedNetworkBackend, Resolve
-from pipeline.io.web.transport import Call, Response, Transport, host_and_port, whole
+from pipeline.io.web.transport import RequestOptions, Response, Transport, replay_server, require_complete
 
 Result = TypeVar("Result")
-LATER_IN_JSON = ("maxlag", "ratelimited", "readonly")  # MediaWiki says so in an answer with status 200
-MIN_LAG_SECONDS = 5.0  # what MediaWiki asks for after maxlag
+REPLAY = "PALEO_HTTP_REPLAY"  # environment variable: for tests, a server on this machine that stands for every host
+BUSY_CODES = ("maxlag", "ratelimited", "readonly")  # of MediaWiki, in a response with status 200
+MIN_BUSY_SECONDS = 5.0  # what MediaWiki recommends after maxlag
 FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS = 1.0, 60.0
-INFO_SHOWN = 160  # characters
+INFO_CHARACTERS = 160  # of an API's explanation, in a message
 
 
 @dataclass(frozen=True)
 class DownloadedFile:
-    """The bytes of a file, and the address that gave them after all redirects."""
+    """The bytes of a file, and the URL that they came from after all redirects."""
 
     content: bytes
     url: str
@@ -54,9 +57,15 @@ class DownloadedFile:
 class WebClient:
     """Web APIs and files on the web, for as long as the block runs; threads may share it.
 
-    `work` is the folder of its caches, the same for all processes of a project. `look` names what an answer of an API
-    may be used again for; without one every question is asked afresh. `resolve` is as socket.getaddrinfo, `now` as
-    time.time, `sleep` as time.sleep.
+    `work` is the folder of its caches, the same for all processes of a project. `session` names the crawl session in
+    which the response of an API is used again; without one every request is sent. `replay` is the address of a server
+    on this machine that stands for every host. `resolve` is as socket.getaddrinfo, `now` as time.time, `sleep` as
+    time.sleep.
+
+    Raises
+    ------
+    ParamsError
+        When the contact cannot stand in a header, or the replay server is not on this machine.
     """
 
     def __init__(
@@ -64,54 +73,59 @@ class WebClient:
         collect: Collect,
         work: Path,
         *,
-        look: str = "",
+        session: str = "",
+        replay: str = "",
         resolve: Resolve = socket.getaddrinfo,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._collect, self._look, self._sleep = collect, look, sleep
-        agent, replay = user_agent(collect.contact), host_and_port(collect.replay)
-        self._random = random.Random()  # for pauses only
-        self._manners = RateLimits(collect, work, now, sleep)
-        self._answers = ResponseCache(work / "answers")
-        self._lines = ConnectionPool(
-            work / "lines", self._connections, lambda: GuardedNetworkBackend(resolve, replay), tls=replay is None
+        self._collect, self._session, self._sleep = collect, session, sleep
+        agent, server = user_agent(collect.contact), _replay_server(replay)
+        self._random = random.Random()  # for backoff only
+        self._rate_limits = RateLimits(collect.hosts, work, now, sleep)
+        self._cache = ResponseCache(work / "answers")
+        self._pool = ConnectionPool(
+            work / "connections", self.connections, lambda: GuardedNetworkBackend(resolve, server), tls=server is None
         )
-        self._exchanges = Transport(collect.download, self._manners, self._lines, agent, replay)
+        self._transport = Transport(collect.download, self._rate_limits, self._pool, agent, server)
 
     def __enter__(self) -> WebClient:
         return self
 
     def __exit__(self, *_: object) -> None:
         with ExitStack() as stack:
-            for part in (self._manners, self._answers, self._lines):
+            for part in (self._rate_limits, self._cache, self._pool):
                 stack.callback(part.close)
 
-    def ask(self, request: Request) -> Answer:
-        """What an API answers, from the cache if it was asked the same in this look.
+    def fetch(self, request: Request, *, anonymous: bool = False) -> ApiResponse:
+        """The response of an API, from the cache if it came within this session.
 
         Raises
         ------
         HttpError
-            With its status, when it answers with an error.
+            With its status, when it is an error.
         BudgetError
-            When it may not be asked now.
+            When the host may not be requested now.
         ServiceError
-            When nobody says who asks, it does not answer, or what it sends is not JSON.
+            When there is no contact address (unless `anonymous`), no response, or one that is not JSON.
         InputError
             When the cache cannot be written.
         """
-        self._demand_contact(request)
-        known = None if request.form or request.fresh else self._answers.known(request)
-        if known and self._look and known.look == self._look:
-            return self._remembered(known)
+        if not (anonymous or self._collect.contact.strip()):
+            raise ServiceError(
+                "collect.contact in params.yaml is empty; write an e-mail or web address there before "
+                f"requesting public APIs such as {urlsplit(request.url).hostname}"
+            )
+        cached = None if request.form or request.fresh else self._cache.get(request)
+        if cached and self._session and cached.session == self._session:
+            return self._from_cache(cached)
         try:
-            return self._attempt(lambda allowance: self._question(request, known, allowance))
-        except FetchError as refused:
-            raise _raised(refused) from None
+            return self._with_retries(lambda limits: self._request(request, cached, limits))
+        except FetchError as error:
+            raise _service_error(error) from None
 
     def download(self, url: str) -> DownloadedFile | Rejection:
-        """The bytes behind an address, or why there are none (the codes of `refused`).
+        """The file at an address, or why there is none (the codes of `fetch_errors`).
 
         Raises
         ------
@@ -119,115 +133,123 @@ class WebClient:
             When the caches cannot be written.
         """
         try:
-            return self._attempt(lambda allowance: self._file(url, allowance))
-        except FetchError as refused:
-            return Rejection("download", refused.code, f"{refused}.")
+            return self._with_retries(lambda limits: self._file(url, limits))
+        except FetchError as error:
+            return Rejection("download", error.code, f"{error}.")
 
     def evidence(self, sha256: str) -> bytes:
-        """The raw answer that has this sha256; InputError when it is lost."""
-        return self._answers.body(sha256)
+        """The raw response that has this sha256; InputError when it is lost."""
+        return self._cache.body(sha256)
 
     def budget_left(self, host: str) -> int | None:
-        """Requests that are left today (UTC); None when the host sets no number."""
-        return self._manners.budget_left(host)
+        """Requests that are left today (UTC); None when the host has no daily budget."""
+        return self._rate_limits.budget_left(host)
 
-    def _connections(self, host: str) -> int:
-        return min(self._manners.rule(host).connections, self._collect.download.connections)
+    def connections(self, host: str) -> int:
+        """How many connections to a host may be open at once."""
+        return int(min(self._rate_limits.of(host).connections, self._collect.download.connections))
 
-    def _demand_contact(self, request: Request) -> None:
-        if not self._collect.contact.strip():
-            raise ServiceError(
-                "collect.contact in params.yaml is empty; write an e-mail or web address there before "
-                f"asking public APIs such as {urlsplit(request.url).hostname}"
-            )
-
-    def _attempt(self, work: Callable[[DownloadLimits], Result]) -> Result:
-        """Do it, and again while that may help. When a host asks for quiet, nobody asks it meanwhile."""
-        allowance, attempts = DownloadLimits(self._collect.download), self._collect.download.attempts
-        for attempt in count(1):
+    def _with_retries(self, attempt: Callable[[DownloadLimits], Result]) -> Result:
+        """Try, and again while that may help. A pause that a host demands holds for all requests to it."""
+        limits, attempts = DownloadLimits(self._collect.download), self._collect.download.attempts
+        for number in count(1):
             try:
-                return work(allowance)
-            except RetryableFetchError as trouble:
-                pause = trouble.wait_seconds or self._backoff(attempt)
-                quiet = bool(trouble.wait_seconds) or trouble.status == HTTPStatus.TOO_MANY_REQUESTS
-                if quiet:
-                    self._manners.hold(allowance.host, pause)
-                if attempt >= attempts or allowance.left_seconds <= 0:
-                    raise RetryableFetchError(trouble.code, f"{trouble}, {attempt} times", trouble.status) from trouble
-                if not quiet:
-                    allowance.rest(pause)
+                return attempt(limits)
+            except RetryableFetchError as error:
+                pause = error.wait_seconds or self._backoff(number)
+                is_demanded = bool(error.wait_seconds) or error.status == HTTPStatus.TOO_MANY_REQUESTS
+                if is_demanded:
+                    self._rate_limits.pause(limits.host, pause)
+                if number >= attempts or limits.left_seconds <= 0:
+                    raise RetryableFetchError(error.code, f"{error}, {number} times", error.status) from error
+                if not is_demanded:
+                    limits.extend(pause)
                     self._sleep(pause)
         raise AssertionError("never reached")
 
     def _backoff(self, attempt: int) -> float:
-        """Seconds, with full jitter: from none at all to twice as many each time."""
+        """Seconds, with full jitter: from zero to twice as many each time."""
         return self._random.uniform(0, min(FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1), LONGEST_BACKOFF_SECONDS))
 
-    def _question(self, request: Request, known: CachedResponse | None, allowance: DownloadLimits) -> Answer:
-        """Ask an API once; what it said before is confirmed by a 304."""
-        reply = self._exchanges.follow(address_of(request), _call(request, known, allowance))
-        if known and reply.status == HTTPStatus.NOT_MODIFIED:
-            self._answers.keep(request, replace(known, look=self._look))
-            return self._remembered(known)
-        value = parsed(whole(reply).content, reply.host)
-        _demand_patience(value, reply, self._manners.now())
-        if request.form:  # its answer is a secret
-            return Answer(value, "", str(reply.url))
-        return self._kept(request, reply, value)
+    def _request(self, request: Request, cached: CachedResponse | None, limits: DownloadLimits) -> ApiResponse:
+        """Send a request to an API once; a 304 confirms the cached response."""
+        response = self._transport.follow(full_url(request), _options(request, cached, limits))
+        if cached and response.status == HTTPStatus.NOT_MODIFIED:
+            self._cache.put(request, replace(cached, session=self._session))
+            return self._from_cache(cached)
+        value = parse_json(require_complete(response).content, response.host)
+        _check_busy(value, response, self._rate_limits.now())
+        if request.form:  # its response is a secret
+            return ApiResponse(value, "", str(response.url))
+        return self._stored(request, response, value)
 
-    def _kept(self, request: Request, reply: Response, value: Any) -> Answer:
-        """The answer and its evidence; an error is not an answer to be used again."""
-        etag, modified = reply.headers.get("etag", ""), reply.headers.get("last-modified", "")
-        kept = CachedResponse(self._look, self._answers.store(reply.content), str(reply.url), etag, modified)
+    def _stored(self, request: Request, response: Response, value: Any) -> ApiResponse:
+        """The response, its body kept as evidence; an error is not used again."""
+        etag, modified = response.headers.get("etag", ""), response.headers.get("last-modified", "")
+        sha256 = self._cache.put_body(response.content)
+        cached = CachedResponse(self._session, sha256, str(response.url), etag, modified)
         if _error(value) is None:
-            self._answers.keep(request, kept)
-        return Answer(value, kept.sha256, kept.url)
+            self._cache.put(request, cached)
+        return ApiResponse(value, cached.sha256, cached.url)
 
-    def _remembered(self, kept: CachedResponse) -> Answer:
-        value = parsed(self._answers.body(kept.sha256), urlsplit(kept.url).hostname or "")
-        return Answer(value, kept.sha256, kept.url)
+    def _from_cache(self, cached: CachedResponse) -> ApiResponse:
+        value = parse_json(self._cache.body(cached.sha256), urlsplit(cached.url).hostname or "")
+        return ApiResponse(value, cached.sha256, cached.url)
 
-    def _file(self, url: str, allowance: DownloadLimits) -> DownloadedFile:
+    def _file(self, url: str, limits: DownloadLimits) -> DownloadedFile:
         headers = (("Accept", "image/*,*/*;q=0.1"), ("Accept-Encoding", "identity"))
-        reply = whole(self._exchanges.follow(url, Call(headers, allowance)))
-        return DownloadedFile(reply.content, str(reply.url), reply.headers.get("content-type", ""))
+        response = require_complete(self._transport.follow(url, RequestOptions(headers, limits)))
+        return DownloadedFile(response.content, str(response.url), response.headers.get("content-type", ""))
 
 
 def user_agent(contact: str) -> str:
-    """Who asks and how to reach them; ParamsError when the contact cannot stand in a header."""
+    """The User-Agent with the contact address; ParamsError when that cannot stand in a header."""
     if not re.fullmatch(r"[ -~]*", contact):
         raise ParamsError(f"collect.contact is {contact!r}; write it on one line of plain ASCII characters")
-    who = f" ({contact.strip()})" if contact.strip() else ""
-    return f"paleoforge/{version('paleoforge')}{who} httpx/{version('httpx')}"
+    comment = f" ({contact.strip()})" if contact.strip() else ""
+    return f"paleoforge/{version('paleoforge')}{comment} httpx/{version('httpx')}"
 
 
-def _raised(refused: FetchError) -> ServiceError:
-    if refused.code == "budget_used_up":
-        return BudgetError(str(refused))
-    return HttpError(str(refused), refused.status) if refused.status else ServiceError(str(refused))
+def credentials(variables: tuple[str, ...]) -> tuple[str, ...]:
+    """The values of these environment variables; empty unless all of them are set."""
+    values = tuple(os.environ.get(name, "") for name in variables)
+    return values if all(values) else ()
 
 
-def _call(request: Request, known: CachedResponse | None, allowance: DownloadLimits) -> Call:
+def _replay_server(address: str) -> tuple[str, int] | None:
+    try:
+        return replay_server(address or os.environ.get(REPLAY, ""))
+    except ValueError as error:
+        raise ParamsError(f"{REPLAY} is wrong: {error}") from None
+
+
+def _service_error(error: FetchError) -> ServiceError:
+    if error.code == "budget_used_up":
+        return BudgetError(str(error))
+    return HttpError(str(error), error.status) if error.status else ServiceError(str(error))
+
+
+def _options(request: Request, cached: CachedResponse | None, limits: DownloadLimits) -> RequestOptions:
     headers = [("Accept", request.accept), ("Accept-Encoding", "gzip")]
-    if known and known.etag:
-        headers.append(("If-None-Match", known.etag))
-    if known and known.modified:
-        headers.append(("If-Modified-Since", known.modified))
+    if cached and cached.etag:
+        headers.append(("If-None-Match", cached.etag))
+    if cached and cached.modified:
+        headers.append(("If-Modified-Since", cached.modified))
     form = urlencode(request.form).encode()
-    return Call(tuple(headers), allowance, form, request.authorization, is_picture=False)
+    return RequestOptions(tuple(headers), limits, form, request.authorization, is_picture=False)
 
 
 def _error(value: Any) -> Any:
     return value.get("error") if isinstance(value, dict) else None
 
 
-def _demand_patience(value: Any, reply: Response, now: float) -> None:
-    """TryAgain when the API says that it cannot answer now."""
+def _check_busy(value: Any, response: Response, now: float) -> None:
+    """RetryableFetchError for a response with status 200 that says the API is busy."""
     error = _error(value)
     code = error.get("code") if isinstance(error, dict) else None
-    if code in LATER_IN_JSON:
-        info = str(error.get("info", ""))[:INFO_SHOWN]
-        wait = max(reply.wait_seconds(now) or 0.0, MIN_LAG_SECONDS)
+    if code in BUSY_CODES:
+        info = str(error.get("info", ""))[:INFO_CHARACTERS]
+        wait_seconds = max(response.wait_seconds(now) or 0.0, MIN_BUSY_SECONDS)
         raise RetryableFetchError(
-            "server_failed", f"{reply.host} cannot answer now ({code}: {info})", reply.status, wait
+            "server_failed", f"{response.host} is busy ({code}: {info})", response.status, wait_seconds
         )

@@ -1,7 +1,7 @@
-"""What was downloaded so far, by address: a content store and its index under `.work/downloads/`.
+"""Downloaded files by address: a content store and its index under `.work/downloads/`.
 
-A picture is on disk before the index names it, so a run that is killed at any moment finds everything that it had and
-asks for nothing twice. What was refused is remembered for the present look only: the next one tries again.
+A file is on disk before the index names it, so a run that is killed at any moment finds everything that it had and
+downloads nothing twice. What was refused is remembered within a crawl session only: the next one tries again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_bytes
-from pipeline.core.records import Rejection
+from pipeline.core.records import Rejection, StoredFile
 from pipeline.io.files.atomic_write import write_bytes
 
+# File, tables and columns have the names of version 0.1.0, whose downloads stay usable; `look` is the crawl session.
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS stored
     (url TEXT PRIMARY KEY, sha256 TEXT, bytes INTEGER, final_url TEXT, content_type TEXT);
@@ -29,27 +30,17 @@ CREATE TABLE IF NOT EXISTS refused
 """
 STORED = "SELECT sha256, bytes, final_url, content_type FROM stored WHERE url = ?"
 REFUSED = "SELECT stage, code, sentence FROM refused WHERE look = ? AND url = ?"
-PATIENCE_SECONDS = 60  # for another species that writes at the same time
-
-
-@dataclass(frozen=True)
-class StoredDownload:
-    """A downloaded file; its content lies in the store."""
-
-    sha256: str
-    size_bytes: int
-    final_url: str
-    content_type: str
+BUSY_SECONDS = 60  # for another species that writes at the same time
 
 
 class DownloadStore:
-    """The index of one look; threads may share it."""
+    """The store, with the refusals of one crawl session; threads may share it."""
 
-    def __init__(self, folder: Path, look: str) -> None:
-        self._folder, self._look, self._lock = folder, look, threading.Lock()
+    def __init__(self, folder: Path, session: str) -> None:
+        self._folder, self._session, self._lock = folder, session, threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._index = sqlite3.connect(folder / "index.sqlite", PATIENCE_SECONDS, check_same_thread=False)
+            self._index = sqlite3.connect(folder / "index.sqlite", BUSY_SECONDS, check_same_thread=False)
             self._index.execute("PRAGMA journal_mode=WAL")
             self._index.execute("PRAGMA synchronous=NORMAL")
             self._index.executescript(SCHEMA)
@@ -62,17 +53,17 @@ class DownloadStore:
     def __exit__(self, *_: object) -> None:
         self._index.close()
 
-    def known(self, url: str) -> StoredDownload | Rejection | None:
-        """What became of an address: its file, why there is none in this look, or nothing yet."""
+    def find(self, url: str) -> StoredFile | Rejection | None:
+        """The file of an address, why there is none in this session, or None when it was not tried yet."""
         with self._lock:
             row = self._index.execute(STORED, (url,)).fetchone()
             if row and self.path(row[0]).is_file():
-                return StoredDownload(*row)
-            row = self._index.execute(REFUSED, (self._look, url)).fetchone()
+                return StoredFile(*row)
+            row = self._index.execute(REFUSED, (self._session, url)).fetchone()
             return Rejection(*row) if row else None
 
-    def keep(self, url: str, content: bytes, final_url: str, content_type: str) -> StoredDownload:
-        stored = StoredDownload(digest_bytes(content), len(content), final_url, content_type)
+    def keep(self, url: str, content: bytes, final_url: str, content_type: str) -> StoredFile:
+        stored = StoredFile(digest_bytes(content), len(content), final_url, content_type)
         if not self.path(stored.sha256).is_file():
             write_bytes(self.path(stored.sha256), content)
         with self._lock, self._index:
@@ -80,14 +71,14 @@ class DownloadStore:
         return stored
 
     def refuse(self, url: str, refused: Rejection) -> None:
-        row = (self._look, url, refused.check, refused.code, refused.sentence)
+        row = (self._session, url, refused.check, refused.code, refused.sentence)
         with self._lock, self._index:
             self._index.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", row)
 
     def forget_refusals(self) -> None:
-        """At the end of a look."""
+        """At the end of a session."""
         with self._lock, self._index:
-            self._index.execute("DELETE FROM refused WHERE look = ?", (self._look,))
+            self._index.execute("DELETE FROM refused WHERE look = ?", (self._session,))
 
     def content(self, sha256: str) -> bytes | None:
         """The file's bytes; None when the store lost or damaged it, which removes it."""
@@ -105,22 +96,23 @@ class DownloadStore:
         return self._folder / "content" / sha256[:2] / sha256
 
 
-def by_host(
-    urls: Iterable[str], connections: Callable[[str], int], work: Callable[[str], None]
-) -> Iterator[tuple[str, Future[None]]]:
-    """Run `work(url)` for every address, with threads of its own for each host: a slow one keeps no other waiting.
+def download_by_host(
+    urls: Iterable[str], connections: Callable[[str], int], download: Callable[[str], None]
+) -> Iterator[str]:
+    """Run `download(url)` for every address, with threads of its own for each host: a slow one delays no other.
 
-    Yields each address with its finished future. When the caller stops, what has not begun is not begun, and what is
-    under way is not waited for: it may hang on a slow server for minutes.
+    Yields each address when it is done, and raises what its download raised. When the caller stops, what has not begun
+    is not begun, and what is under way is not waited for: it may hang on a slow server for minutes.
     """
     hosts: dict[str, list[str]] = defaultdict(list)
     for url in urls:
         hosts[urlsplit(url).hostname or ""].append(url)
     with ExitStack() as stack:
         futures: dict[Future[None], str] = {}
-        for host, asked in hosts.items():
-            pool = ThreadPoolExecutor(min(len(asked), connections(host)), thread_name_prefix=f"download-{host}")
+        for host, of_host in hosts.items():
+            pool = ThreadPoolExecutor(min(len(of_host), connections(host)), thread_name_prefix=f"download-{host}")
             stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            futures |= {pool.submit(work, url): url for url in asked}
+            futures |= {pool.submit(download, url): url for url in of_host}
         for future in as_completed(futures):
-            yield futures[future], future
+            future.result()
+            yield futures[future]

@@ -1,7 +1,7 @@
-"""When a host may be asked: its rate, its requests per day, and for how long it wants to be left alone.
+"""Rate limits per host: requests per second and per day, and the pauses that a host demands.
 
 All this is kept in one SQLite file, so that every process of the project shares it and a restart forgets nothing. Each
-asker reserves the next free moment of a host in one transaction (50 µs) and sleeps until then.
+request reserves the next free moment of its host in one transaction (50 µs) and sleeps until then.
 """
 
 from __future__ import annotations
@@ -9,47 +9,48 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from pipeline.core.data_params import Host
 from pipeline.core.errors import InputError
-from pipeline.core.params import Collect, Host
 from pipeline.io.web.fetch_errors import FetchError
 
+FILE = "manners.sqlite"  # the name that version 0.1.0 gave it: today's requests must not be forgotten
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS turns (host TEXT PRIMARY KEY, next REAL, quiet_until REAL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS used (day TEXT, host TEXT, requests INTEGER, PRIMARY KEY (day, host)) WITHOUT ROWID;
 """
-TURN = "SELECT next, quiet_until FROM turns WHERE host = ?"
-TAKE_TURN = "INSERT INTO turns VALUES (?, ?, 0) ON CONFLICT (host) DO UPDATE SET next = excluded.next"
-HOLD = """INSERT INTO turns VALUES (?, 0, ?)
-          ON CONFLICT (host) DO UPDATE SET quiet_until = max(quiet_until, excluded.quiet_until)"""
+SLOT = "SELECT next, quiet_until FROM turns WHERE host = ?"
+RESERVE = "INSERT INTO turns VALUES (?, ?, 0) ON CONFLICT (host) DO UPDATE SET next = excluded.next"
+PAUSE = """INSERT INTO turns VALUES (?, 0, ?)
+           ON CONFLICT (host) DO UPDATE SET quiet_until = max(quiet_until, excluded.quiet_until)"""
 USED = "SELECT requests FROM used WHERE day = ? AND host = ?"
-USE = "INSERT INTO used VALUES (?, ?, 1) ON CONFLICT (day, host) DO UPDATE SET requests = requests + 1"
-PATIENCE_SECONDS = 300.0  # a host that wants to be left alone for longer is not waited for
-LONGEST_SECONDS = 86_400.0  # what a Retry-After can say; more is a mistake
-BUSY_SECONDS = 60  # for other processes that reserve a turn
-QUEUE_SECONDS = 600.0  # turns further ahead than this come from a clock that was set back
+COUNT = "INSERT INTO used VALUES (?, ?, 1) ON CONFLICT (day, host) DO UPDATE SET requests = requests + 1"
+LONGEST_PAUSE_SECONDS = 300.0  # a longer one is not waited for
+LONGEST_RETRY_AFTER_SECONDS = 86_400.0  # more is a mistake of the server
+BUSY_SECONDS = 60  # for other processes that reserve a slot
+QUEUE_SECONDS = 600.0  # slots further ahead than this come from a clock that was set back
 
 
 def retry_after(value: str, now: float) -> float | None:
     """Seconds to wait by a Retry-After header, which is a number of them or a date; None when it is neither."""
     if re.fullmatch(r"[0-9]{1,15}(\.[0-9]*)?", value.strip()):
-        return min(float(value), LONGEST_SECONDS)
+        return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
     try:
         date = parsedate_to_datetime(value)
     except (ValueError, TypeError, OverflowError):
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return min(max(date.timestamp() - now, 0.0), LONGEST_SECONDS)
+    return min(max(date.timestamp() - now, 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
 @contextmanager
-def kept_in(folder: Path) -> Iterator[None]:
-    """Turn what the disk or SQLite refuses into one sentence."""
+def cache_errors(folder: Path) -> Iterator[None]:
+    """Turn the errors of the disk and of SQLite into one sentence."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
@@ -61,74 +62,75 @@ def kept_in(folder: Path) -> Iterator[None]:
 
 
 class RateLimits:
-    """The shared ledger; threads may share it. `now` is seconds since 1970, `sleep` waits."""
+    """The limits of all hosts (`default` for those without their own) and what was used of them.
+
+    Threads may share it. `now` is seconds since 1970, `sleep` waits.
+    """
 
     def __init__(
-        self, collect: Collect, folder: Path, now: Callable[[], float], sleep: Callable[[float], None]
+        self, hosts: Mapping[str, Host], folder: Path, now: Callable[[], float], sleep: Callable[[float], None]
     ) -> None:
-        self._collect, self._folder, self.now, self._sleep = collect, folder, now, sleep
+        self._hosts, self._folder, self.now, self._sleep = hosts, folder, now, sleep
         self._lock = threading.Lock()
-        with kept_in(folder):
+        with cache_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                folder / "manners.sqlite", BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            self._db = sqlite3.connect(folder / FILE, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = OFF")  # survives a kill; a power cut may lose the last turns
+            self._db.execute("PRAGMA synchronous = OFF")  # survives a kill; a power cut may lose the last slots
             self._db.executescript(SCHEMA)
 
     def close(self) -> None:
         self._db.close()
 
-    def rule(self, host: str) -> Host:
-        return self._collect.hosts.get(host, self._collect.hosts["default"])
+    def of(self, host: str) -> Host:
+        return self._hosts.get(host, self._hosts["default"])
 
-    def await_turn(self, host: str) -> None:
-        """Sleep until the host may be asked once more, and count it.
+    def wait(self, host: str) -> None:
+        """Reserve the next slot of a host, count the request, and sleep until its time.
 
         Raises
         ------
-        Refused
+        FetchError
             budget_used_up: not today, or not for a good while.
         """
-        wait = self._reserve(host)
-        if wait > 0:
-            self._sleep(wait)
+        seconds = self._reserve(host)
+        if seconds > 0:
+            self._sleep(seconds)
 
-    def hold(self, host: str, seconds: float) -> None:
-        """Nobody asks this host before so many seconds have passed."""
+    def pause(self, host: str, seconds: float) -> None:
+        """No request to this host before so many seconds have passed."""
         with self._transaction() as db:
-            db.execute(HOLD, (host, self.now() + seconds))
+            db.execute(PAUSE, (host, self.now() + seconds))
 
     def budget_left(self, host: str) -> int | None:
-        """Requests that are left today (UTC); None when the host sets no number."""
-        budget = self.rule(host).requests_per_day
+        """Requests that are left today (UTC); None when the host has no daily budget."""
+        budget = self.of(host).requests_per_day
         if budget is None:
             return None
         with self._transaction() as db:
             return max(budget - self._used(db, host), 0)
 
     def _reserve(self, host: str) -> float:
-        rule = self.rule(host)
+        limits = self.of(host)
         with self._transaction() as db:
             now = self.now()
-            following, quiet_until = db.execute(TURN, (host,)).fetchone() or (0.0, 0.0)
-            self._demand_welcome(db, host, rule, quiet_until)
+            following, paused_until = db.execute(SLOT, (host,)).fetchone() or (0.0, 0.0)
+            self._check_budget(db, host, limits, paused_until)
             following = 0.0 if following > now + QUEUE_SECONDS else following
-            moment = max(now, following, quiet_until)
-            db.execute(TAKE_TURN, (host, moment + 1 / rule.requests_per_second))
-            if rule.requests_per_day is not None:
-                db.execute(USE, (self._today(), host))
+            moment = float(max(now, following, paused_until))
+            db.execute(RESERVE, (host, moment + 1 / limits.requests_per_second))
+            if limits.requests_per_day is not None:
+                db.execute(COUNT, (self._today(), host))
         return moment - now
 
-    def _demand_welcome(self, db: sqlite3.Connection, host: str, rule: Host, quiet_until: float) -> None:
-        if quiet_until - self.now() > PATIENCE_SECONDS:
-            until = datetime.fromtimestamp(quiet_until, UTC).strftime("%Y-%m-%d %H:%M UTC")
-            raise FetchError("budget_used_up", f"{host} wants to be left alone until {until}; run this again then")
-        if rule.requests_per_day is not None and self._used(db, host) >= rule.requests_per_day:
+    def _check_budget(self, db: sqlite3.Connection, host: str, limits: Host, paused_until: float) -> None:
+        if paused_until - self.now() > LONGEST_PAUSE_SECONDS:
+            until = datetime.fromtimestamp(paused_until, UTC).strftime("%Y-%m-%d %H:%M UTC")
+            raise FetchError("budget_used_up", f"{host} allows no request until {until}; run this again then")
+        if limits.requests_per_day is not None and self._used(db, host) >= limits.requests_per_day:
             raise FetchError(
                 "budget_used_up",
-                f"today's {rule.requests_per_day} requests to {host} are used up (collect.hosts in params.yaml); "
+                f"today's {limits.requests_per_day} requests to {host} are used up (collect.hosts in params.yaml); "
                 f"run this again after {self._tomorrow()}",
             )
 
@@ -144,7 +146,7 @@ class RateLimits:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, kept_in(self._folder):
+        with self._lock, cache_errors(self._folder):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db

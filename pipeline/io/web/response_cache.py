@@ -1,4 +1,4 @@
-"""Answers of web APIs, kept as they came: evidence for licences, and a cache for as long as one look lasts."""
+"""Response cache: what web APIs sent, byte for byte, as evidence for licences and for reuse within a crawl session."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from pipeline.core.errors import InputError, ServiceError
 from pipeline.core.lineage import digest_bytes, digest_json
 from pipeline.core.records import Request
 from pipeline.io.files.atomic_write import write_bytes
-from pipeline.io.web.rate_limits import BUSY_SECONDS, kept_in
+from pipeline.io.web.rate_limits import BUSY_SECONDS, cache_errors
 
+# File, table and columns have the names of version 0.1.0, whose cache stays usable; `look` is the crawl session.
+FILE = "answers.sqlite"
 SCHEMA = """CREATE TABLE IF NOT EXISTS answers
     (question TEXT PRIMARY KEY, look TEXT, sha256 TEXT, url TEXT, etag TEXT, modified TEXT) WITHOUT ROWID"""
-KNOWN = "SELECT look, sha256, url, etag, modified FROM answers WHERE question = ?"
-SHOWN = 60  # characters of an answer that a message quotes
+SELECT = "SELECT look, sha256, url, etag, modified FROM answers WHERE question = ?"
+EXCERPT_CHARACTERS = 60  # of a response, in a message
 
 
 @dataclass(frozen=True)
 class CachedResponse:
-    """A stored answer: in which look it came, its body, and what its server knows it by."""
+    """A stored response: its crawl session, the sha256 of its body, and the validators for a conditional request."""
 
-    look: str
+    session: str
     sha256: str
     url: str
     etag: str = ""
@@ -36,15 +38,13 @@ class CachedResponse:
 
 
 class ResponseCache:
-    """The store under `folder`; threads may share it."""
+    """The cache under `folder`; threads may share it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
-        with kept_in(folder):
+        with cache_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(
-                folder / "answers.sqlite", BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            self._db = sqlite3.connect(folder / FILE, BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(SCHEMA)
@@ -52,27 +52,27 @@ class ResponseCache:
     def close(self) -> None:
         self._db.close()
 
-    def known(self, request: Request) -> CachedResponse | None:
-        """What was answered last, if its body is still here."""
-        with self._lock, kept_in(self._folder):
-            row = self._db.execute(KNOWN, (_question(request),)).fetchone()
+    def get(self, request: Request) -> CachedResponse | None:
+        """The last response, if its body is still here."""
+        with self._lock, cache_errors(self._folder):
+            row = self._db.execute(SELECT, (_key(request),)).fetchone()
         return CachedResponse(*row) if row and self._read(row[1]) is not None else None
 
-    def keep(self, request: Request, kept: CachedResponse) -> None:
-        with self._lock, kept_in(self._folder):
-            values = (_question(request), *astuple(kept))
+    def put(self, request: Request, cached: CachedResponse) -> None:
+        with self._lock, cache_errors(self._folder):
+            values = (_key(request), *astuple(cached))
             self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def store(self, body: bytes) -> str:
-        """Keep a body under its sha256."""
+    def put_body(self, body: bytes) -> str:
+        """Store a body under its sha256, which is returned."""
         sha256 = digest_bytes(body)
         if not self._path(sha256).is_file():
-            with kept_in(self._folder):
+            with cache_errors(self._folder):
                 write_bytes(self._path(sha256), gzip.compress(body, 6, mtime=0))
         return sha256
 
     def body(self, sha256: str) -> bytes:
-        """The bytes of an answer, as they came.
+        """The bytes of a response, as they came.
 
         Raises
         ------
@@ -81,7 +81,9 @@ class ResponseCache:
         """
         body = self._read(sha256)
         if body is None:
-            raise InputError(f"the answer {sha256[:12]}… is missing under {self._folder}; run this again to ask for it")
+            raise InputError(
+                f"the response {sha256[:12]}… is missing under {self._folder}; run this again to request it"
+            )
         return body
 
     def _read(self, sha256: str) -> bytes | None:
@@ -100,14 +102,14 @@ class ResponseCache:
         return self._folder / sha256[:2] / f"{sha256}.gz"
 
 
-def address_of(request: Request) -> str:
-    """The address with the whole query; a key may stand in it several times."""
+def full_url(request: Request) -> str:
+    """The URL with the whole query; a key may stand in it several times."""
     joint = "&" if "?" in request.url else "?"
     return f"{request.url}{joint}{urlencode(request.query)}" if request.query else request.url
 
 
-def parsed(body: bytes, host: str) -> Any:
-    """The JSON of an answer.
+def parse_json(body: bytes, host: str) -> Any:
+    """The JSON of a response.
 
     Raises
     ------
@@ -115,13 +117,13 @@ def parsed(body: bytes, host: str) -> Any:
         One sentence saying what came instead.
     """
     if not body.strip():
-        raise ServiceError(f"{host} sent nothing where JSON was asked for")
+        raise ServiceError(f"{host} sent nothing where JSON was expected")
     try:
         return json.loads(body)
     except RecursionError:
         raise ServiceError(f"{host} sent JSON that is nested too deeply to be read") from None
     except ValueError as error:
-        raise ServiceError(f"{host} sent {_kind(body)} ({error}): {_shown(body)!r}") from None
+        raise ServiceError(f"{host} sent {_kind(body)} ({error}): {_excerpt(body)!r}") from None
 
 
 def _kind(body: bytes) -> str:
@@ -131,11 +133,11 @@ def _kind(body: bytes) -> str:
     return "damaged or incomplete JSON" if start in (b"{", b"[") else "something that is not JSON"
 
 
-def _shown(body: bytes) -> str:
-    text = " ".join(body[: 4 * SHOWN].decode("utf-8", "replace").split())
-    return text[:SHOWN] + "…" * (len(text) > SHOWN)
+def _excerpt(body: bytes) -> str:
+    text = " ".join(body[: 4 * EXCERPT_CHARACTERS].decode("utf-8", "replace").split())
+    return text[:EXCERPT_CHARACTERS] + "…" * (len(text) > EXCERPT_CHARACTERS)
 
 
-def _question(request: Request) -> str:
-    """Not by `authorization`, which is another one every time."""
+def _key(request: Request) -> str:
+    """Without `authorization`, which is another one every time."""
     return digest_json(["GET", request.url, sorted(request.query), request.accept])

@@ -31,9 +31,9 @@ def _bird_flying(colour: Colour, accent: Colour, rng: np.random.Generator) -> li
     return far + tail + body + _breast(accent) + _bird_head(0.58, -0.16, colour) + near
 
 
-def _feathers(root: Points, span: tuple[float, float], colour: Colour) -> list[Mark]:
+def _feathers(root: Points, direction: tuple[float, float], colour: Colour) -> list[Mark]:
     """A wing of separate flight feathers: the outline that no membrane has."""
-    span, back = np.array(span), np.array((-1.0, 0.1))
+    span, back = np.array(direction), np.array((-1.0, 0.1))
     marks = []
     for i, t in enumerate(np.linspace(1.0, 0.18, 8)):
         at = root[0] + span * t * 0.95

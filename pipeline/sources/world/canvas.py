@@ -1,6 +1,7 @@
 """A supersampled canvas: filled shapes with light from the upper left, brush texture, fine outlines."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -28,7 +29,8 @@ class Mark:
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
     """`a` with `share` (0..1) of `b`."""
-    return tuple(int(round(p + (q - p) * share)) for p, q in zip(a, b))
+    red, green, blue = (int(round(p + (q - p) * share)) for p, q in zip(a, b))
+    return red, green, blue
 
 
 def dark(colour: Colour, share: float) -> Colour:
@@ -43,7 +45,8 @@ def light(colour: Colour, share: float) -> Colour:
 
 def jitter(colour: Colour, rng: np.random.Generator, amount: float = 12) -> Colour:
     """`colour` moved by up to `amount` per channel."""
-    return tuple(int(v) for v in np.clip(np.array(colour) + rng.uniform(-amount, amount, 3), 0, 255))
+    red, green, blue = (int(v) for v in np.clip(np.array(colour) + rng.uniform(-amount, amount, 3), 0, 255))
+    return red, green, blue
 
 
 def blob(points: Points, colour: Colour, shade: float = 0.32, strokes: int = 0, width: float = 0.007) -> Mark:
@@ -114,8 +117,8 @@ class Canvas:
         """Short strokes in the colours that are already there: what makes a gradient look painted."""
         pen = ImageDraw.Draw(self.image, "RGBA")
         for x, y, size, tilt, tone in self.rng.random((count, 5)):
-            colour = self.image.getpixel((int(x * self.side), int(y * self.side)))
-            colour = light(colour, 0.25 * tone) if tone > 0.5 else dark(colour, 0.25 * (0.5 - tone))
+            here: Any = self.image.getpixel((int(x * self.side), int(y * self.side)))
+            colour = light(here, 0.25 * tone) if tone > 0.5 else dark(here, 0.25 * (0.5 - tone))
             dx, dy = length * (0.4 + size), length * (tilt - 0.5) * 2 * slope
             ends = [(x - dx) * self.side, (y - dy) * self.side, (x + dx) * self.side, (y + dy) * self.side]
             pen.line(ends, fill=(*colour, alpha), width=max(1, int(self.side * 0.012 * (0.5 + size))))
@@ -126,10 +129,10 @@ class Canvas:
         low, high = np.clip(low, 0, self.side), np.clip(np.ceil(points.max(0)).astype(int) + 1, 0, self.side)
         if (high <= low).any():
             return
-        size = tuple(int(v) for v in high - low)
-        mask = Image.new("L", size)
+        (left, top), (width, height) = (int(v) for v in low), (int(v) for v in high - low)
+        mask = Image.new("L", (width, height))
         ImageDraw.Draw(mask).polygon([tuple(p) for p in points - low], fill=mark.alpha)
-        self.image.paste(self._tile(mark, size), tuple(int(v) for v in low), mask)
+        self.image.paste(self._tile(mark, (width, height)), (left, top), mask)
 
     def _tile(self, mark: Mark, size: tuple[int, int]) -> Image.Image:
         if mark.to is None and not mark.strokes:
@@ -144,8 +147,9 @@ class Canvas:
     def _strokes(self, tile: Image.Image, mark: Mark) -> None:
         pen, (w, h) = ImageDraw.Draw(tile, "RGBA"), tile.size
         reach = self.side * 0.035
+        fill: Any = mark.fill  # a mark with strokes is filled
         for x, y, tone, tilt in self.rng.random((mark.strokes, 4)):
-            colour = light(mark.fill, 0.45) if tone > 0.5 else dark(mark.to or mark.fill, 0.3)
+            colour = light(fill, 0.45) if tone > 0.5 else dark(mark.to or fill, 0.3)
             x, y, dy = x * w, y * h, reach * (tilt - 0.3)
             pen.line([x - reach, y - dy, x + reach, y + dy], fill=(*colour, 80), width=max(1, int(self.side * 0.007)))
 
@@ -154,7 +158,7 @@ class Canvas:
         if mark.fill is not None:
             points += points[:2]
         pen = ImageDraw.Draw(self.image, "RGBA" if mark.alpha < 255 else None)
-        colour = (*mark.line, mark.alpha) if mark.alpha < 255 else mark.line
+        colour = (*mark.line, mark.alpha) if mark.line and mark.alpha < 255 else mark.line
         pen.line(points, fill=colour, width=max(1, round(mark.width * self.side)), joint="curve")
 
     def text(self, words: str, x: float, y: float, height: float, colour: Colour = (40, 40, 48)) -> None:

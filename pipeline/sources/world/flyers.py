@@ -227,10 +227,8 @@ def _folded(a: Anatomy, c: Plumage, shoulder: Points, hip: Points, shade: float)
         marks.append(blob(_back(sheet, wrist[0] - 0.55 * reach), dark(c.tip, shade), 0.2))
     marks.append(stroke(smooth(np.vstack([wrist, mid, tip]), False), dark(colour, 0.5), 0.01))
     arm = taper(np.vstack([shoulder, (shoulder + wrist) / 2 + (-0.06, 0.02), wrist, hand]), 0.2, 0.08)
-    return marks + [
-        blob(arm, dark(c.body, shade + 0.06)),
-        blob(ellipse(*(hand - (-0.03, 0.04)), 0.1, 0.05), dark(c.body, 0.4)),
-    ]
+    x, y = hand - (-0.03, 0.04)
+    return marks + [blob(arm, dark(c.body, shade + 0.06)), blob(ellipse(x, y, 0.1, 0.05), dark(c.body, 0.4))]
 
 
 def _back(sheet: Points, x: float) -> Points:

@@ -229,9 +229,8 @@ def _drink(e: Easel, place: str, build: Callable[[str], list[Mark]]) -> None:
     )
     left = 0.04 if not e.flip else 0.1
     e.put(build("drink"), (left, 0.14, left + 0.86, 0.87), stand=True)
-    rings = [
-        ellipse(*(np.array((x, 0.9)) * side + home), r, r * 0.22) for x, r in ((0.84, 0.05), (0.84, 0.1), (0.55, 0.06))
-    ]
+    centres = [(np.array((x, 0.9)) * side + home, r) for x, r in ((0.84, 0.05), (0.84, 0.1), (0.55, 0.06))]
+    rings = [ellipse(at[0], at[1], r, r * 0.22) for at, r in centres]
     e.canvas.add([Mark(p, None, None, light(blue, 0.7), 0.006, 190) for p in rings])
 
 

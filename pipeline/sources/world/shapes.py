@@ -31,7 +31,8 @@ def ellipse(x: float, y: float, rx: float, ry: float, turn: float = 0.0, count: 
 def rotate(points: Points, turn: float) -> Points:
     """Points turned around the origin by `turn` radians (clockwise on the page, since y points down)."""
     c, s = np.cos(turn), np.sin(turn)
-    return np.asarray(points, dtype=float) @ np.array([[c, s], [-s, c]])
+    turned: Points = np.asarray(points, dtype=float) @ np.array([[c, s], [-s, c]])
+    return turned
 
 
 def normals(points: Points) -> Points:
@@ -58,7 +59,8 @@ def fur(outline: Points, length: float, rng: np.random.Generator, lean: tuple[fl
         out = -out
     pull = (out + np.array(lean)) * (length * rng.uniform(0.5, 1.3, len(ring)))[:, None]
     pull[::2] = 0
-    return ring + pull
+    tufted: Points = ring + pull
+    return tufted
 
 
 def beyond(points: Points, x: float) -> Points:

@@ -92,7 +92,10 @@ def _beads(path: Points, count: int, first: float, last: float, bone: Colour) ->
     line = smooth(path, closed=False)
     rows = np.linspace(0, len(line) - 1, count).astype(int)
     sizes = np.linspace(first, last, count)
-    return [blob(ellipse(*line[r], s * 0.62, s * 0.55, count=10), bone, width=0.005) for r, s in zip(rows, sizes)]
+    return [
+        blob(ellipse(line[r][0], line[r][1], s * 0.62, s * 0.55, count=10), bone, width=0.005)
+        for r, s in zip(rows, sizes)
+    ]
 
 
 def _ribs(bone: Colour) -> list[Mark]:
@@ -109,7 +112,9 @@ def _bones(path: Points, thick: float, bone: Colour) -> list[Mark]:
         marks.append(
             blob(taper(np.stack([a, (a + b) / 2, b]), thick * 2.0, thick * 1.8, thick * 1.2), bone, width=0.005)
         )
-    return marks + [blob(ellipse(*p, thick * 0.8, thick * 0.8, count=10), bone, width=0.005) for p in path[1:-1]]
+    return marks + [
+        blob(ellipse(p[0], p[1], thick * 0.8, thick * 0.8, count=10), bone, width=0.005) for p in path[1:-1]
+    ]
 
 
 def _wing_bones(a: Anatomy, span: tuple[float, float], bone: Colour) -> list[Mark]:

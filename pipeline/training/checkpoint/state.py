@@ -182,7 +182,7 @@ class CheckpointStore:
         return self.snapshots / f"step-{step:06d}"
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """While it is open, nobody else trains here; a crash ends it too.
 
         Raises

@@ -1,4 +1,4 @@
-"""From pictures to examples: shapes, latents, sentences, masks, prior."""
+"""The training data set: pictures become latents in aspect-ratio buckets, with captions, masks and prior examples."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from math import ceil
 
 import torch
 
-from pipeline.core.params import Train
+from pipeline.core.training_params import Train
 from pipeline.families.model_components import ModelComponents
 from pipeline.training.data import latent_cache, masks
 from pipeline.training.data.batches import Bucket, Examples
 from pipeline.training.data.buckets import Cut, Shape, cut, nearest, shapes
-from pipeline.training.data.latent_cache import DRAWING, ENCODING, LatentCache, Told, TrainingImage
+from pipeline.training.data.latent_cache import DRAWING, ENCODING, LatentCache, OnProgress, TrainingImage
 
 MOST_BYTES_ON_DEVICE = 2 << 30  # of latents; more stay in the computer's own memory
 
 
 @dataclass(frozen=True)
-class Tools:
-    """With what examples are made: the base, the cache, the precision of drawing; `told` hears how far it is."""
+class EncodingContext:
+    """What encoding needs: the base, the cache, the seed and precision of prior pictures, a progress callback."""
 
-    parts: ModelComponents
-    store: LatentCache
+    components: ModelComponents
+    cache: LatentCache
     seed: int
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext
-    told: Told = lambda *_: None
+    on_progress: OnProgress = lambda what, done, total: None
 
 
 @dataclass(frozen=True)
@@ -39,42 +39,49 @@ class Prior:
     images: int
 
 
-def gather(train: Train, pictures: Sequence[TrainingImage], prior: Prior | None, tools: Tools) -> Examples:
+def encode_dataset(
+    train: Train, pictures: Sequence[TrainingImage], prior: Prior | None, context: EncodingContext
+) -> Examples:
     """Every picture and prior picture as latents, by shape."""
     sentences = _sentences(pictures, prior)
     row_of = {sentence: row for row, sentence in enumerate(sentences)}
     by_shape = by_nearest_shape(train, pictures)
     shares = {shape: ceil(prior.images * len(its) / len(pictures)) if prior else 0 for shape, its in by_shape.items()}
-    tools = replace(tools, told=over_all(tools.told, {ENCODING: len(pictures), DRAWING: sum(shares.values())}))
+    context = replace(
+        context,
+        on_progress=summed_progress(context.on_progress, {ENCODING: len(pictures), DRAWING: sum(shares.values())}),
+    )
     buckets = []
     for shape, its in by_shape.items():
-        bucket = _bucket(train, shape, its, row_of, tools)
+        bucket = _bucket(train, shape, its, row_of, context)
         if prior:
-            bucket = _with_prior(bucket, shape, replace(prior, images=shares[shape]), row_of, tools)
+            bucket = _with_prior(bucket, shape, replace(prior, images=shares[shape]), row_of, context)
         buckets.append(bucket)
-    device = tools.parts.device
+    device = context.components.device
     return Examples(tuple(_placed(buckets, device)), sentences, device)
 
 
-def over_all(told: Told, totals: Mapping[str, int]) -> Told:
-    """What is told shape by shape, as one count over all shapes; `totals` by what is told."""
+def summed_progress(on_progress: OnProgress, totals: Mapping[str, int]) -> OnProgress:
+    """What is reported bucket by bucket, as one count over all buckets; `totals` by what is reported."""
     before: Counter[str] = Counter()
 
     def onward(what: str, done: int, of_shape: int) -> None:
-        told(what, before[what] + done, totals[what])
+        on_progress(what, before[what] + done, totals[what])
         if done == of_shape:
             before[what] += of_shape
 
     return onward
 
 
-def held_out(train: Train, pictures: Sequence[TrainingImage], tools: Tools) -> list[torch.Tensor]:
+def encode_held_out(train: Train, pictures: Sequence[TrainingImage], context: EncodingContext) -> list[torch.Tensor]:
     """Latents (c, h, w) of pictures that are not learnt from, in memory, each in its own shape."""
     shape_of = {id(picture): shape for shape, its in by_nearest_shape(train, pictures).items() for picture in its}
     found: list[torch.Tensor] = []
     for picture in pictures:
-        found.append(latent_cache.picture_latents(tools.store, tools.parts, [picture], shape_of[id(picture)])[0, 0])
-        tools.told("encoding held-out pictures", len(found), len(pictures))
+        found.append(
+            latent_cache.picture_latents(context.cache, context.components, [picture], shape_of[id(picture)])[0, 0]
+        )
+        context.on_progress("encoding held-out pictures", len(found), len(pictures))
     return found
 
 
@@ -97,17 +104,19 @@ def sentences_of(picture: TrainingImage) -> tuple[str, ...]:
     return picture.sentences or (picture.caption,)
 
 
-def _bucket(train: Train, shape: Shape, pictures: list[TrainingImage], row_of: dict[str, int], tools: Tools) -> Bucket:
-    parts, store = tools.parts, tools.store
+def _bucket(
+    train: Train, shape: Shape, pictures: list[TrainingImage], row_of: dict[str, int], context: EncodingContext
+) -> Bucket:
+    components, store = context.components, context.cache
     sides = 1 + train.horizontal_flip
     cuts = [cut(picture.size, shape) for picture in pictures]
     return Bucket(
-        latents=latent_cache.picture_latents(store, parts, pictures, shape, tools.told)[:, :sides],
+        latents=latent_cache.picture_latents(store, components, pictures, shape, context.on_progress)[:, :sides],
         texts=tuple(tuple(row_of[sentence] for sentence in sentences_of(picture)) for picture in pictures),
         n_pictures=len(pictures),
         names=tuple(picture.file_name for picture in pictures),
         sizes=_sizes(cuts)[:, :sides],
-        masks=masks.weights(store, parts, pictures, cuts, train.masks.background_weight, sides),
+        masks=masks.weights(store, components, pictures, cuts, train.masks.background_weight, sides),
     )
 
 
@@ -116,7 +125,7 @@ def _sizes(cuts: Sequence[Cut]) -> torch.Tensor:
     return torch.tensor([[each.ids(mirrored=False), each.ids(mirrored=True)] for each in cuts], dtype=torch.float32)
 
 
-def _with_prior(bucket: Bucket, shape: Shape, prior: Prior, row_of: dict[str, int], tools: Tools) -> Bucket:
+def _with_prior(bucket: Bucket, shape: Shape, prior: Prior, row_of: dict[str, int], context: EncodingContext) -> Bucket:
     """The bucket and its prior examples: as many as drawn pictures, or every picture once more for the teacher."""
     n = prior.images or bucket.n_pictures
     name = "a prior picture" if prior.images else "a picture for the teacher"
@@ -124,8 +133,10 @@ def _with_prior(bucket: Bucket, shape: Shape, prior: Prior, row_of: dict[str, in
     if not prior.images:
         return bucket
     sides = bucket.latents.shape[1]
-    with tools.autocast():
-        drawn = latent_cache.prior_latents(tools.store, tools.parts, prior.prompt, n, shape, tools.seed, tools.told)
+    with context.autocast():
+        drawn = latent_cache.prior_latents(
+            context.cache, context.components, prior.prompt, n, shape, context.seed, context.on_progress
+        )
     drawn = drawn.float()[:, :sides]
     own = _sizes([cut(shape, shape)] * n)[:, :sides]
     return replace(bucket, latents=torch.cat([bucket.latents, drawn]), sizes=torch.cat([bucket.sizes, own]))

@@ -26,9 +26,8 @@ from safetensors import SafetensorError, safe_open
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_bytes, digest_json, digest_tree
 from pipeline.diffusion import noise, objective
-from pipeline.families import FAMILIES
 from pipeline.families.model_components import Conditioning, ModelComponents
-from pipeline.methods.trainable import write_tensors
+from pipeline.methods.tensor_files import write_tensors
 from pipeline.training.data.buckets import Shape, cut
 from pipeline.training.guidance import GUIDANCE, guided
 
@@ -36,9 +35,9 @@ FORMAT = 2  # of the entries; higher when the code below gives others
 RESIZE = "lanczos, covers the shape, centre crop; beside it the mirror image"
 LIBRARIES = (torch.__version__, diffusers.__version__, transformers.__version__, PIL.__version__)
 PRIOR_STEPS, PRIOR_BATCH = 20, 4
-ENCODING, DRAWING = "encoding pictures", "drawing prior pictures"  # what is told
+ENCODING, DRAWING = "encoding pictures", "drawing prior pictures"  # what is on_progress
 Tensors = dict[str, torch.Tensor]
-Told = Callable[[str, int, int], None]  # what is being made, how many of it are there, of how many
+OnProgress = Callable[[str, int, int], None]  # what is being made, how many of it are there, of how many
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,10 @@ class LatentCache:
     vae: str
     say: Callable[[str], None] = lambda line: None
 
-    def get(self, kind: str, decided_by: Any, parts: ModelComponents, make: Callable[[], Tensors]) -> Tensors:
+    def get(self, kind: str, decided_by: Any, components: ModelComponents, make: Callable[[], Tensors]) -> Tensors:
         """The tensors that `make` gives, in memory; what cannot be read, or is not what was written, is made again."""
         # Other hardware and other versions round otherwise.
-        where = [parts.device.type, str(parts.dtype), self.precision, LIBRARIES]
+        where = [components.device.type, str(components.dtype), self.precision, LIBRARIES]
         key = digest_json([FORMAT, kind, decided_by, where])
         path = self.folder / kind / f"{key[:32]}.safetensors"
         if (found := _read(path, key)) is not None:
@@ -121,29 +120,31 @@ def _seal(key: str, tensors: Tensors) -> str:
 
 def picture_latents(
     cache: LatentCache,
-    parts: ModelComponents,
+    components: ModelComponents,
     pictures: Sequence[TrainingImage],
     shape: Shape,
-    told: Told = lambda *_: None,
+    on_progress: OnProgress = lambda what, done, total: None,
 ) -> torch.Tensor:
     """(n, 2, c, h, w) in memory: each picture, made to fit, and its mirror image, as the UNet sees them."""
     rows = []
     for picture in pictures:
         key = [digest_bytes(picture.content), RESIZE, list(shape), cache.vae]
-        made = cache.get("latents", key, parts, lambda picture=picture: {"latents": encode(parts, fit(picture, shape))})
+        made = cache.get(
+            "latents", key, components, lambda picture=picture: {"latents": encode(components, fit(picture, shape))}
+        )
         rows.append(made["latents"])
-        told(ENCODING, len(rows), len(pictures))
+        on_progress(ENCODING, len(rows), len(pictures))
     return torch.stack(rows)
 
 
 def prior_latents(
     cache: LatentCache,
-    parts: ModelComponents,
+    components: ModelComponents,
     prompt: str,
     n: int,
     shape: Shape,
     seed: int,
-    told: Told = lambda *_: None,
+    on_progress: OnProgress = lambda what, done, total: None,
 ) -> torch.Tensor:
     """(n, 2, c, h, w) in memory: what the base itself draws of the class; their mirror images are themselves.
 
@@ -152,25 +153,28 @@ def prior_latents(
     drawn: list[torch.Tensor] = []
     for first in range(0, n, PRIOR_BATCH):
         numbers = range(first, min(first + PRIOR_BATCH, n))
-        key = [cache.model, parts.family, prompt, list(numbers), list(shape), seed, PRIOR_STEPS, GUIDANCE]
-        make = partial(draw, parts, prompt, numbers, shape, seed)
-        drawn += cache.get("prior", key, parts, lambda make=make: {"latents": make()})["latents"]
-        told(DRAWING, len(drawn), n)
+        key = [cache.model, components.family, prompt, list(numbers), list(shape), seed, PRIOR_STEPS, GUIDANCE]
+        make = partial(draw, components, prompt, numbers, shape, seed)
+        drawn += cache.get("prior", key, components, lambda make=make: {"latents": make()})["latents"]
+        on_progress(DRAWING, len(drawn), n)
     latents = torch.stack(drawn)
     return torch.stack([latents, latents], dim=1)
 
 
 def conditioning(
-    cache: LatentCache, parts: ModelComponents, sentences: Sequence[str], told: Told = lambda *_: None
+    cache: LatentCache,
+    components: ModelComponents,
+    sentences: Sequence[str],
+    on_progress: OnProgress = lambda what, done, total: None,
 ) -> Conditioning:
     """The sentences as a frozen text encoder reads them."""
     rows: list[Tensors] = []
     for text in sentences:
-        key = [cache.model, parts.family, text]
-        rows.append(cache.get("prompts", key, parts, lambda text=text: _encoded(parts, text)))
-        told("reading sentences", len(rows), len(sentences))
+        key = [cache.model, components.family, text]
+        rows.append(cache.get("prompts", key, components, lambda text=text: _encoded(components, text)))
+        on_progress("reading sentences", len(rows), len(sentences))
     pooled = torch.cat([row["pooled"] for row in rows]) if "pooled" in rows[0] else None
-    return Conditioning(torch.cat([row["states"] for row in rows]), pooled).to(parts.device)
+    return Conditioning(torch.cat([row["states"] for row in rows]), pooled).to(components.device)
 
 
 def fit(picture: TrainingImage, shape: Shape) -> torch.Tensor:
@@ -202,28 +206,28 @@ def _unreadable(file_name: str) -> InputError:
 
 
 @torch.no_grad()
-def encode(parts: ModelComponents, pixels: torch.Tensor) -> torch.Tensor:
+def encode(components: ModelComponents, pixels: torch.Tensor) -> torch.Tensor:
     """(3, h, w) in -1..1 -> (2, c, h, w): the mean of the posterior, scaled, of the picture and its mirror image."""
-    both = torch.stack([pixels, pixels.flip(-1)]).to(parts.device, parts.vae.dtype)
-    settings = parts.vae.config
-    return (parts.vae.encode(both).latent_dist.mode() - (settings.shift_factor or 0)) * settings.scaling_factor
+    both = torch.stack([pixels, pixels.flip(-1)]).to(components.device, components.vae.dtype)
+    settings = components.vae.config
+    return (components.vae.encode(both).latent_dist.mode() - (settings.shift_factor or 0)) * settings.scaling_factor
 
 
 @torch.no_grad()
-def draw(parts: ModelComponents, prompt: str, numbers: Sequence[int], shape: Shape, seed: int) -> torch.Tensor:
+def draw(components: ModelComponents, prompt: str, numbers: Sequence[int], shape: Shape, seed: int) -> torch.Tensor:
     """Latents (n, c, h, w) of pictures of a prompt: DDIM with guidance; a picture's number decides its noise."""
-    both = FAMILIES[parts.family].encode_prompt(parts, ["", prompt])
-    latent = (parts.latent_channels, *(side // parts.pixels_per_latent for side in shape))
+    both = components.family.encode_prompt(components, ["", prompt])
+    latent = (components.latent_channels, *(side // components.pixels_per_latent for side in shape))
     start = [torch.randn(latent, generator=noise.generator(seed, "prior", number)) for number in numbers]
     return objective.ddim(
-        objective.from_config(parts.scheduler),
-        torch.stack(start).to(parts.device, parts.dtype),
+        objective.from_config(components.scheduler),
+        torch.stack(start).to(components.device, components.dtype),
         PRIOR_STEPS,
-        guided(parts, both, [1] * len(numbers)),
+        guided(components, both, [1] * len(numbers)),
     )
 
 
 @torch.no_grad()
-def _encoded(parts: ModelComponents, text: str) -> Tensors:
-    made = FAMILIES[parts.family].encode_prompt(parts, [text])
+def _encoded(components: ModelComponents, text: str) -> Tensors:
+    made = components.family.encode_prompt(components, [text])
     return {"states": made.states} if made.pooled is None else {"states": made.states, "pooled": made.pooled}

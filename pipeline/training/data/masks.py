@@ -1,7 +1,7 @@
 """Where in a picture its loss counts: grey pictures beside the curated ones, drawn by people.
 
-White counts 1, black counts `train.masks.background_weight`. Each mask becomes weights of its latent cells with a mean of one: a
-picture with a small animal teaches as much as one that it fills, and the learning rate stays what it was.
+White counts 1, black counts `train.masks.background_weight`. Each mask becomes weights of its latent cells with a mean
+of one: a picture with a small animal teaches as much as one that it fills, and the learning rate stays what it was.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def _check(picture: TrainingImage, mask: bytes, name: str, background_weight: fl
 
 def weights(
     store: LatentCache,
-    parts: ModelComponents,
+    components: ModelComponents,
     pictures: Sequence[TrainingImage],
     cuts: Sequence[Cut],
     background_weight: float,
@@ -87,25 +87,30 @@ def weights(
     """(n, sides, 1, h, w) with a mean of one each, of the pictures and their mirror images; None without any mask."""
     if background_weight == 1 or not any(picture.mask for picture in pictures):
         return None
-    unit = parts.pixels_per_latent
+    unit = components.pixels_per_latent
     rows = []
     for picture, how in zip(pictures, cuts, strict=True):
-        white = _white(store, parts, picture, how) if picture.mask else torch.ones([edge // unit for edge in how.shape])
+        white = (
+            _white(store, components, picture, how)
+            if picture.mask
+            else torch.ones([edge // unit for edge in how.shape])
+        )
         counted = background_weight + (1 - background_weight) * white
         if not counted.any():
             raise InputError(
-                f"the mask of {picture.file_name} is black where the picture is kept, and train.masks.background_weight is 0: "
+                f"the mask of {picture.file_name} is black where the picture is kept, and "
+                f"train.masks.background_weight is 0: "
                 "nothing of it would count; draw it nearer to the middle, or let black count a little"
             )
         rows.append(torch.stack([counted, counted.flip(-1)])[:sides, None] / counted.mean())
     return torch.stack(rows)
 
 
-def _white(store: LatentCache, parts: ModelComponents, picture: TrainingImage, how: Cut) -> torch.Tensor:
+def _white(store: LatentCache, components: ModelComponents, picture: TrainingImage, how: Cut) -> torch.Tensor:
     """(h, w) in 0..1: how white the mask is above each latent cell."""
-    unit = parts.pixels_per_latent
+    unit = components.pixels_per_latent
     key = [digest_bytes(picture.mask), [how.scaled_height, how.scaled_width, *how.box], unit, RESIZE]
-    return store.get("masks", key, parts, lambda: {"white": cells(picture, how, unit)})["white"]
+    return store.get("masks", key, components, lambda: {"white": cells(picture, how, unit)})["white"]
 
 
 def cells(picture: TrainingImage, how: Cut, unit: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The parts as the forward pass uses them: wrapped or cut when several processes share the work."""
+"""The components as the forward pass uses them: wrapped or cut when several processes share the work."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pipeline.training.distributed import fsdp
 
 @dataclass(frozen=True)
 class Wrapped:
-    """`parts` for the forward pass, and the modules that exchange gradients; `cut`: a process has a piece of each."""
+    """`components` for the forward pass, the modules that exchange gradients; `cut`: a process has a shard of each."""
 
-    parts: ModelComponents
+    components: ModelComponents
     modules: Mapping[str, torch.nn.Module]
     cut: bool = False
 
@@ -37,16 +37,18 @@ class Wrapped:
 
 def wrap(trainable: Trainable, accelerator: Accelerator, *, sharded: bool = False) -> Wrapped:
     """Every module that learns exchanges its gradients with the other processes, `sharded` (FSDP) its weights too."""
-    parts = trainable.parts
+    components = trainable.components
     if sharded and accelerator.num_processes > 1:
         fsdp.cut(trainable.modules, accelerator.device, accelerator.num_processes)
-        return Wrapped(parts, trainable.modules, cut=True)
+        return Wrapped(components, trainable.modules, cut=True)
     if accelerator.device.type == "cuda":  # tensor cores want channels side by side; on a CPU it changes nothing
-        parts.unet.to(memory_format=torch.channels_last)
+        components.unet.to(memory_format=torch.channels_last)
     modules = {name: accelerator.prepare_model(module) for name, module in trainable.modules.items()}
     by_id = {id(module): modules[name] for name, module in trainable.modules.items()}
-    text_encoders = tuple(by_id.get(id(encoder), encoder) for encoder in parts.text_encoders)
-    return Wrapped(replace(parts, unet=by_id.get(id(parts.unet), parts.unet), text_encoders=text_encoders), modules)
+    text_encoders = tuple(by_id.get(id(encoder), encoder) for encoder in components.text_encoders)
+    return Wrapped(
+        replace(components, unet=by_id.get(id(components.unet), components.unet), text_encoders=text_encoders), modules
+    )
 
 
 @contextmanager

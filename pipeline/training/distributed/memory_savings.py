@@ -7,7 +7,7 @@ import shutil
 from torch import nn
 
 from pipeline.core.errors import ParamsError
-from pipeline.core.params import Train
+from pipeline.core.training_params import Train
 from pipeline.methods.trainable import Trainable
 from pipeline.training.distributed import fsdp
 
@@ -31,13 +31,13 @@ def apply(trainable: Trainable, train: Train, *, sharded: bool = False, backend:
                 "train.compile to false"
             )
         # Where weights are cut, a block is put together before it computes: that lies between what can be compiled.
-        for module in fsdp.blocks(trainable.parts.unet) if sharded else [trainable.parts.unet]:
+        for module in fsdp.blocks(trainable.components.unet) if sharded else [trainable.components.unet]:
             module.compile(backend=backend)
 
 
 def checkpoint(trainable: Trainable) -> None:
     """Keep the inputs of blocks only and compute the rest again in the backward pass (Chen et al. 2016)."""
-    trainable.parts.unet.enable_gradient_checkpointing()  # although it may be frozen: gradients pass through it
+    trainable.components.unet.enable_gradient_checkpointing()  # although it may be frozen: gradients pass through it
     for name, module in trainable.modules.items():
         if name != "unet":
             module.activation_checkpointing_enable({"use_reentrant": False})

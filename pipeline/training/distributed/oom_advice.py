@@ -21,7 +21,7 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.core.errors import PaleoError
-from pipeline.core.params import Train
+from pipeline.core.training_params import Train
 from pipeline.families.model_components import ModelComponents
 from pipeline.methods.trainable import Trainable
 from pipeline.training.checkpoint.state import CheckpointStore
@@ -127,9 +127,9 @@ def _let_go(error: BaseException) -> str:
 
 def _loaded(trainable: Trainable) -> tuple[int, int]:
     """Bytes of all weights on the device of the training, and the number of those that learn."""
-    parts = trainable.parts
-    weights = [weight for part in (parts.unet, *parts.text_encoders) for weight in part.parameters()]
-    here = [weight for weight in weights if weight.device.type == parts.device.type]
+    components = trainable.components
+    weights = [weight for part in (components.unet, *components.text_encoders) for weight in part.parameters()]
+    here = [weight for weight in weights if weight.device.type == components.device.type]
     learns = sum(weight.numel() for weight in trainable.parameters.values())
     return sum(weight.numel() * weight.element_size() for weight in here), learns
 
@@ -157,7 +157,7 @@ def _of_example(job: TrainingJob, accelerator: Accelerator) -> tuple[int, int]:
 
 
 def _kept(job: TrainingJob, accelerator: Accelerator) -> int:
-    kept: dict[int, int] = {weight.untyped_storage().data_ptr(): 0 for weight in _weights(job.trainable.parts)}
+    kept: dict[int, int] = {weight.untyped_storage().data_ptr(): 0 for weight in _weights(job.trainable.components)}
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -165,13 +165,13 @@ def _kept(job: TrainingJob, accelerator: Accelerator) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor), accelerator.autocast():
-        loss = job.loss(job.trainable.parts, 0, [0])
+        loss = job.loss(job.trainable.components, 0, [0])
     del loss
     return sum(kept.values())
 
 
-def _weights(parts: ModelComponents) -> Iterator[torch.Tensor]:
-    for part in (parts.unet, *parts.text_encoders):
+def _weights(components: ModelComponents) -> Iterator[torch.Tensor]:
+    for part in (components.unet, *components.text_encoders):
         yield from part.parameters()
 
 

@@ -1,4 +1,4 @@
-"""Web against a server on loopback that answers in place of every host: lying, dripping, looping, exploding."""
+"""The web client against a loopback server in place of every host: false headers, drips, loops, zip bombs."""
 
 import gzip
 import time
@@ -7,9 +7,9 @@ import pytest
 
 from pipeline.core.errors import ParamsError, ServiceError
 from pipeline.core.records import Request
-from pipeline.io.web.client import WebClient, user_agent
+from pipeline.io.web.client import REPLAY, WebClient, user_agent
 from tests.replay import Reply, cookie_wall, drip, endless, gzip_bomb, partial_content, redirect, silence, wrong_length
-from tests.web import DEFAULTS, MAX_BYTES, PICTURE, collecting, refusal
+from tests.web import MAX_BYTES, PICTURE, collect_params, refusal
 
 
 def test_a_picture_comes_byte_for_byte_with_the_address_that_gave_it(server, open_web):
@@ -18,7 +18,7 @@ def test_a_picture_comes_byte_for_byte_with_the_address_that_gave_it(server, ope
     assert (found.content, found.url, found.content_type) == (PICTURE, "https://a.example/x.jpg", "image/jpeg")
 
 
-def test_every_request_says_who_asks_and_brings_no_cookie_back(server, open_web):
+def test_every_request_has_the_contact_address_and_no_cookie(server, open_web):
     server.routes["a.example/jar"] = Reply(PICTURE, headers=(("Set-Cookie", "track=1"),))
     web = open_web()
     web.download("https://a.example/jar")
@@ -71,24 +71,44 @@ def test_every_redirect_is_judged_like_a_first_address(server, open_web, target,
     assert len(server.seen) == 1
 
 
-def test_this_machine_is_not_reached_unless_params_name_a_replay_server(server, tmp_path):
+def test_this_machine_is_not_reached_without_a_replay_server(server, tmp_path, monkeypatch):
+    monkeypatch.delenv(REPLAY, raising=False)
+
     def resolve(host, port, **_):
         return [(2, 1, 6, "", ("127.0.0.1", port))]
 
-    with WebClient(collecting(""), tmp_path, resolve=resolve) as web:
+    with WebClient(collect_params(), tmp_path, resolve=resolve) as web:
         assert web.download(server.url).code == "bad_address"  # its port
         assert web.download("http://127.0.0.1/x.jpg").code == "private_address"
         assert web.download("https://a.example/x.jpg").code == "private_address"
         with pytest.raises(ServiceError, match=r"a\.example \(127\.0\.0\.1\) is not an address of the public internet"):
-            web.ask(Request("https://a.example/q"))
+            web.fetch(Request("https://a.example/q"))
     assert server.seen == []
 
 
-def test_params_reach_no_server_on_this_machine_by_default():
-    assert DEFAULTS.replay == ""
+def test_the_replay_server_may_come_from_the_environment(server, tmp_path, monkeypatch):
+    monkeypatch.setenv(REPLAY, server.url)
+    with WebClient(collect_params(), tmp_path) as web:
+        assert web.download("https://a.example/x.jpg").content == PICTURE
 
 
-def test_a_body_is_cut_off_at_the_cap_whatever_its_headers_say(server, open_web):
+@pytest.mark.parametrize(
+    "address",
+    ["http://example.org:80", "http://10.0.0.1:8000", "https://127.0.0.1:1", "http://127.0.0.1", "127.0.0.1:8"],
+)
+def test_a_replay_server_must_be_on_this_machine(tmp_path, monkeypatch, address):
+    with pytest.raises(ParamsError, match=f"{REPLAY} is wrong: .* is no server on this machine"):
+        WebClient(collect_params(), tmp_path, replay=address)
+    monkeypatch.setenv(REPLAY, address)
+    with pytest.raises(ParamsError, match="is no server on this machine"):
+        WebClient(collect_params(), tmp_path)
+
+
+def test_a_source_that_wants_no_contact_is_requested_without_one(server, open_web):
+    assert open_web(contact="").fetch(Request("https://a.example/q"), anonymous=True).value == {"results": [1, 2]}
+
+
+def test_a_body_is_cut_off_at_the_limit_whatever_its_headers_announce(server, open_web):
     server.routes |= {
         "a.example/big": bytes(MAX_BYTES + 1),
         "a.example/fits": bytes(MAX_BYTES),
@@ -100,7 +120,7 @@ def test_a_body_is_cut_off_at_the_cap_whatever_its_headers_say(server, open_web)
     assert len(web.download("https://a.example/fits").content) == MAX_BYTES
 
 
-def test_a_packed_body_is_cut_off_at_the_cap_unpacked(server, open_web):
+def test_a_compressed_body_is_cut_off_at_the_limit_decompressed(server, open_web):
     server.routes |= {
         "a.example/bomb": gzip_bomb(50_000_000),
         "a.example/packed": Reply(gzip.compress(PICTURE), headers=(("Content-Encoding", "gzip"),)),
@@ -114,8 +134,8 @@ def test_a_packed_body_is_cut_off_at_the_cap_unpacked(server, open_web):
     assert server.seen[0].headers["accept-encoding"] == "identity"
     codes = [refusal(web, path).code for path in ("bomb", "brotli", "broken", "lie", "twice")]
     assert codes == ["too_many_bytes", "server_failed", "truncated", "truncated", "server_failed"]
-    with pytest.raises(ServiceError, match="packs more than 100000 bytes"):
-        web.ask(Request("https://a.example/bomb"))
+    with pytest.raises(ServiceError, match="compresses more than 100000 bytes"):
+        web.fetch(Request("https://a.example/bomb"))
 
 
 def test_a_drip_is_given_up_by_its_speed(server, open_web):
@@ -124,13 +144,13 @@ def test_a_drip_is_given_up_by_its_speed(server, open_web):
 
 
 def test_a_drip_of_headers_is_given_up_as_well(server, open_web):
-    def answer(exchange):
+    def response(exchange):
         exchange.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
         for _ in range(400):
             exchange.wfile.write(b"x")
             time.sleep(0.02)
 
-    server.routes["a.example/headers"] = answer
+    server.routes["a.example/headers"] = response
     assert refusal(open_web(max_seconds=1), "headers").code == "too_slow"
     assert refusal(open_web(max_seconds=0.5, min_bytes_per_second=0), "headers").code == "too_long"
 
@@ -160,7 +180,7 @@ def test_a_body_that_is_not_whole_is_truncated(server, open_web):
 @pytest.mark.parametrize(
     "tags", [["noai"], ["noindex, NoImageAI"], ["googlebot: noindex", "NOAI"], ["otherbot: noai"], ["a, b,noimageai "]]
 )
-def test_a_wish_not_to_be_used_for_ai_is_honoured(server, open_web, tags):
+def test_a_noai_tag_is_honoured(server, open_web, tags):
     server.routes["a.example/mine.jpg"] = Reply(PICTURE, headers=tuple(("X-Robots-Tag", tag) for tag in tags))
     server.routes["a.example/there"] = Reply(b"", 302, headers=(("Location", "/x.jpg"), ("X-Robots-Tag", tags[-1])))
     web = open_web()

@@ -11,24 +11,24 @@ from pipeline.io.web import connection_pool
 from pipeline.io.web.client import WebClient
 from pipeline.io.web.download_limits import DownloadLimits
 from pipeline.io.web.fetch_errors import FetchError, RetryableFetchError
-from pipeline.io.web.ssrf_guard import GuardedNetworkBackend, checked, require_public_address
+from pipeline.io.web.ssrf_guard import GuardedNetworkBackend, checked_url, require_public_address
 from tests.replay import replay
-from tests.web import DEFAULTS, collecting, refusal
+from tests.web import DEFAULTS, collect_params, refusal
 
 
 def _code(work) -> str:
-    with pytest.raises(FetchError) as refused:
+    with pytest.raises(FetchError) as failure:
         work()
-    return refused.value.code
+    return failure.value.code
 
 
-def _door(resolve, replay: tuple[str, int] | None = None) -> GuardedNetworkBackend:
-    door = GuardedNetworkBackend(resolve, replay)
-    door.allowance = DownloadLimits(DEFAULTS.download)
-    return door
+def _backend(resolve, replay: tuple[str, int] | None = None) -> GuardedNetworkBackend:
+    backend = GuardedNetworkBackend(resolve, replay)
+    backend.limits = DownloadLimits(DEFAULTS.download)
+    return backend
 
 
-def _says(*addresses: str):
+def _resolves_to(*addresses: str):
     """A resolver that gives these addresses for every name."""
 
     def resolve(host, port, *_, **__):
@@ -69,7 +69,7 @@ def _says(*addresses: str):
     ],
 )
 def test_an_address_that_is_not_plainly_http_on_80_or_443_is_bad(address):
-    assert _code(lambda: checked(address)) == "bad_address"
+    assert _code(lambda: checked_url(address)) == "bad_address"
 
 
 @pytest.mark.parametrize(
@@ -121,20 +121,21 @@ def test_an_address_that_is_not_plainly_http_on_80_or_443_is_bad(address):
     ],
 )
 def test_an_address_within_a_private_network_is_refused_in_whatever_notation(host):
-    assert _code(lambda: checked(f"http://{host}/latest/meta-data")) == "private_address"
+    assert _code(lambda: checked_url(f"http://{host}/latest/meta-data")) == "private_address"
 
 
 @pytest.mark.parametrize(
     "host", ["8.8.8.8", "commons.wikimedia.org", "[2606:4700::1111]", "[64:ff9b::808:808]", "xn--mnchen-3ya.de"]
 )
-def test_public_hosts_may_be_asked_on_both_ports_by_both_schemes(host):
+def test_public_hosts_are_allowed_on_both_ports_by_both_schemes(host):
     for address in (f"http://{host}/a", f"https://{host}/a", f"http://{host}:443/a", f"https://{host}:80/a"):
-        assert checked(address).path == "/a"
+        assert checked_url(address).path == "/a"
 
 
 def test_a_checked_address_lacks_its_fragment_and_unseemly_characters():
     assert (
-        str(checked(" https://example.org/Wüste 1.jpg?a=b c#top ")) == "https://example.org/W%C3%BCste%201.jpg?a=b%20c"
+        str(checked_url(" https://example.org/Wüste 1.jpg?a=b c#top "))
+        == "https://example.org/W%C3%BCste%201.jpg?a=b%20c"
     )
 
 
@@ -142,25 +143,25 @@ def test_a_checked_address_lacks_its_fragment_and_unseemly_characters():
 def test_a_name_that_resolves_to_a_private_address_is_refused_and_not_reached(address):
     with replay({}) as server:
         port = int(server.url.rpartition(":")[2])
-        door = _door(_says(address))
-        assert _code(lambda: door.connect_tcp("harmless.example", port)) == "private_address"
+        backend = _backend(_resolves_to(address))
+        assert _code(lambda: backend.connect_tcp("harmless.example", port)) == "private_address"
         assert server.seen == []
 
 
 def test_one_private_address_among_public_ones_makes_a_host_suspect():
     with pytest.raises(FetchError, match=r"two-faced\.example \(127\.0\.0\.1\)"):
-        _door(_says("93.184.216.34", "127.0.0.1")).connect_tcp("two-faced.example", 80)
+        _backend(_resolves_to("93.184.216.34", "127.0.0.1")).connect_tcp("two-faced.example", 80)
 
 
 def test_the_connection_goes_to_the_address_that_was_judged_although_the_name_changes_its_meaning(monkeypatch):
-    meanings = iter([_says("93.184.216.34"), _says("127.0.0.1")])
+    meanings = iter([_resolves_to("93.184.216.34"), _resolves_to("127.0.0.1")])
     reached = []
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", lambda _, host, port, patience: reached.append(host))
-    _door(lambda *args, **more: next(meanings)(*args, **more)).connect_tcp("rebinding.example", 443)
+    _backend(lambda *args, **more: next(meanings)(*args, **more)).connect_tcp("rebinding.example", 443)
     assert reached == ["93.184.216.34"]
 
 
-def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch):
+def test_the_next_address_is_tried_when_one_does_not_respond(monkeypatch):
     reached = []
 
     def connect(_, host, port, patience):
@@ -169,31 +170,31 @@ def test_the_next_address_is_tried_when_one_does_not_answer(monkeypatch):
             raise httpcore.ConnectError("unreachable")
 
     monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
-    _door(_says("93.184.216.34", "2606:4700::1111")).connect_tcp("example.org", 443)
+    _backend(_resolves_to("93.184.216.34", "2606:4700::1111")).connect_tcp("example.org", 443)
     assert reached == ["93.184.216.34", "2606:4700::1111"]
 
 
 def test_the_replay_server_is_reached_and_nothing_else_on_this_machine():
     with replay({}) as server, replay({}) as other:
         port, forbidden = (int(one.url.rpartition(":")[2]) for one in (server, other))
-        door = _door(_says("127.0.0.1"), ("127.0.0.1", port))
-        door.connect_tcp("127.0.0.1", port).close()
-        assert _code(lambda: door.connect_tcp("127.0.0.1", forbidden)) == "private_address"
-        assert _code(lambda: door.connect_tcp("localhost", port)) == "private_address"
+        backend = _backend(_resolves_to("127.0.0.1"), ("127.0.0.1", port))
+        backend.connect_tcp("127.0.0.1", port).close()
+        assert _code(lambda: backend.connect_tcp("127.0.0.1", forbidden)) == "private_address"
+        assert _code(lambda: backend.connect_tcp("localhost", port)) == "private_address"
 
 
-def test_a_name_without_an_address_is_told_from_a_net_that_is_down():
+def test_a_name_without_an_address_differs_from_a_network_that_is_down():
     def fails(error):
         def resolve(*_, **__):
             raise error
 
-        return lambda: _door(resolve).connect_tcp("example.invalid", 80)
+        return lambda: _backend(resolve).connect_tcp("example.invalid", 80)
 
     with pytest.raises(RetryableFetchError, match="is this machine on the net"):
         fails(socket.gaierror(socket.EAI_AGAIN, "Temporary failure"))()
     assert _code(fails(socket.gaierror(socket.EAI_NONAME, "Name or service not known"))) == "no_such_host"
     assert _code(fails(UnicodeError("label too long"))) == "bad_address"
-    assert _code(lambda: _door(lambda *_, **__: []).connect_tcp("example.invalid", 80)) == "no_such_host"
+    assert _code(lambda: _backend(lambda *_, **__: []).connect_tcp("example.invalid", 80)) == "no_such_host"
 
 
 def test_an_ipv4_address_behind_nat64_is_judged_as_the_ipv4_address():
@@ -231,7 +232,7 @@ def test_a_certificate_must_be_that_of_the_host_although_the_connection_goes_to_
         monkeypatch.setattr(
             httpcore.SyncBackend, "connect_tcp", lambda us, _, __, wait: connect(us, "127.0.0.1", port, wait)
         )
-        monkeypatch.setattr(connection_pool, "tls", lambda: ssl.create_default_context(cafile=pem))
-        with WebClient(collecting("", attempts=1), tmp_path / "http", resolve=_says("93.184.216.34")) as web:
+        monkeypatch.setattr(connection_pool, "tls_context", lambda: ssl.create_default_context(cafile=pem))
+        with WebClient(collect_params(attempts=1), tmp_path / "http", resolve=_resolves_to("93.184.216.34")) as web:
             assert web.download("https://a.example/a.example/x").content == b"picture"
             assert "Hostname mismatch" in refusal(web, "a.example/x", "b.example").sentence

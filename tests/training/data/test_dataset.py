@@ -11,11 +11,11 @@ from PIL import Image
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
-from pipeline.families import sd
+from pipeline.families import family
 from pipeline.training import preflight
 from pipeline.training.data import captions, dataset, latent_cache, masks
 from pipeline.training.data.buckets import cut, nearest, shapes
-from pipeline.training.data.dataset import Prior, Tools, gather
+from pipeline.training.data.dataset import EncodingContext, Prior, encode_dataset
 from pipeline.training.data.latent_cache import LatentCache, TrainingImage
 from tests.project import ROOT
 
@@ -47,12 +47,12 @@ def _bucketed(**more):
 
 @pytest.fixture(scope="module")
 def parts(sd_base):
-    return sd.load(sd_base)
+    return family("sd").load(sd_base)
 
 
 @pytest.fixture
 def tools(tmp_path, parts):
-    return Tools(parts, LatentCache(tmp_path, "m", "no", "v"), seed=1)
+    return EncodingContext(parts, LatentCache(tmp_path, "m", "no", "v"), seed=1)
 
 
 def test_shapes_of_sdxl_are_those_of_its_paper():
@@ -95,7 +95,7 @@ def test_a_cut_covers_its_shape_and_keeps_the_middle(size, shape):
 
 def test_pictures_are_put_together_by_shape_and_prior_pictures_are_drawn_in_each(tools):
     pictures = [_picture(1, 20, 20), _picture(2, 30, 15), _picture(3, 22, 20), _picture(4, 14, 41)]
-    made = gather(_bucketed(horizontal_flip=True), pictures, Prior("a bird", 6), tools)
+    made = encode_dataset(_bucketed(horizontal_flip=True), pictures, Prior("a bird", 6), tools)
     assert made.sentences == ("", "dodo 1", "dodo 2", "dodo 3", "dodo 4", "a bird")
     found = {bucket.latents.shape[-2:]: bucket for bucket in made.buckets}
     assert {shape: (bucket.n_pictures, bucket.n_prior) for shape, bucket in found.items()} == {
@@ -109,34 +109,38 @@ def test_pictures_are_put_together_by_shape_and_prior_pictures_are_drawn_in_each
     assert square.latents.shape == (5, 2, 4, 8, 8)
     assert square.sizes.tolist()[1] == [[22, 20, 1, 0, 16, 16]] * 2  # scaled to 18 x 16
     assert square.sizes.tolist()[2] == [[16, 16, 0, 0, 16, 16]] * 2
-    alone = latent_cache.picture_latents(tools.store, tools.parts, [pictures[3]], (8, 32))
+    alone = latent_cache.picture_latents(tools.store, tools.components, [pictures[3]], (8, 32))
     assert torch.equal(found[4, 16].latents[:1], alone)
 
 
 def test_progress_is_told_over_all_shapes(tools):
     told = []
     pictures = [_picture(0, 20, 20), _picture(1, 20, 20), _picture(2, 10, 40)]
-    gather(_bucketed(), pictures, Prior("a bird", 3), replace(tools, told=lambda *progress: told.append(progress)))
+    encode_dataset(
+        _bucketed(), pictures, Prior("a bird", 3), replace(tools, told=lambda *progress: told.append(progress))
+    )
     assert [one[1:] for one in told if one[0] == "encoding pictures"] == [(1, 3), (2, 3), (3, 3)]
     assert [one[1:] for one in told if one[0] == "drawing prior pictures"] == [(2, 3), (3, 3)]
 
 
 def test_squares_are_all_that_there_is_unless_another_aspect_is_allowed(tools):
-    made = gather(_train(), [_picture(1, 20, 20), _picture(2, 30, 15)], None, tools)
+    made = encode_dataset(_train(), [_picture(1, 20, 20), _picture(2, 30, 15)], None, tools)
     assert [bucket.latents.shape for bucket in made.buckets] == [(2, 1, 4, 8, 8)]
     assert made.buckets[0].n_prior == 0 and made.sentences == ("", "dodo 1", "dodo 2")
 
 
 def test_a_teacher_needs_no_pictures_of_the_class(tools, monkeypatch):
     monkeypatch.setattr(latent_cache, "draw", lambda *_: pytest.fail("drawn"))
-    made = gather(_train(), [_picture(1, 20, 20), _picture(2, 30, 15)], Prior("a bird", 0), tools)
+    made = encode_dataset(_train(), [_picture(1, 20, 20), _picture(2, 30, 15)], Prior("a bird", 0), tools)
     assert made.buckets[0].texts == ((1,), (2,), (3,), (3,)) and len(made.buckets[0].latents) == 2
 
 
 def test_latents_that_are_too_many_for_the_device_stay_in_memory(tools, monkeypatch):
     def on(device):
-        far = replace(tools, parts=replace(tools.parts, device=torch.device(device)))
-        placed = dataset._placed(gather(_train(), [_picture(1, 20, 20)], None, tools).buckets, far.parts.device)
+        far = replace(tools, parts=replace(tools.components, device=torch.device(device)))
+        placed = dataset._placed(
+            encode_dataset(_train(), [_picture(1, 20, 20)], None, tools).buckets, far.components.device
+        )
         return placed[0].latents.device.type, placed[0].sizes.device.type
 
     assert on("meta") == ("meta", "meta")
@@ -153,7 +157,7 @@ def _half(height: int, width: int) -> bytes:
 
 def test_masks_are_cut_and_mirrored_as_their_pictures_and_keep_the_mean(tools):
     with_mask = replace(_picture(1, 20, 40), mask=_half(20, 40))
-    made = gather(
+    made = encode_dataset(
         _train(masks={"background_weight": 0.25}, horizontal_flip=True), [with_mask, _picture(2, 20, 20)], None, tools
     )
     weights = made.buckets[0].masks
@@ -176,8 +180,11 @@ def test_a_smaller_mask_and_the_edges_of_cells(tools):
 
 def test_without_masks_or_where_black_counts_as_white_nothing_is_weighed(tools):
     pictures = [replace(_picture(1, 20, 20), mask=_half(20, 20))]
-    assert gather(_train(), pictures, None, tools).buckets[0].masks is None
-    assert gather(_train(masks={"background_weight": 0.0}), [_picture(1, 20, 20)], None, tools).buckets[0].masks is None
+    assert encode_dataset(_train(), pictures, None, tools).buckets[0].masks is None
+    assert (
+        encode_dataset(_train(masks={"background_weight": 0.0}), [_picture(1, 20, 20)], None, tools).buckets[0].masks
+        is None
+    )
 
 
 KNOWN = {"01.png", "02.png"}
@@ -227,7 +234,7 @@ def test_a_mask_that_is_black_where_the_picture_is_kept_is_refused(tools):
     white_at_the_edge[:, 0] = 255
     picture = replace(_picture(1, 20, 60), mask=_png(white_at_the_edge))
     with pytest.raises(InputError, match="the mask of train/01.png is black where the picture is kept"):
-        gather(_train(masks={"background_weight": 0.0}), [picture], None, tools)
+        encode_dataset(_train(masks={"background_weight": 0.0}), [picture], None, tools)
 
 
 def test_every_sentence_has_the_name_in_it():
@@ -243,7 +250,7 @@ def test_every_sentence_has_the_name_in_it():
 
 def test_every_template_is_a_sentence_of_each_picture(tools):
     pictures = [_picture(n, 20, 20, sentences=(f"dodo {n}", f"a dodo, {n}")) for n in (1, 2)]
-    made = gather(_train(), pictures, Prior("a bird", 0), tools)
+    made = encode_dataset(_train(), pictures, Prior("a bird", 0), tools)
     assert made.sentences == ("", "dodo 1", "a dodo, 1", "dodo 2", "a dodo, 2", "a bird")
     assert made.buckets[0].texts == ((1, 2), (3, 4), (5,), (5,))
 

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pipeline.core.errors import InputError
-from pipeline.families import sd
+from pipeline.families import family
 from pipeline.methods.trainable import write_tensors
 from pipeline.training.data import latent_cache
 from pipeline.training.data.latent_cache import LatentCache, TrainingImage
@@ -29,7 +29,7 @@ def _picture(number: int = 0, size: tuple[int, int] = (24, 20)) -> TrainingImage
 
 @pytest.fixture(scope="module")
 def parts(sd_base):
-    return sd.load(sd_base)
+    return family("sd").load(sd_base)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_latents_have_the_shape_that_is_asked_for(parts, store, shape):
 def test_sentences_are_read_as_the_family_reads_them(parts, store):
     rows = latent_cache.conditioning(store, parts, ["", "a bird"])
     with torch.no_grad():
-        torch.testing.assert_close(rows.states, sd.encode_prompt(parts, ["", "a bird"]).states)
+        torch.testing.assert_close(rows.states, family("sd").encode_prompt(parts, ["", "a bird"]).states)
     assert torch.equal(latent_cache.conditioning(store, parts, ["a bird"]).states[0], rows.states[1])
 
 
@@ -177,11 +177,11 @@ def test_prior_pictures_that_were_drawn_before_a_kill_are_kept(parts, store, mon
 
 
 def test_guidance_is_computed_in_full_precision(parts):
-    told = sd.encode_prompt(parts, ["", "a bird"])
+    told = family("sd").encode_prompt(parts, ["", "a bird"])
     x_t, t = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([500, 500])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         both = told[torch.tensor([0, 0, 1, 1])]
-        answer = sd.predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
+        answer = family("sd").predict(parts, torch.cat([x_t, x_t]), torch.cat([t, t]), both)
         found = guided(parts, told, [1, 1])(x_t, t)
     blind, led = answer.double().chunk(2)
     assert answer.dtype == torch.bfloat16 and found.dtype == torch.float32

@@ -8,7 +8,7 @@ from accelerate.state import AcceleratorState
 from pipeline.core.errors import ParamsError
 from pipeline.families import family
 from pipeline.methods.trainable import Trainable
-from pipeline.train import _task
+from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import fsdp, memory_savings
 from pipeline.training.loop import Hooks, run
@@ -28,7 +28,7 @@ def trainable(sd_base):
 
 
 def _loss(trainable: Trainable) -> torch.Tensor:
-    parts, number = trainable.parts, torch.Generator().manual_seed(1)
+    parts, number = trainable.components, torch.Generator().manual_seed(1)
     told = family("sd").encode_tokens(parts, (torch.arange(tiny_models.CONTEXT)[None].repeat(2, 1),))
     noisy = torch.randn(2, 4, 8, 8, generator=number)
     return family("sd").predict(parts, noisy, torch.tensor([3, 700]), told).square().mean()
@@ -73,8 +73,8 @@ def test_only_the_layers_that_are_computed_again_are_in_training_mode(trainable,
 
 def test_a_frozen_denoiser_is_computed_again_too(trainable, project):
     """Gradients pass through it to words that are learnt."""
-    trainable.parts.unet.requires_grad_(False)
-    words = Trainable(trainable.parts, {"text_encoder": trainable.modules["text_encoder"]})
+    trainable.components.unet.requires_grad_(False)
+    words = Trainable(trainable.components, {"text_encoder": trainable.modules["text_encoder"]})
     before, kept = _gradients(words), _kept_bytes(words)
     memory_savings.apply(words, _train(project, gradient_checkpointing=True))
     assert _kept_bytes(words) < 0.7 * kept
@@ -82,7 +82,7 @@ def test_a_frozen_denoiser_is_computed_again_too(trainable, project):
 
 
 def test_compiling_keeps_names_and_numbers(trainable, project):
-    before, names = _gradients(trainable), list(trainable.parts.unet.state_dict())
+    before, names = _gradients(trainable), list(trainable.components.unet.state_dict())
     compiled = []
 
     def backend(graph, _inputs):
@@ -91,7 +91,7 @@ def test_compiling_keeps_names_and_numbers(trainable, project):
 
     memory_savings.apply(trainable, _train(project, compile=True), backend=backend)
     after = _gradients(trainable)
-    assert compiled and list(trainable.parts.unet.state_dict()) == names
+    assert compiled and list(trainable.components.unet.state_dict()) == names
     for ours, theirs in zip(after, before, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
     torch._dynamo.reset()
@@ -99,7 +99,7 @@ def test_compiling_keeps_names_and_numbers(trainable, project):
 
 def test_what_is_cut_is_compiled_block_by_block(trainable, project):
     memory_savings.apply(trainable, _train(project, compile=True), sharded=True, backend="eager")
-    compiled = {type(part).__name__ for part in trainable.parts.unet.modules() if part._compiled_call_impl}
+    compiled = {type(part).__name__ for part in trainable.components.unet.modules() if part._compiled_call_impl}
     assert compiled == {"BasicTransformerBlock", "ResnetBlock2D"}
 
 
@@ -112,7 +112,7 @@ def test_without_a_compiler_it_is_refused(trainable, project, monkeypatch):
 def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp_path):
     losses = {}
     unseen = {"timesteps": 0, "prompts": []}
-    task = _task(world.change(project, method="lora", steps=2, snapshots=[2], monitor=unseen), project)
+    task = _training_run(world.change(project, method="lora", steps=2, snapshots=[2], monitor=unseen), project)
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(True)
         accelerator, saves = (
@@ -120,7 +120,7 @@ def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp
             CheckpointStore(tmp_path / precision, "x"),
         )
         job = prepare(task, accelerator, tmp_path / "cache")
-        kinds = {(weight.requires_grad, weight.dtype) for weight in job.trainable.parts.unet.parameters()}
+        kinds = {(weight.requires_grad, weight.dtype) for weight in job.trainable.components.unet.parameters()}
         assert kinds == {(True, torch.float32), (False, torch.float32 if precision == "no" else torch.bfloat16)}
         hooks = Hooks(lambda report: None, lambda line: None, lambda: False, lambda: 0.0)
         losses[precision] = [row[0] for row in run(job, accelerator, saves, hooks).history]

@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.core.errors import PaleoError
-from pipeline.train import _task
+from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import oom_advice
 from pipeline.training.distributed.oom_advice import MemoryEstimate
@@ -74,7 +74,7 @@ def test_what_was_asked_for_is_read_from_the_message(failure, n_bytes):
 
 
 def _job(project, tmp_path, **train):
-    task = _task(world.change(project, **QUIET, **train), project)
+    task = _training_run(world.change(project, **QUIET, **train), project)
     accelerator, saves = Accelerator(cpu=True), CheckpointStore(tmp_path / "run", "x")
     return task, accelerator, saves, prepare(task, accelerator, tmp_path / "cache")
 
@@ -148,7 +148,7 @@ import torch
 from accelerate import Accelerator
 from pipeline.core.errors import PaleoError
 from pipeline.core.paths import Paths
-from pipeline.train import _task
+from pipeline.train import _training_run
 from pipeline.training import memory
 from pipeline.training.task import prepare
 from pipeline.training.checkpoint.state import Saves
@@ -157,7 +157,7 @@ from tests.training.test_memory import _hooks, run
 
 torch.set_num_threads(1)
 paths = Paths(Path(sys.argv[1]), world.SPECIES)
-task, accelerator, saves = _task(world.load(paths), paths), Accelerator(cpu=True), Saves(paths.root / "run", "x")
+task, accelerator, saves = _training_run(world.load(paths), paths), Accelerator(cpu=True), Saves(paths.root / "run", "x")
 job = prepare(task, accelerator, paths.root / "cache")
 limit = psutil.Process().memory_info().vms + 150_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))

@@ -1,0 +1,116 @@
+"""The process that trains: its accelerator, its hardware, requests to stop, memory in use.
+
+`accelerate launch` describes the process in the environment; without it there is one process on whatever there is.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from pipeline.training.distributed.hardware import Launched, Machine, check, launched
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+WAIT_HOURS = 12  # for another process
+
+
+def launch_settings(optimiser: str) -> Launched:
+    """What this process was launched for; InputError when this machine, or the optimiser, cannot do it."""
+    wanted = launched(os.environ)
+    check(wanted, _machine(), optimiser)
+    return wanted
+
+
+@contextmanager
+def accelerated(wanted: Launched) -> Iterator[Accelerator]:
+    """The hardware that the accelerate config names, or without one what there is."""
+    import torch
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+    handlers = [
+        # Layers of SDXL's text encoders behind the one that is read learn nothing.
+        DistributedDataParallelKwargs(find_unused_parameters=True),
+        # The others wait while one fills the cache and draws; accelerate would give up after ten minutes.
+        InitProcessGroupKwargs(timeout=timedelta(hours=WAIT_HOURS)),
+    ]
+    # accelerate would shard one model only; training.distributed.fsdp shards all that learn.
+    with _without_variable("ACCELERATE_USE_FSDP"):
+        accelerator = Accelerator(cpu=wanted.on_cpu, kwargs_handlers=handlers)
+    if accelerator.device.type == "cpu":
+        # Launchers set one thread; the number decides how sums are split, so it must not depend on the launcher.
+        torch.set_num_threads(max(1, _cores() // wanted.n_here))
+    else:
+        torch.set_float32_matmul_precision("high")  # TF32: what is in full precision is several times as fast
+    try:
+        yield accelerator
+    finally:
+        accelerator.end_training()
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """While it is open, SIGTERM and the first Ctrl-C only make the function that it gives return true.
+
+    A second Ctrl-C raises KeyboardInterrupt.
+    """
+    received: list[int] = []
+
+    def remember(number: int, _frame: object) -> None:
+        if number == signal.SIGINT and received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def environment_of(accelerator: Accelerator) -> dict[str, str]:
+    """Device, precision and versions of libraries: a training may go on with others, but not to the same bytes."""
+    libraries = ("torch", "diffusers", "transformers", "peft", "accelerate")
+    hardware = {"device": accelerator.device.type, "mixed precision": accelerator.mixed_precision}
+    return hardware | {name: version(name) for name in libraries}
+
+
+def peak_memory_mb(accelerator: Accelerator) -> Callable[[], float]:
+    """Gives the most memory that was in use so far: of the GPU, or of this process."""
+    if accelerator.device.type == "cuda":
+        import torch
+
+        return lambda: torch.cuda.max_memory_allocated(accelerator.device) / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kibibytes elsewhere
+    return lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _machine() -> Machine:
+    import torch
+
+    n_gpus = torch.cuda.device_count()
+    bf16 = bool(n_gpus) and torch.cuda.get_device_capability()[0] >= 8
+    return Machine(n_gpus, bf16, _cores())
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
+
+
+@contextmanager
+def _without_variable(name: str) -> Iterator[None]:
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value
