@@ -54,7 +54,7 @@ def _losses(paths) -> list[float]:
 @pytest.fixture
 def alone(paths, monkeypatch):
     """Trains here, in one process that nobody launched; gives the losses."""
-    monkeypatch.setattr(stage.tracking, "training_run", lambda *_, **__: nullcontext(stage.tracking.Silence()))
+    monkeypatch.setattr(stage.tracking, "training_run", lambda *_, **__: nullcontext(stage.tracking.TrackedRun()))
 
     def train() -> list[float]:
         stage.train(world.load(paths), paths)

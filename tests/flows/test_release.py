@@ -42,6 +42,16 @@ def test_a_deleted_version_is_noticed(registered):
     assert not is_released()
 
 
+def test_a_moved_project_is_registered_again_because_that_mends_its_store(registered):
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("ALTER TABLE model_versions ADD COLUMN storage_location TEXT")
+        database.execute("UPDATE model_versions SET storage_location = ?", [f"{registered}/mlartifacts/ants/models/m"])
+    assert is_released()
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("UPDATE model_versions SET storage_location = '/old/mlartifacts/ants/models/m'")
+    assert not is_released()
+
+
 def test_a_new_result_or_another_rule_for_the_champion_is_registered(registered):
     lock, params = registered / "dvc.lock", registered / "params.yaml"
     before = release.digest("ants")
