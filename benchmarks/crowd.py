@@ -31,7 +31,7 @@ def project(folder: Path) -> Paths:
     params = yaml.load(target / "params.yaml")
     source = {"kind": "folder", "path": "pictures", "licence": "CC0-1.0", "author": "Jane Doe"}
     params["species"] = {KEY: {"name": "Raphus cucullatus", "class_noun": "bird", "sources": [source]}}
-    params["curate"]["keep_classes"] = []
+    params["curate"]["zero_shot"]["keep_classes"] = []
     yaml.dump(params, target / "params.yaml")
     return Paths(target, KEY)
 

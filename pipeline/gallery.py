@@ -53,7 +53,9 @@ def gallery(params: Params, paths: Paths) -> Report:
         )
         for name, text in pages.render_site(site).items():
             atomic_write.write_text(folder / name, text)
-        curve_tables.write({key: paths.of(key).model for key in params.species if outputs[key].model}, folder / "curves")
+        curve_tables.write(
+            {key: paths.of(key).model for key in params.species if outputs[key].model}, folder / "curves"
+        )
         atomic_write.write_card(folder, stage="gallery", species=list(params.species))
     return Report("gallery", _lines(site.species, paths), {})
 

@@ -12,8 +12,9 @@ from pipeline.core import params as params_module
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_tree
 from pipeline.core.paths import Paths
-from pipeline.curation import CHECKS
-from pipeline.curation.verdicts import COLUMNS, recompute
+from pipeline.curation.all_checks import all_checks
+from pipeline.curation.verdicts import columns, recompute
+from pipeline.curation.zero_shot import ZeroShotParams
 from pipeline.io.files import atomic_write, parquet, reviews
 from pipeline.io.images import image_cache
 from pipeline.sources.world import items as synthetic
@@ -148,7 +149,7 @@ def test_pictures_are_reduced_and_captions_never_empty(project):
     assert verdicts["caption"].to_dict() == {"a": "a dodo at rest", "b": "a picture of Raphus cucullatus, a bird"}
 
 
-def test_a_captioning_model_speaks_for_pictures_that_bring_no_words(project):
+def test_a_captioning_model_captions_pictures_without_caption_and_title(project):
     write_captioner(project / "blip")
     _put(project, a=encoded(scene(1)), b=encoded(scene(2)), tiny=encoded(scene(3, (40, 40))))
     (project / "pictures/a.txt").write_text("a dodo at rest")
@@ -177,17 +178,17 @@ def test_a_trusted_source_needs_no_clip_at_all(project):
     _put(project, a=encoded(scene(1)), b=encoded(scene(2)))
     _, paths = _curate(project, base={"clip": "nowhere"})
     verdicts = _verdicts(paths)
-    assert verdicts["sentence"].eq("Chosen by hand, so what it shows was not asked.").all()
+    assert verdicts["sentence"].eq("Chosen by hand, so CLIP did not judge what it shows.").all()
     assert verdicts["clip_margin"].isna().all() and verdicts["clip_class"].eq("").all()
 
 
-def test_others_are_asked_by_clip(project):
+def test_others_are_judged_by_clip(project):
     write_clip(project / "clip")
     _put(project, a=encoded(scene(1)), b=encoded(scene(2)))
-    _, paths = _curate(project, trusted=False, base={"clip": "clip"}, curate={"min_class_margin": -2.0})
+    _, paths = _curate(project, trusted=False, base={"clip": "clip"}, curate={"zero_shot": {"min_margin": -2.0}})
     verdicts = _verdicts(paths)
     assert verdicts["clip_margin"].abs().between(0, 2).all()
-    assert verdicts["clip_class"].isin(params_module.load(paths.params).curate.classes).all()
+    assert verdicts["clip_class"].isin(ZeroShotParams.of(params_module.load(paths.params).curate).classes).all()
     assert verdicts["score"].equals(verdicts["clip_margin"].rename("score"))
 
 
@@ -195,7 +196,7 @@ def test_when_nothing_is_left_the_message_says_why_and_the_sheet_can_be_seen(pro
     write_clip(project / "clip")
     _put(project, a=encoded(scene(1)), b=encoded(scene(2).filter(ImageFilter.GaussianBlur(9))))
     with pytest.raises(InputError, match="of 2 it dropped 1 blurred, 1 wrong_class.*`trusted: true`.*_sheet.html"):
-        _curate(project, trusted=False, base={"clip": "clip"}, curate={"min_class_margin": 2.0})
+        _curate(project, trusted=False, base={"clip": "clip"}, curate={"zero_shot": {"min_margin": 2.0}})
     aside = project / ".work/curate/dodo/refused"
     assert "wrong_class" in (aside / "contact_sheet.html").read_text()
     assert set(pd.read_parquet(aside / "verdicts.parquet")["code"]) == {"blurred", "wrong_class"}
@@ -224,20 +225,24 @@ def test_a_clip_that_is_not_there_is_one_sentence(project, spoil, says):
 
 
 @pytest.fixture
-def asked(project) -> Path:
+def untrusted(project) -> Path:
     """Eight pictures, a copy and a small one, none of them trusted; the tiny CLIP lets some pass."""
     write_clip(project / "clip")
     _put(project, **{f"picture{seed}": encoded(scene(seed)) for seed in range(8)})
     _put(project, copy=encoded(scene(0).resize((200, 150))), small=encoded(scene(9, (60, 60))))
-    edit_params(project, {"base": {"clip": "clip"}, "curate": {"min_class_margin": -2.0}})
+    edit_params(project, {"base": {"clip": "clip"}, "curate": {"zero_shot": {"min_margin": -2.0}}})
     return project
 
 
 def _recomputed(paths: Paths, **changed) -> pd.DataFrame:
     params = params_module.load(paths.params)
     scores = parquet.read(paths.curated / "scores.parquet")
-    curate = params.curate.model_copy(update=changed)
-    return recompute(scores, reviews.read(paths.reviews), curate, params.seed, CHECKS)
+    checks = all_checks()
+    sections = {
+        name: checks[name].Params.of(params.curate).model_copy(update=section) for name, section in changed.items()
+    }
+    curate = params.curate.model_copy(update=sections)
+    return recompute(scores, reviews.read(paths.reviews), curate, params.seed, checks)
 
 
 def _review(project: Path, paths: Paths, **verdicts: str) -> None:
@@ -246,65 +251,66 @@ def _review(project: Path, paths: Paths, **verdicts: str) -> None:
     reviews.write(paths.reviews, pd.DataFrame(rows, columns=reviews.COLUMNS, dtype="str"))
 
 
-def test_every_verdict_can_be_recomputed_from_stored_scores(asked):
-    _, paths = _curate(asked, trusted=False)
-    _review(asked, paths, picture3="drop", small="keep")
-    _curate(asked, trusted=False)
+def test_every_verdict_can_be_recomputed_from_stored_scores(untrusted):
+    _, paths = _curate(untrusted, trusted=False)
+    _review(untrusted, paths, picture3="drop", small="keep")
+    _curate(untrusted, trusted=False)
     stored = parquet.read(paths.curated / "verdicts.parquet")
     again = _recomputed(paths)
-    pd.testing.assert_frame_equal(again, stored[list(COLUMNS)].astype(COLUMNS))
+    pd.testing.assert_frame_equal(again, stored[list(again)].astype(columns(all_checks())))
     assert dict(stored["code"].value_counts()) == {"kept": 8, "duplicate": 1, "reviewed": 1}
 
 
-def test_another_threshold_gives_other_verdicts_from_the_same_scores(asked):
-    _, paths = _curate(asked, trusted=False)
+def test_another_threshold_gives_other_verdicts_from_the_same_scores(untrusted):
+    _, paths = _curate(untrusted, trusted=False)
     margins = parquet.read(paths.curated / "verdicts.parquet")["clip_margin"].dropna()
     middle = float(margins.median())
-    again = _recomputed(paths, min_class_margin=middle, min_side_px=10)
-    _curate(asked, trusted=False, curate={"min_class_margin": middle, "min_side_px": 10})
+    changed = {"zero_shot": {"min_margin": middle}, "size": {"min_side_px": 10}}
+    again = _recomputed(paths, **changed)
+    _curate(untrusted, trusted=False, curate=changed)
     stored = parquet.read(paths.curated / "verdicts.parquet")
     assert again["code"].tolist() == stored["code"].tolist()
     assert {"wrong_class", "kept"} <= set(again["code"]) and "too_small" not in set(again["code"])
 
 
-def test_a_changed_threshold_looks_at_no_picture_again(asked, monkeypatch):
-    _curate(asked, trusted=False)
+def test_a_changed_threshold_decodes_no_picture_again(untrusted, monkeypatch):
+    _curate(untrusted, trusted=False)
 
     def never(*args, **kwargs):
-        raise AssertionError("looked again")
+        raise AssertionError("decoded again")
 
     monkeypatch.setattr(stage, "decoded", lambda jobs, *rest: never() if jobs else iter(()))
-    monkeypatch.setattr(image_cache, "opened", never)
-    report, _ = _curate(asked, trusted=False, curate={"min_side_px": 70})
+    monkeypatch.setattr(image_cache, "open_image", never)
+    report, _ = _curate(untrusted, trusted=False, curate={"size": {"min_side_px": 70}})
     assert "1 too_small" in report.lines[0]
 
 
-def test_a_damaged_or_lost_picture_of_an_earlier_run_is_made_again(asked):
-    _, paths = _curate(asked, trusted=False)
+def test_a_damaged_or_lost_picture_of_an_earlier_run_is_made_again(untrusted):
+    _, paths = _curate(untrusted, trusted=False)
     first = digest_tree(paths.curated)
-    work = sorted((asked / ".work/curate/dodo").rglob("*.png"))
+    work = sorted((untrusted / ".work/curate/dodo").rglob("*.png"))
     work[0].write_bytes(b"damaged")
     work[1].with_suffix(".json").unlink()
-    _curate(asked, trusted=False)
+    _curate(untrusted, trusted=False)
     assert digest_tree(paths.curated) == first
 
 
-def test_what_was_kept_of_earlier_runs_changes_no_byte(asked):
-    lacking = (asked / "pictures/picture5").read_bytes()
-    (asked / "pictures/picture5").unlink()
-    _curate(asked, trusted=False)
-    _put(asked, picture5=lacking)
-    _, paths = _curate(asked, trusted=False)  # all but one from .work
+def test_what_was_kept_of_earlier_runs_changes_no_byte(untrusted):
+    lacking = (untrusted / "pictures/picture5").read_bytes()
+    (untrusted / "pictures/picture5").unlink()
+    _curate(untrusted, trusted=False)
+    _put(untrusted, picture5=lacking)
+    _, paths = _curate(untrusted, trusted=False)  # all but one from .work
     first = digest_tree(paths.curated)
     shutil.rmtree(paths.work / "curate")
-    _curate(asked, trusted=False)
+    _curate(untrusted, trusted=False)
     assert digest_tree(paths.curated) == first
 
 
-def test_people_outrank_every_score_and_it_is_said(asked):
-    _, paths = _curate(asked, trusted=False)
-    _review(asked, paths, picture1="drop", small="keep")
-    report, _ = _curate(asked, trusted=False)
+def test_people_outrank_every_score_and_it_is_said(untrusted):
+    _, paths = _curate(untrusted, trusted=False)
+    _review(untrusted, paths, picture1="drop", small="keep")
+    report, _ = _curate(untrusted, trusted=False)
     table = _verdicts(paths)
     assert table.loc["picture1", ["verdict", "code", "sentence"]].tolist() == ["drop", "reviewed", "Ada dropped it."]
     assert table.loc["small", ["verdict", "decided_by", "label"]].tolist() == ["keep", "review", "keep"]
@@ -348,19 +354,21 @@ def test_a_collection_of_an_earlier_version_is_still_read(project):
     assert _verdicts(paths)["file_name"].equals(table["file_name"])
 
 
-def test_labels_teach_what_prompts_do_not_say(asked):
-    """Pictures of one colour to keep, of another to drop: a CLIP that sees colours learns it from a few."""
+def test_the_few_shot_classifier_learns_from_labels(untrusted):
+    """Pictures of one colour to keep, of another to drop: embeddings that hold colours tell them apart by a few."""
     tint = {"red": (255, 60, 60), "blue": (60, 60, 255)}
     for name, colour in tint.items():
         tinted = {
             f"{name}{seed}": ImageChops.multiply(scene(seed), Image.new("RGB", (256, 192), colour))
             for seed in range(20, 28)
         }
-        _put(asked, **{key: encoded(image) for key, image in tinted.items()})
-    _, paths = _curate(asked, trusted=False)
+        _put(untrusted, **{key: encoded(image) for key, image in tinted.items()})
+    _, paths = _curate(untrusted, trusted=False)
     labels = {f"red{n}": "keep" for n in range(20, 24)} | {f"blue{n}": "drop" for n in range(20, 24)}
-    _review(asked, paths, **labels)
-    report, _ = _curate(asked, trusted=False, curate={"few_shot_labels": 4, "series": {"cosine": 1.0}})
+    _review(untrusted, paths, **labels)
+    report, _ = _curate(
+        untrusted, trusted=False, curate={"zero_shot": {"few_shot_labels": 4}, "series": {"cosine": 1.0}}
+    )
     table = _verdicts(paths)
     others = table.loc[[f"{name}{n}" for name in tint for n in range(24, 28)]]
     assert others["code"].tolist() == ["kept"] * 4 + ["wrong_class"] * 4
@@ -368,11 +376,11 @@ def test_labels_teach_what_prompts_do_not_say(asked):
     assert table.loc[list(labels), "decided_by"].eq("review").all()
 
 
-def test_calibrating_prints_how_good_the_scores_are_and_changes_nothing(asked):
-    _, paths = _curate(asked, trusted=False)
+def test_calibrating_prints_how_good_the_scores_are_and_changes_nothing(untrusted):
+    _, paths = _curate(untrusted, trusted=False)
     params = params_module.load(paths.params)
     assert "make labels with `paleo review dodo`" in stage.calibrate(params, paths).lines[0]
-    _review(asked, paths, picture1="drop", picture2="keep", picture4="keep", small="keep", copy="drop")
+    _review(untrusted, paths, picture1="drop", picture2="keep", picture4="keep", small="keep", copy="drop")
     before = digest_tree(paths.root)
     report = stage.calibrate(params, paths)
     assert digest_tree(paths.root) == before
@@ -382,9 +390,9 @@ def test_calibrating_prints_how_good_the_scores_are_and_changes_nothing(asked):
     assert "too_small" in text and "duplicate" in text and "the highest F1 is at" in text
 
 
-def test_the_command_line_calibrates(asked, monkeypatch, capsys):
-    _curate(asked, trusted=False)
-    monkeypatch.chdir(asked)
+def test_the_command_line_calibrates(untrusted, monkeypatch, capsys):
+    _curate(untrusted, trusted=False)
+    monkeypatch.chdir(untrusted)
     assert main(["curate", "dodo", "--calibrate"]) == 0
     assert "no picture of dodo is labelled" in capsys.readouterr().out
 

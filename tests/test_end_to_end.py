@@ -54,7 +54,9 @@ def test_dvc_agrees_that_nothing_is_left_to_do(project, finished):
     assert "chosen_step" in _dvc(project, "metrics", "show")
     assert "train" in _dvc(project, "dag")
     plots = json.loads(_dvc(project, "plots", "show", "--json"))["data"]
-    assert all(row["species"] == "sinomacrops" for plot in plots.values() for row in plot[0]["content"]["data"]["values"])
+    assert all(
+        row["species"] == "sinomacrops" for plot in plots.values() for row in plot[0]["content"]["data"]["values"]
+    )
     assert len(plots["training loss"][0]["content"]["data"]["values"]) == 4
 
 

@@ -5,10 +5,9 @@ import shutil
 
 import pytest
 
-from pipeline.core.errors import GateError, InputError
-from pipeline.core.params import Severity
+from pipeline.core.errors import GateError, InputError, ParamsError
 from pipeline.core.paths import Paths
-from pipeline.expectations import curated_suite, manifest_suite
+from pipeline.expectations import EXPECTATIONS
 from pipeline.validate import validate
 from tests import site_fixture as fixture
 from tests import validation_fixture as world
@@ -150,12 +149,12 @@ def test_an_empty_set_is_refused_and_not_praised(paths):
 
 def test_severity_decides_what_stops(paths):
     spoil(paths, 6, licence="")
-    lenient = fixture.params(**{" licence: stop": " licence: warn"})
+    lenient = fixture.params(**{"\nvalidate:\n": "\nvalidate:\n  severity: {licence: warn}\n"})
     assert len(validate(lenient, paths).lines) == 2
     assert _verdict(paths)["warned"] == ["licence"]
 
 
-def test_a_margin_that_was_not_asked_for_is_no_reason(paths):
+def test_a_picture_without_margin_is_not_judged_by_it(paths):
     table = world.kept(paths)
     world.write_kept(paths, table.assign(clip_margin=float("nan")))
     assert validate(PARAMS, paths).lines[0].startswith("validate sinomacrops: 27 of 27")
@@ -174,14 +173,38 @@ def test_what_is_not_there_is_said_in_a_sentence(paths):
     assert not paths.validation.exists()
 
 
-def test_every_expectation_has_its_severity_and_every_severity_its_expectation():
-    suites = (
-        manifest_suite.suite(PARAMS),
-        curated_suite.suite(PARAMS, "Any name"),
-        curated_suite.author_suite(PARAMS),
-        curated_suite.drift_suite(PARAMS),
-    )
-    assert sorted(Severity.model_fields) == sorted(e.name for suite in suites for e in suite)
+WARNS = {
+    "manifest_author",
+    "manifest_page",
+    "manifest_count",
+    "aspect",
+    "author",
+    "landing_page",
+    "caption_length",
+    "caption_vocabulary",
+    "caption_name",
+    "author_share",
+    "class_margin",
+    "drift",
+}
+
+
+def test_every_expectation_has_a_name_of_its_own_and_its_severity(paths):
+    validate(PARAMS, paths)
+    entries = _verdict(paths)["expectations"]
+    assert len({entry["name"] for entry in entries}) == len(entries) == 27
+    assert {entry["name"] for entry in entries if entry["severity"] == "warn"} == WARNS
+    assert {entry["severity"] for entry in entries} == {"stop", "warn"}
+
+
+def test_the_suites_are_named_by_what_they_are_about():
+    assert {name: suite.noun for name, suite in EXPECTATIONS.items()} == {name: name for name in EXPECTATIONS}
+
+
+def test_a_severity_of_an_unknown_expectation_is_refused_before_anything_is_read(tmp_path):
+    params = fixture.params(**{"\nvalidate:\n": "\nvalidate:\n  severity: {licenc: warn}\n"})
+    with pytest.raises(ParamsError, match="validate.severity names 'licenc', .*; did you mean 'licence'"):
+        validate(params, Paths(tmp_path, KEY))
 
 
 def test_the_layers_are_told_apart_in_the_verdict(paths):
@@ -228,7 +251,7 @@ def test_candidates_that_warn(paths):
 
 def test_a_refused_candidate_is_only_asked_for_its_reason(paths):
     assert spoil_manifest(paths, 12, licence="", author="", reason_code="") == "9001 (folder)"
-    with pytest.raises(GateError, match=r"'reason told' \(1 of 2 candidates: 9001 \(folder\)\)"):
+    with pytest.raises(GateError, match=r"'reason given' \(1 of 2 candidates: 9001 \(folder\)\)"):
         validate(PARAMS, paths)
     assert _verdict(paths)["stopped"] == ["manifest_reason"]
     assert "no picture" in _page(paths)

@@ -7,6 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core.reason_codes import ReasonCodes
+from pipeline.curation import reviewed
+from pipeline.curation.all_checks import all_checks, reason_codes
+from pipeline.io.images import decode_codes
+from pipeline.sources import licence_policy
+
+CODES = ReasonCodes(licence_policy.CODES, decode_codes.CODES, reason_codes(all_checks()), (reviewed.REVIEWED,))
+
 
 def sha(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()

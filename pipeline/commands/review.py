@@ -1,4 +1,4 @@
-"""`paleo review`: a page to judge pictures by eye, and what was judged there into `data/reviews/<species>.csv`.
+"""`paleo review`: a page to judge pictures by eye, and the verdicts given there into `data/reviews/<species>.csv`.
 
 No stage of the graph: a person's verdicts are an input, kept in git. `curate` reads them, and they outrank every score.
 """
@@ -15,6 +15,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
+from pipeline.curation.all_checks import all_checks
 from pipeline.io.files import atomic_write, parquet, reviews, site_files
 from pipeline.pages import counted
 from pipeline.pages.review import SHOWN, ordered, review_page
@@ -35,14 +36,13 @@ def review(params: Params, paths: Paths) -> Report:
     given = reviews.read(paths.reviews)
     shown = ordered(verdicts).head(SHOWN)
 
-    kept = params.curate.keep_classes
     page = review_page(
         params.species[paths.species].name,
         paths.species,
         digest,
         verdicts,
         given,
-        other_classes=[name for name in params.curate.classes if name not in kept],
+        check_reasons=[reason for check in all_checks().values() for reason in check.review_reasons(params.curate)],
         larger=_larger(shown, paths),
     )
 
@@ -61,14 +61,14 @@ def take_over(params: Params, paths: Paths, file: Path) -> Report:
     Raises
     ------
     InputError
-        When the file is missing, is no such table, or knows none of the pictures.
+        When the file is missing, is no such table, or names none of the pictures.
     """
     if not file.is_file():
         raise InputError(f"{file} is not there; save it on the page of `paleo review {paths.species}` first")
     theirs, ours = reviews.read(file), reviews.read(paths.reviews)
     known = theirs["sha256"].isin(_known(paths) | set(ours["sha256"]))
     if not known.any():
-        raise InputError(_nothing(file, len(theirs), paths))
+        raise InputError(_nothing_to_import(file, len(theirs), paths))
 
     together = reviews.merge(ours, theirs[known])
     if not together.equals(ours):
@@ -78,7 +78,7 @@ def take_over(params: Params, paths: Paths, file: Path) -> Report:
 
 def _newest(paths: Paths) -> tuple[Path, Path]:
     """Where the table of verdicts and the thumbnails lie: of the curated set, or else of one that was refused."""
-    refused = paths.work / "curate" / paths.species / "refused"  # where nothing was left to train on, people must look
+    refused = paths.work / "curate" / paths.species / "refused"  # people must review what left nothing to train on
     for curated, shown_in in ((paths.curated, paths.curation), (refused, refused)):
         if (curated / atomic_write.CARD).is_file():
             return curated, shown_in
@@ -103,14 +103,14 @@ def _larger(shown: pd.DataFrame, paths: Paths) -> dict[str, str]:
 
 
 def _known(paths: Paths) -> set[str]:
-    """Every picture that is or was stored for this species, as far as the tables on disk tell."""
+    """The sha256 of every picture that is or was stored for this species, by the tables on disk."""
     files = [path for path in (paths.curated / "verdicts.parquet", paths.raw / "manifest.parquet") if path.is_file()]
     if not files:
         raise InputError(f"nothing is collected for {paths.species}; run `paleo curate {paths.species}` first")
     return {sha256 for file in files for sha256 in parquet.read(file)["sha256"] if sha256}
 
 
-def _nothing(file: Path, n: int, paths: Paths) -> str:
+def _nothing_to_import(file: Path, n: int, paths: Paths) -> str:
     if not n:
         return f"{file} holds no verdict; press s on the page of `paleo review {paths.species}` to save yours"
     return (
@@ -142,7 +142,7 @@ def _import_lines(
     return (*_unknown_lines(unknown, file, paths), first, *([then] if new or changed else []))
 
 
-def _rows(reviews: pd.DataFrame) -> set[tuple]:
+def _rows(reviews: pd.DataFrame) -> set[tuple[str, ...]]:
     return set(reviews.itertuples(index=False, name=None))
 
 

@@ -5,17 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
-from pipeline.core.param_types import (
-    Fraction,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Prompts,
-    Section,
-    SourceParams,
-)
+from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, SourceParams
 from pipeline.core.prompts import Template
 
 StopOrWarn = Literal["stop", "warn"]
@@ -107,47 +99,20 @@ class Decode(Section):
     """An animation with more is refused."""
 
 
-class Series(Section):
-    cosine: Fraction = 0.97
-    keep: PositiveInt = 8
-
-
 class Curate(Section):
-    """What is kept of a collection; every check has a section of its own."""
+    """What is kept of a collection; each check of `pipeline.curation.CHECKS` has a section of its own."""
 
     decode: Decode = Decode()
-    min_side_px: PositiveInt = 96
-    max_aspect: Annotated[float, Field(ge=1)] = 4.0
     crop_borders: bool = True
     """Plain borders are cut off."""
     image_side_px: PositiveInt = 512
     """Larger pictures are reduced to this shorter side."""
-    duplicate_phash_bits: NonNegativeInt = 6
-    duplicate_dhash_bits: NonNegativeInt = 8
-    review_phash_bits: NonNegativeInt = 12
-    series: Series = Series()
-    min_sharpness: float = 15.0
-    min_entropy_bits: Annotated[float, Field(ge=0)] = 1.0
-    min_class_margin: float = 0.0
-    classes: dict[str, Prompts]
-    keep_classes: tuple[str, ...]
-    media: dict[str, Prompts]
-    few_shot_labels: NonNegativeInt = 0
     captioner: str = ""
     """Folder of a local captioning model (BLIP), for pictures without caption and title."""
     holdout_fraction: Fraction = 0.2
     """Of the pictures, by series and author; never trained on."""
     caption: Template = "{name}"
     """For a picture that has neither caption nor title."""
-
-    @field_validator("keep_classes")
-    @classmethod
-    def _are_classes(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        known = info.data.get("classes", names)  # absent when `classes` itself is wrong
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise ValueError(f"{unknown[0]!r} is none of curate.classes ({', '.join(known)})")
-        return names
 
 
 class Validate(Section):

@@ -26,7 +26,7 @@ from pipeline.core.training_params import Train
 
 SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 # Sections whose further keys are the names of plugins, and where those are listed.
-PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS"}
+PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS", "curate": "pipeline.curation:CHECKS"}
 SOURCES = "pipeline.sources:SOURCES"
 SOURCE_TAG = 4  # place of the `kind` in pydantic's location species.KEY.sources.NUMBER.KIND.FIELD
 
@@ -88,7 +88,7 @@ class Params(Section):
     species: dict[SpeciesKey, Species] = Field(min_length=1)
     base: Base = Base()
     collect: Collect = Collect()
-    curate: Curate
+    curate: Curate = Curate()
     validate_: Validate = Field(default=Validate(), alias="validate")
     train: Train = Train()
     sample: Sample = Sample()

@@ -6,6 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 RENAMED: dict[str, str] = {  # old dotted key -> new dotted key
+    "curate.min_side_px": "curate.size.min_side_px",
+    "curate.max_aspect": "curate.size.max_aspect",
+    "curate.min_sharpness": "curate.detail.min_sharpness",
+    "curate.min_entropy_bits": "curate.detail.min_entropy_bits",
+    "curate.duplicate_phash_bits": "curate.duplicates.phash_bits",
+    "curate.duplicate_dhash_bits": "curate.duplicates.dhash_bits",
+    "curate.review_phash_bits": "curate.duplicates.review_phash_bits",
+    "curate.classes": "curate.zero_shot.classes",
+    "curate.keep_classes": "curate.zero_shot.keep_classes",
+    "curate.min_class_margin": "curate.zero_shot.min_margin",
+    "curate.few_shot_labels": "curate.zero_shot.few_shot_labels",
+    "curate.media": "curate.medium.prompts",
     "train.look": "train.monitor",
     "train.mirror": "train.horizontal_flip",
     "train.schedule": "train.lr_schedule",

@@ -1,22 +1,19 @@
-"""What makes a picture worth training on: one check per file, every verdict with a code, a score and a sentence.
+"""Curation checks: which collected pictures are worth training on.
 
-A check is `(scores, alive, params) -> Findings`: the scores of every decoded picture, which of them no earlier check
-dropped, the thresholds. Pictures are measured from cheap to dear; judged is in the order of `CHECKS`, in which
+A check is one file with a class (see `pipeline.curation.check.Check`) and one line here; it owns its params, the scores
+that it needs, its reason codes with their words, and its verdict. Checks judge in this order, the cheap ones first.
 `duplicates` and `series` are last, so that of several copies the best one is kept among those that are good, not one
 that another check drops.
 """
 
 from __future__ import annotations
 
-from pipeline.curation import classes, detail, duplicates, media, series, size, specimen
-from pipeline.curation.findings import Check
-
-CHECKS: dict[str, Check] = {
-    "size": size.check,
-    "specimen": specimen.check,
-    "media": media.check,
-    "detail": detail.check,
-    "classes": classes.check,
-    "duplicates": duplicates.check,
-    "series": series.check,
+CHECKS: dict[str, str] = {
+    "size": "pipeline.curation.size:SizeCheck",
+    "specimen": "pipeline.curation.specimen:SpecimenCheck",
+    "medium": "pipeline.curation.medium:MediumCheck",
+    "detail": "pipeline.curation.detail:DetailCheck",
+    "zero_shot": "pipeline.curation.zero_shot:ZeroShotCheck",
+    "duplicates": "pipeline.curation.duplicates:DuplicatesCheck",
+    "series": "pipeline.curation.series:SeriesCheck",
 }

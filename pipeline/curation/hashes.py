@@ -21,7 +21,7 @@ class Hashes:
 
 
 def of(grey: Image.Image) -> Hashes:
-    """Of a grey picture (mode L); the hashes reduce it to 32 x 32 and 9 x 8 px, so a small one tells as much."""
+    """Of a grey picture (mode L); the hashes reduce it to 32 x 32 and 9 x 8 px, so a small one gives the same."""
     # At those sizes imagehash reduces no more: what is reduced once serves for the mirror image too.
     p, d = (grey.resize(size, Image.Resampling.LANCZOS) for size in (PHASH_PX, DHASH_PX))
     return Hashes(
@@ -33,7 +33,7 @@ def of(grey: Image.Image) -> Hashes:
 
 
 def text(bits: int) -> str:
-    """As tables hold it: 16 hexadecimal digits."""
+    """16 hexadecimal digits, as tables hold it."""
     return f"{bits:016x}"
 
 

@@ -1,4 +1,4 @@
-"""From pixels to numbers: everything that verdicts are made of is measured once, where the picture is decoded."""
+"""Measures of a picture: everything that checks read of its pixels, measured once, where it is decoded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.curation import borders, detail, hashes
+from pipeline.curation import borders, hashes, sharpness
 
 MEASURED_PX = 256  # shorter side; at one size a number means the same for large and small files
 COLOURS_PX = 32  # mean colours need no more
@@ -46,46 +46,45 @@ class Measures:
     lightness: float
 
 
-def look(image: Image.Image, *, crop: bool, side_px: int, shrink: Shrink) -> tuple[Image.Image, dict[str, Any]]:
-    """An upright RGB picture without its plain borders (if they are to be cropped), reduced to a shorter side of
-    `side_px`, and by their names the measures of the unreduced one: all of `Measures` but those of files."""
+def measure(image: Image.Image, *, crop: bool, side_px: int, shrink: Shrink) -> tuple[Image.Image, dict[str, Any]]:
+    """Reduce an upright RGB picture and measure it.
+
+    Returns the picture without its plain borders (if they are to be cropped), reduced to a shorter side of `side_px`,
+    and by their names the measures of the unreduced one: all of `Measures` but those of files.
+    """
     cropped = borders.crop(image) if crop else image
     reduced = shrink(cropped, side_px)
     # What is reduced already is measured faster, and no differently while it is far from the size of the measures.
-    measures = _measures(reduced if side_px >= 2 * MEASURED_PX else cropped, min(cropped.size))
-    known = {"width_px": cropped.width, "height_px": cropped.height}
-    return reduced, known | measures | {"pixel_sha256": pixel_sha256(reduced, cropped.size)}
+    measures = _at_one_size(reduced if side_px >= 2 * MEASURED_PX else cropped, min(cropped.size))
+    size = {"width_px": cropped.width, "height_px": cropped.height}
+    return reduced, size | measures | {"pixel_sha256": _pixel_sha256(reduced, cropped.size)}
 
 
-def _measures(image: Image.Image, shorter_px: int) -> dict[str, Any]:
-    """What a picture tells at one size, reduced from `shorter_px` before or not."""
-    grey = _small(image.convert("L"))
+def _at_one_size(image: Image.Image, shorter_px: int) -> dict[str, Any]:
+    """The measures that are taken at `MEASURED_PX`; the picture was reduced from `shorter_px` before, or not."""
+    scale = min(1.0, MEASURED_PX / min(image.size))
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    grey = image.convert("L").resize((width, height), Image.Resampling.BOX)
     return {
-        "sharpness": round(detail.sharpness(grey), 2),
+        "sharpness": round(sharpness.laplacian_variance(grey), 2),
         "entropy_bits": round(abs(grey.entropy()), 3),  # of one colour it is -0.0
-        "detail_px": detail.detail_px(grey, shorter_px),
+        "detail_px": sharpness.detail_px(grey, shorter_px),
         **{name: hashes.text(bits) for name, bits in asdict(hashes.of(grey)).items()},
-        **_colour(image),
+        **_mean_colour(image),
     }
 
 
-def _small(grey: Image.Image) -> Image.Image:
-    scale = min(1.0, MEASURED_PX / min(grey.size))
-    size = tuple(max(1, round(side * scale)) for side in grey.size)
-    return grey.resize(size, Image.Resampling.BOX)
-
-
-def pixel_sha256(reduced: Image.Image, size: tuple[int, int]) -> str:
+def _pixel_sha256(reduced: Image.Image, size: tuple[int, int]) -> str:
     """sha256 over the pixels that are kept and the size before: equal for the same picture in other lossless files."""
     return hashlib.sha256(f"{size} ".encode() + reduced.tobytes()).hexdigest()
 
 
-def _colour(image: Image.Image) -> dict[str, float]:
+def _mean_colour(image: Image.Image) -> dict[str, float]:
     """Hue, saturation and lightness (HSL) of the mean colour."""
-    few = image.reduce(max(1, min(image.size) // COLOURS_PX))
-    red, green, blue = (float(value) / 255 for value in np.asarray(few, dtype=np.float64).mean(axis=(0, 1)))
+    small = image.reduce(max(1, min(image.size) // COLOURS_PX))
+    red, green, blue = (float(value) / 255 for value in np.asarray(small, dtype=np.float64).mean(axis=(0, 1)))
     high, low = max(red, green, blue), min(red, green, blue)
-    room = 1 - abs(high + low - 1)  # how far apart the channels of a colour of this lightness can lie
+    chroma_limit = 1 - abs(high + low - 1)  # how far apart the channels of a colour of this lightness can lie
     hue_deg = math.degrees(math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue)) % 360
-    saturation = (high - low) / room if room > 0 else 0.0
+    saturation = (high - low) / chroma_limit if chroma_limit > 0 else 0.0
     return {"hue_deg": round(hue_deg, 1), "saturation": round(saturation, 3), "lightness": round((high + low) / 2, 3)}

@@ -1,4 +1,4 @@
-"""What the source itself says: a fossil, a skeleton or a carcass is no picture of the living animal."""
+"""Specimen check: what its source calls a fossil, a skeleton or a carcass is no picture of the living animal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.core.reason_codes import ReasonCode
 from pipeline.core.records import Rejection
-from pipeline.curation.findings import CheckFindings, rows
+from pipeline.curation.check import Check, CheckFindings, rows
 
-if TYPE_CHECKING:  # children that decode need neither
+if TYPE_CHECKING:
     import pandas as pd
 
-    from pipeline.core.params import Curate
+    from pipeline.core.data_params import Curate
+
+SENTENCE = "Its source says that it shows a specimen: a fossil, a skeleton or a carcass."
 
 
-def check(scores: pd.DataFrame, alive: np.ndarray, params: Curate) -> CheckFindings:
-    """Drop as `specimen` what the source calls one; it stays in `data/raw` and may serve as a negative."""
-    said = alive & (scores["shows"] == "specimen").to_numpy()
-    sentence = "Its source says that it shows a specimen: a fossil, a skeleton or a carcass."
-    return CheckFindings({row: Rejection("specimen", "specimen", sentence) for row in rows(said)})
+class SpecimenCheck(Check):
+    """Drops as `specimen` what the source calls one; it stays in `data/raw` and may serve as a negative."""
+
+    codes = (
+        ReasonCode(
+            "specimen",
+            "of the animal alive",
+            "Fossils and skeletons",
+            "Their source says that they show no living animal.",
+        ),
+    )
+
+    def check(self, scores: pd.DataFrame, remaining: np.ndarray, curate: Curate) -> CheckFindings:
+        specimens = remaining & (scores["shows"] == "specimen").to_numpy()
+        return CheckFindings({row: Rejection("specimen", "specimen", SENTENCE) for row in rows(specimens)})

@@ -1,7 +1,7 @@
-"""Which pictures are never trained on: whole series, and whole authors where no author is too many of them.
+"""Train/holdout split: whole series are held out, and whole authors where no author is too many of them.
 
-So no scene is on both sides, and, where it can be had, no hand: what the model has learnt of an author's manner is
-then no help with the pictures that measure it.
+So no scene is on both sides, and, where possible, no author: what the model has learnt of an author's style is then no
+help with the pictures that measure it.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import pandas as pd
 from pipeline.core.lineage import digest_json
 from pipeline.curation import union_find
 
-NOBODY = ("", "unknown", "anonymous", "unknown author")  # who is not named binds no pictures together
-TOO_MANY = 0.4  # a unit with a larger share of the pictures falls apart into its series
+NOBODY = ("", "unknown", "anonymous", "unknown author")  # pictures by nobody known are not kept together
+MAX_UNIT_SHARE = 0.4  # of the pictures; a larger unit is divided into its series
 
 
 def units(series: pd.Series, authors: pd.Series) -> np.ndarray:
     """The pictures that stay together, as a name for each: those of one series, and those of one author.
 
-    Whoever made, or together with the others of a chain made, more than `TOO_MANY` of the pictures does not bind them:
-    there only series stay together, or the one or other side would have nothing.
+    An author, or a chain of authors who share series, of more than `MAX_UNIT_SHARE` of the pictures is no unit: there
+    only series stay together, or one side would have nothing.
     """
     who = authors.str.strip().str.casefold().to_numpy(dtype=object)
     apart = union_find.by_value(series.to_numpy(dtype=object).astype("U64"))
@@ -29,9 +29,11 @@ def units(series: pd.Series, authors: pd.Series) -> np.ndarray:
     same = union_find.by_value(who[named].astype("U")) if len(named) else named
     together = union_find.join(apart, named, named[same])
     counts = np.bincount(together, minlength=len(together))
-    large = counts[together] > TOO_MANY * len(together)
+    large = counts[together] > MAX_UNIT_SHARE * len(together)
     names = np.where(known, "0 " + who.astype("U"), "1 " + series.to_numpy(dtype=object).astype("U"))
-    return np.where(large, series.to_numpy(dtype=object), _smallest(names, together))
+    # Of each group the first name: authors come first, and theirs does not change when they make another picture.
+    first = pd.Series(names).groupby(together).transform("min").to_numpy(dtype=object)
+    return np.asarray(np.where(large, series.to_numpy(dtype=object), first))
 
 
 def held_out(of: np.ndarray, seed: int, fraction: float) -> np.ndarray:
@@ -43,15 +45,11 @@ def held_out(of: np.ndarray, seed: int, fraction: float) -> np.ndarray:
     """
     names, counts = np.unique(of.astype("U"), return_counts=True)
     ranked = sorted(zip(names.tolist(), counts.tolist()), key=lambda unit: digest_json([seed, unit[0]]))
-    wanted, taken, chosen = len(of) * fraction, 0, []
+    wanted, taken = len(of) * fraction, 0
+    chosen: list[str] = []
     for name, count in ranked:
         if len(chosen) < len(ranked) - 1 and abs(taken + count - wanted) < abs(taken - wanted):
             taken, chosen = taken + count, [*chosen, name]
     if not chosen and fraction > 0 and len(ranked) > 1:
         chosen = [min(ranked, key=lambda unit: unit[1])[0]]
     return np.isin(of.astype("U"), chosen)
-
-
-def _smallest(names: np.ndarray, leaders: np.ndarray) -> np.ndarray:
-    """The first name of each group: authors come first, and theirs does not change when they make another picture."""
-    return pd.Series(names).groupby(leaders).transform("min").to_numpy(dtype=object)

@@ -1,4 +1,4 @@
-"""Groups that grow together: whoever is like one member belongs to all."""
+"""Union-find (disjoint sets) over the rows of a table: groups that are joined pair by pair."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ def alone(n: int) -> np.ndarray:
 
 
 def join(leaders: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Bring row `ones[k]` and row `others[k]` together for every k; each row's leader is the first of its group."""
+    """Join the groups of row `ones[k]` and row `others[k]` for every k; the leader of a group is its first row."""
     pairs = np.stack([leaders[ones], leaders[others]], axis=1)
     pairs = np.unique(pairs[pairs[:, 0] != pairs[:, 1]], axis=0)
     if not len(pairs):
         return leaders
-    boss = leaders.tolist()
+    parents = leaders.tolist()
     for one, other in pairs.tolist():
-        first, second = sorted((_leader(boss, one), _leader(boss, other)))
-        boss[second] = first
-    joined = np.array(boss, dtype=leaders.dtype)
+        first, second = sorted((_root(parents, one), _root(parents, other)))
+        parents[second] = first
+    joined = np.array(parents, dtype=leaders.dtype)
     while not np.array_equal(joined, joined[joined]):
         joined = joined[joined]
     return joined
@@ -38,8 +38,9 @@ def members(leaders: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero(np.diff(leaders[order])) + 1) if len(leaders) else []
 
 
-def _leader(boss: list[int], row: int) -> int:
-    while boss[row] != row:
-        boss[row] = boss[boss[row]]
-        row = boss[row]
+def _root(parents: list[int], row: int) -> int:
+    """The leader of a row's group; shortens the path to it (path halving)."""
+    while parents[row] != row:
+        parents[row] = parents[parents[row]]
+        row = parents[row]
     return row

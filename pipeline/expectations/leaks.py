@@ -1,11 +1,11 @@
-"""Pictures that are held out and trained on at once: for each one, the file on the other side of the split."""
+"""Leaks across the split: pictures that are held out and trained on at once, as the same or nearly the same file."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-HELD_AT_ONCE = 8  # held-out pictures that are laid over all others at a time: with 80 000 of those it fits the cache
+HELD_OUT_AT_ONCE = 8  # held-out pictures that are compared with all others at a time: 80 000 of those fit the cache
 
 
 def twins(table: pd.DataFrame, key: pd.Series) -> pd.Series:
@@ -22,8 +22,8 @@ def near_twins(table: pd.DataFrame, phash_bits: int, dhash_bits: int) -> pd.Seri
     train, held = (hashed[hashed["split"] == split] for split in ("train", "holdout"))
     of_train, of_held = np.full(len(train), -1), np.full(len(held), -1)
     train_p, train_d, held_p, held_d = (_bits(side[name]) for side in (train, held) for name in ("phash", "dhash"))
-    for start in range(0, len(held), HELD_AT_ONCE):
-        few = slice(start, start + HELD_AT_ONCE)
+    for start in range(0, len(held), HELD_OUT_AT_ONCE):
+        few = slice(start, start + HELD_OUT_AT_ONCE)
         close = np.flatnonzero(np.bitwise_count(held_p[few, None] ^ train_p) <= phash_bits)  # faster than in 2-D
         one, other = np.divmod(close, max(1, len(train)))
         near = np.bitwise_count(held_d[few][one] ^ train_d[other]) <= dhash_bits

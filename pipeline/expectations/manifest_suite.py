@@ -1,4 +1,4 @@
-"""Layer one: what must hold of everything that was collected, kept or not."""
+"""Expectations about candidates: what must hold of everything that was collected, kept or not."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from pipeline.core.params import Params
-from pipeline.expectations.expectation import Expectation, in_set, matches, rights, rights_of, unique
+from pipeline.expectations.expectation import Expectation, in_set, matches, unique
+from pipeline.expectations.rights import rights, rights_of
+from pipeline.expectations.suite import DataSet, Limits, Suite
 
-NEEDED = (
+REQUIRED_COLUMNS = (
     "source",
     "source_id",
     "page_url",
@@ -26,11 +27,11 @@ NEEDED = (
 STORED = r"^images/[0-9a-f]{64}\.[a-z0-9]+$"
 
 
-def suite(params: Params) -> tuple[Expectation, ...]:
+def expectations(limits: Limits) -> tuple[Expectation, ...]:
     """In the order of the page; the first three are about rights."""
-    share = params.validate_.min_kept_share
+    share = limits.validate.min_kept_share
     return (
-        *rights(params.collect.licences, "manifest_", page="page"),
+        *rights(limits.licences, "manifest_", page="page"),
         in_set(
             "manifest_stored",
             "file there",
@@ -41,7 +42,7 @@ def suite(params: Params) -> tuple[Expectation, ...]:
         ),
         matches(
             "manifest_reason",
-            "reason told",
+            "reason given",
             "a candidate that is not kept has a reason code and a sentence",
             "reason",
             r"^\S+: \S",
@@ -55,36 +56,39 @@ def suite(params: Params) -> tuple[Expectation, ...]:
             "expect_column_mean_to_be_between",
             {"column": "share", "min_value": share},
             "{:.1%} kept",
+            "warn",
             "no candidates",
         ),
     )
 
 
-def facts(manifest: pd.DataFrame, stored: Mapping[str, int], policy: tuple[str, ...]) -> pd.DataFrame:
-    """One row per candidate; what is only asked of a kept one is missing for the others, and the reverse.
-
-    `stored` has the files of data/raw by their paths, with their sizes in bytes.
-    """
+def facts(data: DataSet) -> pd.DataFrame:
+    """One row per candidate; what is expected only of a kept one is missing for the others, and the reverse."""
+    manifest = data.manifest
     kept = manifest["kept"].astype(bool)
-    why = manifest["reason_code"].fillna("") + ": " + manifest["reason"].fillna("")
-    asked = rights_of(manifest, policy).assign(problem=_problems(manifest, stored), sha256=manifest["sha256"])
-    return asked.where(kept).assign(
+    reason = manifest["reason_code"].fillna("") + ": " + manifest["reason"].fillna("")
+    problem = _problems(manifest, data.stored_bytes)
+    of_kept = rights_of(manifest, data.limits.licences).assign(problem=problem, sha256=manifest["sha256"])
+    return of_kept.where(kept).assign(
         candidate=manifest["source_id"].fillna("") + " (" + manifest["source"].fillna("") + ")",
-        reason=why.mask(kept),
+        reason=reason.mask(kept),
         share=kept.astype(float),
+        thumbnail=manifest["sha256"].fillna(""),
     )
 
 
-def _problems(manifest: pd.DataFrame, stored: Mapping[str, int]) -> np.ndarray:
+def _problems(manifest: pd.DataFrame, stored_bytes: Mapping[str, int]) -> np.ndarray:
     """What is wrong with the file of each candidate: empty when nothing is."""
     path, sha256 = manifest["path"].fillna(""), manifest["sha256"].fillna("")
     named = path.str.match(STORED) & (path.str.slice(7, 71) == sha256)
-    size = path.map(stored)
-    wrong = [path == "", ~named, size.isna(), size != manifest["bytes"]]
-    said = [
-        "no file is named",
-        "the file is not called as its sha256",
-        "the file is missing",
-        "the file has another size than when it was collected",
-    ]
-    return np.select(wrong, said, default="")
+    size = path.map(stored_bytes)
+    problems = {
+        "no file is named": path == "",
+        "the file is not called as its sha256": ~named,
+        "the file is missing": size.isna(),
+        "the file has another size than when it was collected": size != manifest["bytes"],
+    }
+    return np.select(list(problems.values()), list(problems), default="")
+
+
+CANDIDATES = Suite("manifest", "candidates", "candidate", facts, expectations)

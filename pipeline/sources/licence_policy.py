@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from pipeline.core.licences import accepted
+from pipeline.core.reason_codes import ReasonCode
 from pipeline.core.records import Candidate, CollectedImage, Rejection
+
+LICENSED = "with a licence that is allowed"
+CODES = (
+    ReasonCode("licence_missing", LICENSED, "Licence missing"),
+    ReasonCode("licence_unknown", LICENSED, "Licence unknown"),
+    ReasonCode("licence_refused", LICENSED, "Licence refused"),
+    ReasonCode("sources_disagree", LICENSED, "Sources disagree"),
+    ReasonCode("same_bytes", "each file once", "Same bytes"),
+)
 
 
 def spelled(licence: str, known: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from pipeline.core import params as params_module
 from pipeline.core.errors import ParamsError
 from pipeline.core.prompts import fill_prompt
+from pipeline.core.renamed_params import RENAMED
+from pipeline.curation.all_checks import all_checks
+from pipeline.curation.size import SizeParams
 
 TEXT = (Path(__file__).parents[2] / "params.yaml").read_text()
 
@@ -97,3 +101,26 @@ def test_a_missing_file_says_so(tmp_path):
 
 def test_prompts_are_filled():
     assert fill_prompt("{name}, a {class_noun}", name="A b", class_noun="bird") == "A b, a bird"
+
+
+def test_the_old_keys_of_curation_are_refused_with_their_new_names():
+    text = TEXT.replace("\ncurate:\n", "\ncurate:\n  min_side_px: 96\n  media: {painting: [a painting]}\n")
+    with pytest.raises(ParamsError) as caught:
+        params_module.parse(text, "params.yaml")
+    assert "'curate.min_side_px' is called 'curate.size.min_side_px' now" in str(caught.value)
+    assert "'curate.media' is called 'curate.medium.prompts' now" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [key for key in RENAMED if key.startswith("curate.")])
+def test_a_new_name_of_curation_is_a_key_that_exists_and_no_old_one(key):
+    _, check, name = RENAMED[key].split(".")
+    assert name in all_checks()[check].Params.model_fields
+    assert RENAMED[key] not in RENAMED
+
+
+def test_a_check_that_is_not_written_has_its_defaults_and_a_misspelt_one_is_refused():
+    without = re.sub(r"\n  size:\n.*\n.*\n", "\n", TEXT)
+    assert "max_aspect: 4" not in without
+    assert SizeParams.of(params_module.parse(without, "params.yaml").curate) == SizeParams()
+    assert "unknown key 'curate.siez'; did you mean 'size'?" in _message("\n  size:\n", "\n  siez:\n")
+    assert "did you mean 'min_side_px'?" in _message("min_side_px: 96", "min_size_px: 96")

@@ -10,15 +10,16 @@ import pandas as pd
 from PIL import Image
 
 from pipeline.core import params as params_module
+from pipeline.core.data_params import Curate
 from pipeline.core.lineage import digest_bytes
 from pipeline.curation import measuring
+from pipeline.curation.all_checks import all_checks
 from pipeline.curation.scoring import MEASURED
 from pipeline.io.files.reviews import COLUMNS
 from pipeline.io.images import codecs
 
 PARAMS = params_module.load(Path(__file__).parents[2] / "params.yaml").curate
 CLASSES = {"alive": ("a painting",), "bones": ("bones on rock", "a fossil")}
-RACE = PARAMS.model_copy(update={"classes": CLASSES, "keep_classes": ("alive",)})
 PLAIN = {
     "width_px": 300,
     "height_px": 200,
@@ -31,6 +32,19 @@ PLAIN = {
     "saturation": 0.5,
     "lightness": 0.5,
 }
+
+
+def curate(**sections: dict[str, Any]) -> Curate:
+    """The shipped `curate` with these keys of its checks' sections, and of its own, changed."""
+    checks = all_checks()
+    update = {
+        name: checks[name].Params.of(PARAMS).model_copy(update=changed) if name in checks else changed
+        for name, changed in sections.items()
+    }
+    return PARAMS.model_copy(update=update)
+
+
+COMPETING = curate(zero_shot={"classes": CLASSES, "keep_classes": ("alive",)})
 
 
 def row(name: str, **changed: Any) -> dict[str, Any]:
@@ -62,7 +76,7 @@ def row(name: str, **changed: Any) -> dict[str, Any]:
 
 def picture(name: str, image: Image.Image, **changed: Any) -> dict[str, Any]:
     """The row of a real picture."""
-    _, measures = measuring.look(image, crop=True, side_px=512, shrink=codecs.shrink)
+    _, measures = measuring.measure(image, crop=True, side_px=512, shrink=codecs.shrink)
     return row(name, **measures) | changed
 
 

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image, ImageOps
 
 from pipeline.curation import duplicates, union_find
+from pipeline.curation.duplicates import DuplicatesCheck, DuplicatesParams
 from pipeline.io.images import codecs
 from tests.curation.scored import PARAMS, all_of, picture, row, scores
 from tests.pictures import encoded, scene
 
+LIMITS = DuplicatesParams.of(PARAMS)
 REENCODED = Path(__file__).parents[3] / "shared/data/hostile/reencode"
 
 
@@ -18,9 +20,9 @@ def _jpeg(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(io.BytesIO(encoded(image, "JPEG", quality=quality))).convert("RGB")
 
 
-def _check(*rows, alive=None):
+def _check(*rows, remaining=None):
     frame = scores(*rows)
-    return duplicates.check(frame, all_of(frame) if alive is None else np.array(alive), PARAMS)
+    return DuplicatesCheck().check(frame, all_of(frame) if remaining is None else np.array(remaining), PARAMS)
 
 
 @pytest.mark.parametrize(
@@ -61,13 +63,13 @@ def test_one_that_people_kept_is_kept_before_a_larger_one():
 
 def test_the_copy_of_a_copy_is_in_the_group():
     chain = [picture("a", scene(1)), picture("b", ImageOps.mirror(scene(1))), picture("c", scene(1).resize((200, 150)))]
-    leaders, _ = duplicates.groups(scores(*chain, picture("other", scene(2))), PARAMS)
+    leaders, _ = duplicates.groups(scores(*chain, picture("other", scene(2))), LIMITS)
     assert leaders.tolist() == [0, 0, 0, 3]
 
 
 def test_a_better_copy_that_another_check_dropped_does_not_take_the_good_one_with_it():
     blown_up, good = picture("blown up", scene(1).resize((1024, 768))), picture("good", scene(1))
-    findings = _check(blown_up, good, alive=[False, True])
+    findings = _check(blown_up, good, remaining=[False, True])
     assert not findings.drops
     assert set(findings.columns["group"]) == {good["sha256"][:16]}
 
@@ -106,8 +108,8 @@ def test_it_finds_what_comparing_every_pair_finds(monkeypatch):
         }
         rows.append(row(str(number), **hashes))
     frame = scores(*rows)
-    monkeypatch.setattr(duplicates, "BLOCK", 1000)  # several blocks
-    assert duplicates.groups(frame, PARAMS)[0].tolist() == _by_every_pair(frame).tolist()
+    monkeypatch.setattr(duplicates, "BLOCK_PAIRS", 1000)  # several blocks
+    assert duplicates.groups(frame, LIMITS)[0].tolist() == _by_every_pair(frame).tolist()
 
 
 def _by_every_pair(frame) -> np.ndarray:
@@ -132,6 +134,6 @@ def _bits(one: str, other: str) -> int:
 def test_real_pictures_in_several_formats_form_their_groups():
     decoded = {path.name: codecs.decode(path.read_bytes(), 50_000_000) for path in sorted(REENCODED.iterdir())}
     names = [name.split(".")[0].split("-")[0] for name in decoded]
-    leaders, _ = duplicates.groups(scores(*(picture(name, image) for name, image in decoded.items())), PARAMS)
+    leaders, _ = duplicates.groups(scores(*(picture(name, image) for name, image in decoded.items())), LIMITS)
     named = sorted(sorted({names[member] for member in group}) for group in union_find.members(leaders))
     assert named == [["bricks"], ["harvesters"], ["hat"], ["hibiscus"], ["hippopotamus"]]

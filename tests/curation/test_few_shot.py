@@ -19,7 +19,7 @@ def _labelled(side: np.ndarray, first: int) -> np.ndarray:
 
 def test_a_few_labels_tell_the_others_apart():
     rows, side = _clouds()
-    found = few_shot.probabilities(rows, _labelled(side, 12), least=6)
+    found = few_shot.probabilities(rows, _labelled(side, 12), min_labels=6)
     assert ((found > 0.5) == (side == 0)).all()
 
 
@@ -33,12 +33,12 @@ def test_a_labelled_picture_is_judged_by_heads_that_have_not_seen_its_label():
     rows, side = _clouds()
     labels = _labelled(side, 12)
     labels[0] = "drop"  # a slip: it lies among those to keep
-    assert few_shot.probabilities(rows, labels, least=5)[0] > 0.5
+    assert few_shot.probabilities(rows, labels, min_labels=5)[0] > 0.5
 
 
 def test_pictures_without_embedding_have_no_probability_and_do_not_disturb():
     rows, side = _clouds()
     rows[[3, 30]] = np.nan
-    found = few_shot.probabilities(rows, _labelled(side, 14), least=6)
+    found = few_shot.probabilities(rows, _labelled(side, 14), min_labels=6)
     assert np.flatnonzero(np.isnan(found)).tolist() == [3, 30]
-    assert np.array_equal(found, few_shot.probabilities(rows, _labelled(side, 14), least=6), equal_nan=True)
+    assert np.array_equal(found, few_shot.probabilities(rows, _labelled(side, 14), min_labels=6), equal_nan=True)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline.curation import series
-from tests.curation.scored import PARAMS, all_of, row, scores
+from pipeline.curation.series import SeriesCheck
+from tests.curation.scored import all_of, curate, row, scores
 
 SIX_DEGREES = np.deg2rad(6)
 
@@ -14,10 +15,10 @@ def _fan(*degrees: float, **kinds):
     return [row(f"at {d}", embedding=e, **kinds) for d, e in zip(degrees, rows)]
 
 
-def _check(*rows, alive=None, keep=8, cosine=0.97):
+def _check(*rows, remaining=None, keep=8, cosine=0.97):
     frame = scores(*rows)
-    params = PARAMS.model_copy(update={"series": PARAMS.series.model_copy(update={"keep": keep, "cosine": cosine})})
-    return series.check(frame, all_of(frame) if alive is None else np.array(alive), params)
+    params = curate(series={"keep": keep, "cosine": cosine})
+    return SeriesCheck().check(frame, all_of(frame) if remaining is None else np.array(remaining), params)
 
 
 def test_pictures_that_nearly_agree_are_one_series_and_likeness_is_passed_on():
@@ -38,7 +39,7 @@ def test_the_best_of_a_series_are_kept():
 
 
 def test_what_was_dropped_before_takes_no_place():
-    assert not _check(*_fan(0, 1, 2), alive=[True, False, True], keep=2).drops
+    assert not _check(*_fan(0, 1, 2), remaining=[True, False, True], keep=2).drops
 
 
 def test_near_duplicates_are_of_one_series_without_any_embedding():
@@ -47,7 +48,7 @@ def test_near_duplicates_are_of_one_series_without_any_embedding():
     assert names[0] == names[1] != names[2]
 
 
-def test_pictures_that_clip_was_not_asked_about_are_of_no_series_with_others():
+def test_pictures_without_embedding_are_of_no_series_with_others():
     rows = [*_fan(0, 1), row("trusted", embedding=None)]
     assert len(set(_check(*rows).columns["series"])) == 2
 
@@ -55,5 +56,5 @@ def test_pictures_that_clip_was_not_asked_about_are_of_no_series_with_others():
 @pytest.mark.parametrize("block", [1, 7, 10**6])
 def test_blocks_do_not_change_what_is_found(monkeypatch, block):
     rows = _fan(*np.random.default_rng(1).permutation(np.repeat([0, 40, 80, 120], 5) + np.tile(range(5), 4)))
-    monkeypatch.setattr(series, "BLOCK", block)
+    monkeypatch.setattr(series, "BLOCK_PAIRS", block)
     assert len(set(_check(*rows).columns["series"])) == 4

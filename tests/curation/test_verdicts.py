@@ -3,41 +3,46 @@ import pytest
 
 from pipeline.core.records import Rejection
 from pipeline.curation import CHECKS
-from pipeline.curation.findings import CheckFindings
-from pipeline.curation.verdicts import COLUMNS, recompute
+from pipeline.curation.all_checks import all_checks
+from pipeline.curation.check import Check, CheckFindings
+from pipeline.curation.verdicts import columns, recompute
 from tests.curation.scored import PARAMS, reviews, row, stored
 
 NOBODY = reviews()
 
 
-def _verdicts(*rows, people=NOBODY, checks=CHECKS, **changed):
-    return recompute(stored(*rows), people, PARAMS.model_copy(update=changed), 1, checks)
+def _verdicts(*rows, people=NOBODY, checks=None):
+    return recompute(stored(*rows), people, PARAMS, 1, checks or all_checks())
 
 
-def test_checks_run_from_cheap_to_dear_and_those_that_choose_among_copies_last():
-    assert list(CHECKS) == ["size", "specimen", "media", "detail", "classes", "duplicates", "series"]
+def test_checks_judge_from_cheap_to_expensive_and_those_that_choose_among_copies_last():
+    assert list(CHECKS) == ["size", "specimen", "medium", "detail", "zero_shot", "duplicates", "series"]
 
 
 def test_each_check_sees_what_the_earlier_ones_left_and_found():
     seen = []
 
-    def drop_first(scores, alive, params):
-        seen.append(alive.tolist())
-        why = Rejection("x", "bad", "It is bad.", 3.0)
-        return CheckFindings({0: why}, columns={"group": np.array(["g", "h"], dtype=object)})
+    class DropFirst(Check):
+        columns = {"group": "str"}
 
-    def praise_all(scores, alive, params):
-        seen.append((alive.tolist(), scores["group"].tolist()))
-        praise, doubts = {0: "Fine.", 1: "Fine."}, {1: "Who knows."}
-        return CheckFindings({}, praise, doubts, {"clip_margin": np.array([np.nan, 0.5])})
+        def check(self, scores, remaining, curate):
+            seen.append(remaining.tolist())
+            why = Rejection("x", "bad", "It is bad.", 3.0)
+            return CheckFindings({0: why}, columns={"group": np.array(["g", "h"], dtype=object)})
 
-    found = _verdicts(row("a"), row("b"), checks={"one": drop_first, "two": praise_all, "three": praise_all})
+    class KeepAll(Check):
+        def check(self, scores, remaining, curate):
+            seen.append((remaining.tolist(), scores["group"].tolist()))
+            return CheckFindings({}, {0: "Fine.", 1: "Fine."}, {1: "Who knows."}, kept_scores={1: 0.5})
+
+    checks = {"one": DropFirst(), "two": KeepAll(), "three": KeepAll()}
+    found = _verdicts(row("a"), row("b"), checks=checks)
     assert seen[:2] == [[True, True], ([False, True], ["g", "h"])]
     dropped, kept = found.to_dict("records")
     assert (dropped["code"], dropped["sentence"], dropped["score"], dropped["group"]) == ("bad", "It is bad.", 3.0, "g")
     assert (kept["verdict"], kept["code"], kept["score"]) == ("keep", "kept", 0.5)
     assert (kept["sentence"], kept["uncertain"]) == ("Fine. Fine.", "Who knows. Who knows.")
-    assert list(found.columns) == list(COLUMNS)
+    assert list(found.columns) == list(columns(checks)) and "group" in found
 
 
 def test_every_kept_picture_has_a_sentence_a_split_and_a_name():
@@ -77,7 +82,7 @@ def test_a_copy_that_people_want_is_kept_instead_of_the_better_one():
     assert found["code"].tolist() == ["kept", "kept"] and found["group"].nunique() == 1
 
 
-def test_nobody_need_look_at_what_somebody_has_looked_at():
+def test_a_picture_that_was_reviewed_needs_no_review():
     soft = row("soft", sharpness=3.0)
     assert _verdicts(soft)["uncertain"].tolist() != [""]
     assert _verdicts(soft, people=reviews(("soft", "keep", "", "Ada")))["uncertain"].tolist() == [""]
@@ -98,7 +103,7 @@ def test_who_decided_is_said(people):
 
 
 def test_no_pictures_are_no_verdicts():
-    assert len(recompute(stored(row("a")).iloc[:0], NOBODY, PARAMS, 1, CHECKS)) == 0
+    assert len(recompute(stored(row("a")).iloc[:0], NOBODY, PARAMS, 1, all_checks())) == 0
 
 
 def test_only_broken_pictures_are_only_dropped():

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.expectations.drift import FEWEST, compared, stability_index, statistics
+from pipeline.expectations.drift import MIN_PICTURES, compared, stability_index, statistics
 
 
 def _facts(values, margin=np.nan) -> pd.DataFrame:
@@ -50,8 +50,8 @@ def test_a_value_that_all_share_may_not_leave():
 
 
 def test_what_one_version_has_too_few_of_is_not_compared():
-    assert compared(_facts(_sample(FEWEST - 1)), statistics(_facts(_sample(100)))).empty
-    assert compared(_facts(_sample(100)), statistics(_facts(_sample(FEWEST - 1)))).empty
+    assert compared(_facts(_sample(MIN_PICTURES - 1)), statistics(_facts(_sample(100)))).empty
+    assert compared(_facts(_sample(100)), statistics(_facts(_sample(MIN_PICTURES - 1)))).empty
     assert compared(_facts(_sample(100)), {}).empty
     both = compared(_facts(_sample(100)), statistics(_facts(_sample(100))))
     assert both["quantity"].tolist() == ["shorter side", "sharpness"]  # margins are unknown

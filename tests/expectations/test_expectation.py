@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
-from pipeline.expectations import curated_suite, drift, manifest_suite
-from pipeline.expectations.expectation import any_word, author_of, rights_of
+from pipeline.expectations import EXPECTATIONS, curated_suite
+from pipeline.expectations.expectation import any_word
+from pipeline.expectations.rights import author_of, rights_of
+from pipeline.expectations.suite import DataSet, Limits
 from tests import site_fixture, verdict_rows
 
-PARAMS = site_fixture.params()
 POLICY = ("CC0-1.0", "CC-BY-4.0", "CC-BY-SA-3.0")
+LIMITS = Limits("Any name", POLICY, 96, 4.0, 6, 8, site_fixture.params().validate_)
+NOTHING = DataSet(pd.DataFrame(), {}, pd.DataFrame(), pd.DataFrame(), LIMITS)
 
 
 def _rows(**columns) -> pd.DataFrame:
@@ -61,25 +65,25 @@ def test_only_pictures_from_the_web_have_a_page_to_ask_for():
     assert rights_of(table, POLICY)["page"].isna().tolist() == [False, True, True, False]
 
 
-def test_every_expectation_reads_a_column_that_its_facts_have():
+@pytest.mark.parametrize("name", EXPECTATIONS)
+def test_every_expectation_reads_a_column_that_its_facts_have(name):
     stored = verdict_rows.verdicts(verdict_rows.row("a"), verdict_rows.row("b", split="holdout"))
     manifest = verdict_rows.manifest(stored, verdict_rows.refused("c", "not_an_image"))
-    measured = pd.DataFrame({"problem": "", "width_px": 9, "height_px": 9, "mode": "RGB", "pixels": ["x", "y"]})
-    candidates = manifest_suite.facts(manifest, {}, POLICY)
-    pictures = curated_suite.facts(stored, measured, PARAMS)
-    for suite, facts in (
-        (manifest_suite.suite(PARAMS), candidates),
-        (curated_suite.suite(PARAMS, "Any name"), pictures),
-        (curated_suite.author_suite(PARAMS), curated_suite.authors(stored)),
-        (curated_suite.drift_suite(PARAMS), drift.compared(pictures, {})),
-    ):
-        assert {e.kwargs.get("column", "split") for e in suite} <= set(facts.columns)
+    inspected = pd.DataFrame({"problem": "", "width_px": 9, "height_px": 9, "mode": "RGB", "pixels": ["x", "y"]})
+    suite = EXPECTATIONS[name]
+    facts = suite.facts(DataSet(manifest, {}, stored, inspected, LIMITS))
+    columns = {expectation.kwargs.get("column", "split") for expectation in suite.expectations(LIMITS)}
+    assert columns | {suite.index} <= set(facts.columns)
+
+
+def _authors(*rows: dict) -> pd.DataFrame:
+    return curated_suite.author_facts(replace(NOTHING, kept=verdict_rows.verdicts(*rows)))
 
 
 def test_a_share_counts_all_training_pictures_and_no_held_out_one():
     authors = ["Bob", "Ada", "Ada", "unknown", "Ada"]
     rows = [verdict_rows.row(str(n), author=author, file_name=f"{n}.png") for n, author in enumerate(authors)]
     rows[4]["split"] = "holdout"
-    found = curated_suite.authors(verdict_rows.verdicts(*rows))
+    found = _authors(*rows)
     assert found.to_dict("list") == {"author": ["Ada", "Bob"], "share": [0.5, 0.25], "file_name": ["1.png", "0.png"]}
-    assert curated_suite.authors(verdict_rows.verdicts()).empty
+    assert _authors().empty

@@ -12,31 +12,21 @@ import psutil
 import pytest
 from PIL import Image
 
-from pipeline.core.params import Decode
+from pipeline.core.data_params import Decode
 from pipeline.core.records import Rejection
+from pipeline.io.images import decode_codes
 from pipeline.io.images.decoding import DecodeJob, decoded
 from tests.pictures import encoded, scene
 
 HOSTILE = Path(__file__).parents[3] / "shared/data/hostile"
-CODES = {
-    "empty_file",
-    "not_an_image",
-    "unsupported_format",
-    "too_many_pixels",
-    "truncated",
-    "undecodable",
-    "too_many_frames",
-    "broken_frame",
-    "took_too_long",
-    "too_much_memory",
-    "decoder_crashed",
-}
+CODES = {code.code for code in decode_codes.CODES}
 FOLDERS = ("svg/", "not_an_image/", "truncated/", "orientation/", "reencode/", "bomb/")
 LIMITS = Decode(processes=2, memory_mb=1024, seconds=20, max_pixels=50_000_000, max_frames=100)
 
 
-def look(picture, key):
-    return picture.image.size, picture.format, picture.n_frames, zlib.crc32(picture.image.tobytes())
+def measure(decoded_image, key):
+    pixels = decoded_image.image.tobytes()
+    return decoded_image.image.size, decoded_image.format, decoded_image.n_frames, zlib.crc32(pixels)
 
 
 def _code(found):
@@ -45,7 +35,7 @@ def _code(found):
 
 def _codes(folder, limits=LIMITS):
     jobs = [DecodeJob(path, path.name) for path in sorted(folder.iterdir())]
-    return {key: _code(found) for key, found in decoded(jobs, limits, look)}
+    return {key: _code(found) for key, found in decoded(jobs, limits, measure)}
 
 
 class Memory:
@@ -137,12 +127,12 @@ def test_every_hostile_file_gets_a_verdict_in_little_time_and_memory_and_always_
     jobs = [DecodeJob(path, path.relative_to(HOSTILE).as_posix()) for path in paths]
     start = time.monotonic()
     with Memory() as memory:
-        found = dict(decoded(jobs, LIMITS, look))
+        found = dict(decoded(jobs, LIMITS, measure))
     assert time.monotonic() - start < 60 and memory.most < 10**9
     assert len(found) == len(jobs) >= 390
     codes = {name: _code(one) for name, one in found.items()}
     assert set(codes.values()) <= CODES | {"ok"}
-    assert found == dict(decoded(jobs, LIMITS, look))
+    assert found == dict(decoded(jobs, LIMITS, measure))
 
     folders = {folder: Counter(codes[name] for name in codes if name.startswith(folder)) for folder in FOLDERS}
     assert set(folders["svg/"] + folders["not_an_image/"]) == {"not_an_image", "unsupported_format"}

@@ -10,11 +10,11 @@ from pipeline.io.images.codecs import thumbnail
 from pipeline.pages.contact_sheet import CARDS, REFUSED, contact_sheet
 from tests.browser import CHROMIUM, MISSING, browser
 from tests.pictures import scene
-from tests.verdict_rows import refused, row, sha, verdicts
+from tests.verdict_rows import CODES, refused, row, sha, verdicts
 
 
 def _sheet(*rows: dict, never: tuple = ()) -> str:
-    return contact_sheet("Raphus cucullatus", verdicts(*rows), never)
+    return contact_sheet("Raphus cucullatus", verdicts(*rows), never, CODES)
 
 
 def test_kept_and_dropped_are_grouped_with_their_reasons():
@@ -79,7 +79,7 @@ def test_a_large_set_is_cut_with_a_word_about_the_rest():
 
 
 def test_nothing_stored_at_all_is_a_page_too():
-    assert "reason of p." in contact_sheet("x", [], [refused("p", "gone")])
+    assert "reason of p." in contact_sheet("x", [], [refused("p", "gone")], CODES)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)

@@ -10,7 +10,7 @@ from pipeline.io.images.codecs import thumbnail
 from pipeline.pages.curation_report import DOTS, SWATCHES, curation_report
 from tests.browser import CHROMIUM, MISSING, browser
 from tests.pictures import scene
-from tests.verdict_rows import manifest, refused, row, sha, verdicts
+from tests.verdict_rows import CODES, manifest, refused, row, sha, verdicts
 
 NAN = float("nan")
 UNSEEN = {"width_px": None, "height_px": None, "map_x": NAN, "map_y": NAN, "lightness": NAN, "clip_class": ""}
@@ -33,7 +33,7 @@ def _mixed() -> pd.DataFrame:
 
 
 def _report(stored: pd.DataFrame, *never: dict) -> str:
-    return curation_report("Raphus cucullatus", stored, manifest(stored, *never), CARD)
+    return curation_report("Raphus cucullatus", stored, manifest(stored, *never), CARD, CODES)
 
 
 def _table(page: str, kind: str) -> dict[str, list[str]]:

@@ -62,7 +62,7 @@ def test_beyond_the_limit_the_surest_are_left_out(monkeypatch):
     assert "3 surer ones are left out" in page
 
 
-def test_the_other_classes_are_reasons_and_no_more_than_there_are_digits():
+def test_what_checks_offer_are_reasons_and_no_more_than_there_are_digits():
     assert reasons(["bird", "bat"]) == ["bird", "bat", *REASONS]
     many = reasons([f"class {n}" for n in range(9)])
     assert len(many) == KEYS and many[-len(REASONS) :] == list(REASONS)
@@ -74,7 +74,7 @@ def test_words_from_outside_are_text_and_no_code():
         ("caption", "author", "title", "source_id", "sentence", "uncertain", "code", "clip_class"), evil
     )
     page = _page(
-        row("a", **words, page_url="javascript:alert(1)"), larger={sha("a"): '"><script>'}, other_classes=[evil]
+        row("a", **words, page_url="javascript:alert(1)"), larger={sha("a"): '"><script>'}, check_reasons=[evil]
     )
     assert "<script>alert" not in page and "javascript:" not in page and '"><script>' not in page
     assert _data(page)["pictures"][0]["caption"] == evil

@@ -1,4 +1,4 @@
-"""Verdicts of people: `data/reviews/<species>.csv`, one line for each picture, kept in git.
+"""Reviews of people: `data/reviews/<species>.csv`, one verdict on each picture, kept in git.
 
     sha256,verdict,why,who,when
     9f86d0…,drop,shows a bird,Ada,2026-03-01T10:20:30Z
@@ -24,7 +24,7 @@ from pipeline.io.files.atomic_write import write_text
 COLUMNS = ["sha256", "verdict", "why", "who", "when"]
 VERDICTS = ("keep", "drop")
 HASH = re.compile(r"[0-9a-f]{64}")
-NEVER = float("-inf")  # of a line that does not say when: any other is later
+NEVER = float("-inf")  # of a line without a time: any other is later
 SHOWN = 60  # characters of a bad line in a message
 
 
@@ -76,9 +76,11 @@ def _rows(text: str, path: Path) -> Iterator[list[str]]:
         _check_header(next(reader, []), path)
         for row in reader:
             if row:  # an empty line is none
-                yield _checked([field.strip() for field in row], f"{path}, line {reader.line_num}")
+                yield _validated([field.strip() for field in row], f"{path}, line {reader.line_num}")
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: {error}; mend the line or save the review again") from None
+        raise InputError(
+            f"{path}, line {reader.line_num}: {error}; correct the line or save the review again"
+        ) from None
 
 
 def _check_header(header: list[str], path: Path) -> None:
@@ -88,9 +90,11 @@ def _check_header(header: list[str], path: Path) -> None:
         )
 
 
-def _checked(row: list[str], where: str) -> list[str]:
+def _validated(row: list[str], where: str) -> list[str]:
     if len(row) != len(COLUMNS):
-        raise InputError(f"{where}: {len(row)} fields instead of {len(COLUMNS)} ({_short(','.join(row))!r}); mend it")
+        raise InputError(
+            f"{where}: {len(row)} fields instead of {len(COLUMNS)} ({_short(','.join(row))!r}); correct it"
+        )
     sha256, verdict, when = row[0].lower(), row[1].lower(), row[4]
     if not HASH.fullmatch(sha256):
         raise InputError(f"{where}: {_short(sha256)!r} is no sha256 of a picture (64 hexadecimal digits)")

@@ -1,19 +1,8 @@
-"""Pictures from outside, decoded safely; pictures to disk, always as the same bytes.
+"""Image codecs: pictures from outside, decoded safely; pictures to disk, always as the same bytes.
 
 A file is named and read by its first bytes, never by its name. Only the formats of `FORMATS` are opened, nothing is
-decoded before its size is known, and what is broken is a `Rejection` with a stable code, never an exception:
-
-    empty_file          no byte
-    not_an_image        a web page, a text, a video: no picture by its first bytes
-    unsupported_format  a picture that is not opened here (HEIC, SVG, PSD, ...)
-    too_many_pixels     more than `max_pixels`; not decoded
-    truncated           the end of the file, or of the scans that its pixels need, is missing
-    undecodable         damaged
-    too_much_memory     decoding asked for more than the process may have
-    too_many_frames     an animation of more than `max_frames`
-    broken_frame        an animation whose first frame is sound and a later one damaged or too large
-
-`pipeline.io.images.decoding` does the same in child processes that may be killed.
+decoded before its size is known, and what is broken is a `Rejection` with one of the codes of `decode_codes`, never an
+exception. `pipeline.io.images.decoding` does the same in child processes that may be killed.
 """
 
 from __future__ import annotations
@@ -26,7 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from isal import isal_zlib
@@ -100,7 +89,7 @@ def sniff(content: bytes) -> str:
         return "TIFF"
     if head[4:8] == b"ftyp" and re.search(rb"avif|avis", head[8:]):
         return "AVIF"
-    # Two letters are too little to tell a bitmap from a text that starts with "BM".
+    # Two letters do not distinguish a bitmap from a text that starts with "BM".
     return "BMP" if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADER_BYTES else ""
 
 
@@ -118,7 +107,7 @@ def refuse(content: bytes) -> Rejection | None:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DecodedImage:
     """`image` is upright, in sRGB (mode RGB), its first frame if it moves; `format` is a key of `FORMATS`."""
 
     image: Image.Image
@@ -131,19 +120,20 @@ def decode(content: bytes, max_pixels: int) -> Image.Image | Rejection:
 
     The result has mode RGB, the size of the upright picture and no metadata.
     """
-    return refuse(content) or _guarded(content, max_pixels, lambda: _decode(content, max_pixels))
+    refused = refuse(content)
+    return refused if refused is not None else _guarded(content, max_pixels, lambda: _decode(content, max_pixels))
 
 
-def picture(content: bytes, max_pixels: int, max_frames: int) -> Picture | Rejection:
-    """The same, after each of its frames was decoded once."""
+def decode_all_frames(content: bytes, max_pixels: int, max_frames: int) -> DecodedImage | Rejection:
+    """Like `decode`, after each frame was decoded once: a damaged one, or too many of them, is a `Rejection`."""
     image = decode(content, max_pixels)
     if isinstance(image, Rejection):
         return image
     form = sniff(content)
-    frames = 1
+    frames: int | Rejection = 1
     if form not in STILL:
         frames = _guarded(content, max_pixels, lambda: _count_frames(content, max_pixels, max_frames))
-    return frames if isinstance(frames, Rejection) else Picture(image, form, frames)
+    return frames if isinstance(frames, Rejection) else DecodedImage(image, form, frames)
 
 
 def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
@@ -151,9 +141,9 @@ def shrink(image: Image.Image, shorter_side_px: int) -> Image.Image:
     scale = shorter_side_px / min(image.size)
     if scale >= 1:
         return image
-    size = tuple(max(shorter_side_px, round(side * scale)) for side in image.size)
+    width, height = (max(shorter_side_px, round(side * scale)) for side in image.size)
     resample = Image.Resampling.LANCZOS if scale * 2 * REDUCING_GAP <= 1 else Image.Resampling.BICUBIC
-    return image.resize(size, resample, reducing_gap=REDUCING_GAP)
+    return image.resize((width, height), resample, reducing_gap=REDUCING_GAP)
 
 
 def png(image: Image.Image) -> bytes:
@@ -177,10 +167,11 @@ def png(image: Image.Image) -> bytes:
 def thumbnail(image: Image.Image, side_px: int) -> bytes:
     """A WebP whose longer side is at most `side_px`."""
     scale = min(1.0, side_px / max(image.size))
-    size = tuple(max(1, round(side * scale)) for side in image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
     sink = io.BytesIO()
     # What is quick will do: nothing is measured on a thumbnail.
-    image.resize(size, Image.Resampling.HAMMING, reducing_gap=1.0).save(sink, "WEBP", quality=82, method=0)
+    small = image.resize((width, height), Image.Resampling.HAMMING, reducing_gap=1.0)
+    small.save(sink, "WEBP", quality=82, method=0)
     return sink.getvalue()
 
 
@@ -193,7 +184,7 @@ def _kind(content: bytes, kinds: dict[str, bytes]) -> str:
     return next((kind for kind, start in kinds.items() if re.match(start, head, re.IGNORECASE | re.DOTALL)), "")
 
 
-def _guarded(content: bytes, max_pixels: int, work: Callable[[], T]) -> T | Rejection:
+def _guarded(content: bytes, max_pixels: int, work: Callable[[], T | Rejection]) -> T | Rejection:
     """What `work` makes of the content, or why the decoder failed."""
     try:
         with warnings.catch_warnings():
@@ -275,7 +266,7 @@ def _truncated() -> Rejection:
 
 
 def _broken(content: bytes, error: BaseException) -> Rejection:
-    if "memory" in str(error).lower():  # a codec's own way to say it
+    if "memory" in str(error).lower():  # a codec's own message
         return too_much_memory()
     if "truncated" in str(error).lower() or not is_complete(content, sniff(content)):
         return _truncated()
@@ -294,7 +285,7 @@ def _upright(image: Image.Image) -> Image.Image:
         ImageOps.exif_transpose(image, in_place=True)  # else it is copied even when there is nothing to turn
     except MemoryError:
         raise
-    except BROKEN:  # damaged EXIF says nothing about the pixels
+    except BROKEN:  # damaged EXIF does not mean damaged pixels
         pass
     return image
 
@@ -313,11 +304,11 @@ def _srgb(image: Image.Image) -> Image.Image:
     image = _eight_bit(image)
     profile = image.info.get("icc_profile") or b""
     if image.mode == "LAB":
-        return ImageCms.applyTransform(image, _transform(ImageCms.createProfile("LAB"), "LAB"))
+        return _applied(_transform(ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "LAB"), image)
     if 0 < len(profile) <= MAX_PROFILE_BYTES:
         try:
             transform = _to_srgb(profile, image.mode)
-            return ImageCms.applyTransform(image, transform) if transform else image
+            return _applied(transform, image) if transform else image
         except MemoryError:
             raise
         except (ImageCms.PyCMSError, *BROKEN):  # a damaged or unfitting profile is no reason to drop a picture
@@ -327,14 +318,20 @@ def _srgb(image: Image.Image) -> Image.Image:
 
 @lru_cache(PROFILES_KEPT)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From the colours of an ICC profile; None when that would change nothing to speak of."""
+    """From the colours of an ICC profile; None when that would change no colour visibly."""
     transform = _transform(ImageCms.ImageCmsProfile(io.BytesIO(profile)), mode)
     if mode != "RGB":
         return transform
     steps = np.linspace(0, 255, 9).astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(27, 27, 3)
-    moved = np.asarray(ImageCms.applyTransform(Image.fromarray(colours), transform)).astype(int) - colours
+    moved = np.asarray(_applied(transform, Image.fromarray(colours))).astype(int) - colours
     return transform if np.abs(moved).max() > SAME_LEVELS else None
+
+
+def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # that is so only where it converts in place
+    return converted
 
 
 def _transform(profile: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
@@ -347,7 +344,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     if image.mode not in DEEP_MODES:
         return image
-    top = image.getextrema()[1]
+    top = cast(tuple[float, float], image.getextrema())[1]  # of one band
     steps = 256 if 255 < top < 65536 else max(1.0, top / 255)
     return image.convert("F").point(lambda value: value * (1 / steps) + 0).convert("L")
 

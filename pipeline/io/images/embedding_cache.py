@@ -1,4 +1,4 @@
-"""Embeddings that were computed before, by sha256 of the picture's pixels: half precision, one file per model."""
+"""Embedding cache: CLIP embeddings by sha256 of the picture's pixels, in half precision, one file per model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reduced pictures, their thumbnails and their measures under `.work/`, made once for each file and way of making them.
+"""Image cache: reduced pictures, their thumbnails and their measures under `.work/`, made once per file and settings.
 
 `<sha256>.png`, `<sha256>.webp` and, written last, `<sha256>.json`. A changed threshold finds them all again; what was
 damaged since is made anew. No picture stays in memory.
@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -19,55 +19,58 @@ from pipeline.io.files import atomic_write
 from pipeline.io.images import codecs
 
 THUMB_PX = 256  # longer side
-KINDS = ("png", "webp")
+Kind = Literal["png", "webp"]
+KINDS: tuple[Kind, ...] = ("png", "webp")
+Measures = dict[str, Any]  # by name, as JSON has them
 
-Look = Callable[[Image.Image], tuple[Image.Image, dict[str, Any]]]
+Measure = Callable[[Image.Image], tuple[Image.Image, Measures]]  # -> the reduced picture and its measures
 
 
-def keep(picture: codecs.Picture, key: str, folder: Path, look: Look) -> dict[str, Any]:
-    """Store what `look` makes of a picture, the reduced one and its measures, and return these.
+def store(decoded: codecs.DecodedImage, key: str, folder: Path, measure: Measure) -> Measures:
+    """Store what `measure` returns for a picture, the reduced one and its measures, and return these.
 
     Runs in the process that decoded the picture; format, frames and png_sha256 are measures too.
     """
-    reduced, measures = look(picture.image)
-    measures |= {"format": picture.format, "frames": picture.n_frames}
+    reduced, measures = measure(decoded.image)
     contents = {"png": codecs.png(reduced), "webp": codecs.thumbnail(reduced, THUMB_PX)}
-    for kind, content in contents.items():
-        atomic_write.write_bytes(file_of(folder, key, kind), content)
     digests = {kind: digest_bytes(content) for kind, content in contents.items()}
-    measures |= {"png_sha256": digests["png"]}
-    atomic_write.write_json(file_of(folder, key, "json"), {"measures": measures, "files": digests})
+    measures |= {"format": decoded.format, "frames": decoded.n_frames, "png_sha256": digests["png"]}
+    for kind in KINDS:
+        atomic_write.write_bytes(path_of(folder, key, kind), contents[kind])
+    atomic_write.write_json(path_of(folder, key, "json"), {"measures": measures, "files": digests})
     return measures
 
 
-def kept(folder: Path, key: str) -> dict[str, Any] | None:
-    """The measures of a picture that is stored whole; None when it must be looked at (again)."""
+def measures_of(folder: Path, key: str) -> Measures | None:
+    """The measures of a picture whose files are stored and undamaged; None when it must be decoded (again)."""
     try:
-        noted = json.loads(file_of(folder, key, "json").read_text(encoding="utf-8"))
-        whole = all(digest_bytes(read(folder, key, kind)) == noted["files"][kind] for kind in KINDS)
-        return noted["measures"] if whole else None
+        entry = json.loads(path_of(folder, key, "json").read_text(encoding="utf-8"))
+        intact = all(digest_bytes(read(folder, key, kind)) == entry["files"][kind] for kind in KINDS)
+        return entry["measures"] if intact else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def place(folder: Path, key: str, kind: str, target: Path) -> None:
-    """Put a kept file elsewhere without copying it, where the file system can; nothing is ever written into it."""
+def link(folder: Path, key: str, kind: Kind, target: Path) -> None:
+    """Put a stored file at `target` without copying it, where the file system can; it must not be written into."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        os.link(file_of(folder, key, kind), target)
+        os.link(path_of(folder, key, kind), target)
     except OSError:
         atomic_write.write_bytes(target, read(folder, key, kind))
 
 
-def read(folder: Path, key: str, kind: str) -> bytes:
-    return file_of(folder, key, kind).read_bytes()
+def read(folder: Path, key: str, kind: Kind) -> bytes:
+    """A stored file."""
+    return path_of(folder, key, kind).read_bytes()
 
 
-def opened(folder: Path, key: str) -> Image.Image:
+def open_image(folder: Path, key: str) -> Image.Image:
     """The reduced picture, RGB."""
-    with Image.open(file_of(folder, key, "png")) as image:
+    with Image.open(path_of(folder, key, "png")) as image:
         return image.convert("RGB")
 
 
-def file_of(folder: Path, key: str, kind: str) -> Path:
+def path_of(folder: Path, key: str, kind: Kind | Literal["json"]) -> Path:
+    """Where a file of a picture is stored."""
     return folder / key[:2] / f"{key}.{kind}"

@@ -1,4 +1,4 @@
-"""Whether a picture's file is all there: decoders do not always mind when the end of one is missing.
+"""Truncation detection: whether a picture's file is all there, because decoders do not always report a missing end.
 
 A JPEG must have its end mark and every scan that its pixels need: a progressive one cut between two scans and ended
 properly is a perfect file of a soft picture.
@@ -14,13 +14,13 @@ END_OF_IMAGE, START_OF_SCAN = 0xD9, 0xDA
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1, 0xC9), (0xC2, 0xCA)
 NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")  # not stuffing, not a restart, not padding
 COEFFICIENTS = 64  # of a block
-NEVER = 255  # more than any bit
+NO_BIT = 255  # above every bit
 
 
 def is_complete(content: bytes, form: str) -> bool:
     """False when the mark that ends a file of this format, or a scan that its pixels need, is missing."""
     if form == "JPEG":
-        return _jpeg_is_whole(content)
+        return _jpeg_is_complete(content)
     if form == "PNG":
         return b"IEND\xaeB`\x82" in content
     if form == "WEBP":
@@ -28,9 +28,10 @@ def is_complete(content: bytes, form: str) -> bool:
     return True
 
 
-def _jpeg_is_whole(content: bytes) -> bool:
+def _jpeg_is_complete(content: bytes) -> bool:
     """Judged after the segments before the first scan, which may hold a thumbnail with an end of its own."""
-    at, frame, known = 2, 0, {}
+    at, frame = 2, 0
+    known: dict[int, list[int]] = {}
     for marker, at in _segments(content):
         if marker in (*SEQUENTIAL, *PROGRESSIVE):
             frame, known = marker, _nothing_known(content, at)
@@ -56,11 +57,11 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
 def _nothing_known(content: bytes, at: int) -> dict[int, list[int]]:
     """By component: down to which bit each coefficient is known, before any scan."""
     components = content[at + 6 : at + 6 + 3 * content[at + 5] : 3] if len(content) > at + 5 else b""
-    return {component: [NEVER] * COEFFICIENTS for component in components}
+    return {component: [NO_BIT] * COEFFICIENTS for component in components}
 
 
 def _scans_suffice(content: bytes, at: int, frame: int, known: dict[int, list[int]]) -> bool:
-    """Whether the scans from `at` on bring every coefficient of every component down to its last bit."""
+    """Whether the scans from `at` on hold every coefficient of every component down to its last bit."""
     marker: int | None = START_OF_SCAN
     while marker is not None:
         if marker == START_OF_SCAN:
@@ -77,7 +78,7 @@ def _scans_suffice(content: bytes, at: int, frame: int, known: dict[int, list[in
 
 
 def _read_scan(content: bytes, at: int, frame: int, known: dict[int, list[int]]) -> None:
-    """Note in `known` what the scan whose header starts at `at` brings; a header that is cut brings nothing."""
+    """Add to `known` the bits of the scan whose header starts at `at`; a header that is cut adds none."""
     count = content[at] if at < len(content) else 0
     spectrum = content[at + 1 + 2 * count : at + 4 + 2 * count]
     if len(spectrum) < 3:

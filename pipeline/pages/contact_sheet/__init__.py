@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from pipeline.core.reason_codes import ReasonCode, ReasonCodes
 from pipeline.pages import render
 from pipeline.pages.credits import web_address
 
@@ -15,22 +16,8 @@ SPLITS = {
     "train": ("To train on", "What the model learns from."),
     "holdout": ("Held out", "Never trained on; the model is measured against them."),
 }
-ORDER = " The least certain first: look at these before you trust the rest."
-CODES = {
-    "reviewed": ("Dropped by people", "A person looked at them; that outranks every score."),
-    "wrong_class": ("Shows something else", "Nearer to a class that is not kept. The nearest misses first."),
-    "specimen": ("Fossils and skeletons", "Their source says that they show no living animal."),
-    "duplicate": ("Copies", "The best of each group of copies is kept; the others are here."),
-    "series": ("Of a full series", "More pictures of one scene than are kept of it; the best are in the set."),
-    "too_small": ("Too small", "Fewer pixels than can be learnt from."),
-    "bad_aspect": ("Too long or too tall", "Little would be left of them in a square."),
-    "blurred": ("Blurred", "Little detail at any place."),
-    "low_information": ("Next to nothing on it", "A plain ground with little else."),
-    "truncated": ("Cut off", "The end of the file is missing."),
-    "undecodable": ("Damaged", "The file cannot be decoded."),
-    "too_many_pixels": ("Too many pixels", "Not decoded, for safety."),
-}
-DIGITS = {"wrong_class": 3, "kept": 3, "bad_aspect": 1, "low_information": 1}
+LEAST_CERTAIN_FIRST = " The least certain first: look at these before you trust the rest."
+KEPT_DIGITS = 3  # decimals of the score of a kept picture: a margin or a probability
 COLUMNS = [
     "sha256",
     "source_id",
@@ -52,52 +39,59 @@ COLUMNS = [
 Table: TypeAlias = pd.DataFrame | Sequence[Mapping[str, Any]]
 
 
-def contact_sheet(name: str, rows: Table, refused: Table) -> str:
+def contact_sheet(name: str, rows: Table, refused: Table, codes: ReasonCodes) -> str:
     """The page for a species called `name`.
 
-    `rows` are rows of `verdicts.parquet`, `refused` those of the manifest that were never stored. The page links to
-    `thumbs/<sha256>.webp` for each picture that was decoded, which is one with `width_px`.
+    `rows` are rows of `verdicts.parquet`, `refused` those of the manifest that were never stored, `codes` the words for
+    their reason codes. The page links to `thumbs/<sha256>.webp` for each picture that was decoded, which is one with
+    `width_px`.
     """
     frame, never = pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(refused)
     dropped = frame[frame["split"] == ""]
-    codes = sorted(dropped["code"].unique(), key=_place)
-    kept = [_section(split, *SPLITS[split], frame[frame["split"] == split]) for split in SPLITS]
+    kept = [_kept_section(split, frame[frame["split"] == split]) for split in SPLITS]
     return render(
         "contact_sheet/contact_sheet.html",
         name=name,
         kept=[section for section in kept if section["n"]],
-        dropped=[_section(code, *words(code), dropped[dropped["code"] == code]) for code in codes],
+        dropped=[_dropped_section(code, dropped[dropped["code"] == code.code]) for code in _found(dropped, codes)],
         refused=never.head(REFUSED).to_dict("records"),
         n_refused=len(never),
         counts={"train": kept[0]["n"], "holdout": kept[1]["n"], "all": len(frame)},
     )
 
 
-def words(code: str) -> tuple[str, str]:
-    """How pictures dropped with a code are called, and what it means."""
-    return CODES.get(code, (code.replace("_", " ").capitalize(), ""))
+def _found(dropped: pd.DataFrame, codes: ReasonCodes) -> list[ReasonCode]:
+    """The codes that occur, in the order of the page: people's, then those of checks, of decoding, and unknown ones."""
+    known = [code.code for code in (*codes.people, *codes.checks, *codes.decoding)]
+    found = set(dropped["code"])
+    return [codes.of(code) for code in (*(c for c in known if c in found), *sorted(found.difference(known)))]
 
 
-def _section(anchor: str, title: str, intro: str, frame: pd.DataFrame) -> dict[str, Any]:
-    """The first cards of a section: what a person should look at, then the least certain."""
+def _kept_section(split: str, frame: pd.DataFrame) -> dict[str, Any]:
+    title, intro = SPLITS[split]
+    order = LEAST_CERTAIN_FIRST if frame["score"].notna().any() else ""
+    return {"anchor": split, "title": title, "intro": intro + order, **_cards(frame, KEPT_DIGITS)}
+
+
+def _dropped_section(code: ReasonCode, frame: pd.DataFrame) -> dict[str, Any]:
+    cards = _cards(frame, code.score_digits, code.highest_first)
+    return {"anchor": code.code, "title": code.title, "intro": code.meaning, **cards}
+
+
+def _cards(frame: pd.DataFrame, digits: int, highest_first: bool = False) -> dict[str, Any]:
+    """The first cards of a section: what a person should review, then by the score."""
     score = frame["score"].astype("float64")
-    ranked = frame.assign(sure=frame["uncertain"] == "", rank=-score if anchor == "wrong_class" else score)
+    ranked = frame.assign(sure=frame["uncertain"] == "", rank=-score if highest_first else score)
     first = ranked.sort_values(["sure", "rank"], kind="stable").head(CARDS)
-    more = ORDER if anchor in SPLITS and score.notna().any() else ""
-    cards = [_card(row) for row in first.to_dict("records")]
-    return {"anchor": anchor, "title": title, "intro": intro + more, "n": len(frame), "cards": cards}
+    return {"n": len(frame), "cards": [_card(row, digits) for row in first.to_dict("records")]}
 
 
-def _card(row: Mapping[str, Any]) -> dict[str, Any]:
-    seen, scored = pd.notna(row["width_px"]), pd.notna(row["score"])
+def _card(row: Mapping[Any, Any], digits: int) -> dict[str, Any]:
+    decoded, scored = pd.notna(row["width_px"]), pd.notna(row["score"])
     return {
         **row,
-        "thumb": f"thumbs/{row['sha256']}.webp" if seen else "",
+        "thumb": f"thumbs/{row['sha256']}.webp" if decoded else "",
         "page": web_address(row["page_url"]) or web_address(row["image_url"]),
-        "shown_score": f"{row['score']:.{DIGITS.get(row['code'], 0)}f}" if scored else "",
-        "size": f"{int(row['width_px'])} × {int(row['height_px'])} px" if seen else "",
+        "shown_score": f"{row['score']:.{digits}f}" if scored else "",
+        "size": f"{int(row['width_px'])} × {int(row['height_px'])} px" if decoded else "",
     }
-
-
-def _place(code: str) -> tuple[int, str]:
-    return (list(CODES).index(code) if code in CODES else len(CODES), code)

@@ -1,4 +1,4 @@
-"""Charts of how a set of pictures is spread, as SVG geometry: counts in, coordinates out; the templates draw them."""
+"""Charts of distributions (stacked columns, hue wheel, scatter) as SVG geometry; the templates draw them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ GAP, COLUMN = 3, 64  # between columns, and how wide one may be
 HUB, RIM = 34, 88  # radii of the hue wheel in a square of 2 x 100
 SECTORS = 24
 MAP_WIDTH, MAP_HEIGHT, MAP_ROOM = 960, 560, 26
-THUMB = 52  # side of a thumbnail on the map
+THUMB_PX = 52  # side of a thumbnail on the map
 
 
-def columns(bins: pd.Series, states: pd.Series, order: Sequence[str], labels: Sequence[str]) -> dict[str, Any] | None:
+def stacked_columns(
+    bins: pd.Series, states: pd.Series, order: Sequence[str], labels: Sequence[str]
+) -> dict[str, Any] | None:
     """Stacked columns: how many pictures of each state lie in each bin; None when nothing does.
 
     `bins` are indices into `labels`, `order` names the states from the bottom up; empty bins at both ends are left out.
@@ -56,7 +58,7 @@ def _y(value: float, top: int) -> float:
     return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)
 
 
-def wheel(hues_deg: Sequence[float]) -> list[dict[str, Any]]:
+def hue_wheel(hues_deg: Sequence[float]) -> list[dict[str, Any]]:
     """Sectors of a hue wheel, red on top and clockwise: as long as there are pictures of that hue."""
     width = 360 / SECTORS
     counts = np.bincount((np.asarray(hues_deg, dtype=float) % 360 // width).astype(int), minlength=SECTORS)[:SECTORS]
@@ -93,7 +95,7 @@ def scatter(x: pd.Series, y: pd.Series) -> pd.DataFrame:
 
 def _takes(taken: list[tuple[float, float]], point: tuple[float, float]) -> bool:
     """Add the point to those with a thumbnail if none of them is too close."""
-    free = all(max(abs(point[0] - x), abs(point[1] - y)) >= THUMB for x, y in taken)
+    free = all(max(abs(point[0] - x), abs(point[1] - y)) >= THUMB_PX for x, y in taken)
     if free:
         taken.append(point)
     return free

@@ -1,4 +1,4 @@
-"""The page on which a person judges pictures: the least certain first, those of one series together."""
+"""The review page, on which a person judges pictures: the least certain first, those of one series together."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ def review_page(
     verdicts: pd.DataFrame,
     reviews: pd.DataFrame,
     *,
-    other_classes: Sequence[str] = (),
+    check_reasons: Sequence[str] = (),
     larger: Mapping[str, str] | None = None,
 ) -> str:
     """The page for the species `key`, called `name`; it lies beside `thumbs/<sha256>.webp`.
 
     `verdicts` are rows of `verdicts.parquet`, of which those that were decoded are shown; `reviews` has the verdicts of
-    people so far. `other_classes` are offered as reasons. `larger` has addresses of the full pictures by sha256, where
-    they are at hand. `digest` is that of the data set: verdicts that a browser remembers belong to it.
+    people so far. `check_reasons` are those that curation checks offer for dropping a picture. `larger` has addresses
+    of the full pictures by sha256, where they are at hand. `digest` is that of the data set: verdicts that a browser
+    remembers belong to it.
     """
     everything = ordered(verdicts)
     shown = everything.head(SHOWN)
@@ -49,7 +50,7 @@ def review_page(
         data={
             "species": key,
             "digest": digest,
-            "reasons": reasons(other_classes),
+            "reasons": reasons(check_reasons),
             "reviews": reviews.to_dict("records"),
             "pictures": pictures,
         },
@@ -62,23 +63,23 @@ def ordered(verdicts: pd.DataFrame) -> pd.DataFrame:
     Least certain first: what curation was in doubt about, then the smallest distance from the border between two
     classes. A series stands where its least certain picture does.
     """
-    seen = verdicts[verdicts["width_px"].notna()]
-    cluster = seen["series"].where(seen["series"] != "", seen["group"])
-    cluster = cluster.where(cluster != "", seen["sha256"])
-    ranked = seen.assign(cluster=cluster, sure=seen["uncertain"] == "", distance=seen["clip_margin"].abs())
-    ranked = ranked.sort_values(["sure", "distance", "sha256"], ignore_index=True).assign(place=np.arange(len(seen)))
+    decoded = verdicts[verdicts["width_px"].notna()]
+    cluster = decoded["series"].where(decoded["series"] != "", decoded["group"])
+    cluster = cluster.where(cluster != "", decoded["sha256"])
+    ranked = decoded.assign(cluster=cluster, sure=decoded["uncertain"] == "", distance=decoded["clip_margin"].abs())
+    ranked = ranked.sort_values(["sure", "distance", "sha256"], ignore_index=True).assign(place=np.arange(len(decoded)))
     first = ranked.groupby("cluster")["place"].transform("min")
     return ranked.assign(first=first).sort_values(["first", "place"], ignore_index=True)
 
 
-def reasons(other_classes: Sequence[str]) -> list[str]:
-    """What may be the matter with a picture, each under a digit: it shows another class, or one of `REASONS`."""
-    own = list(other_classes)[: KEYS - len(REASONS)]
+def reasons(check_reasons: Sequence[str]) -> list[str]:
+    """What may be wrong with a picture, each under a digit: what checks offer, and `REASONS`."""
+    own = list(check_reasons)[: KEYS - len(REASONS)]
     return [*own, *(reason for reason in REASONS if reason not in own)]
 
 
 def _picture(row: Any, larger: str) -> dict[str, Any]:
-    """What the page knows of a picture, as JSON can say it."""
+    """The entry of a picture in the JSON of the page."""
     return {
         "sha256": row.sha256,
         "cluster": row.cluster,

@@ -126,19 +126,19 @@ def test_of_an_animation_the_first_frame_is_taken():
 
 
 def test_a_picture_knows_its_format_and_counts_its_frames():
-    still = codecs.picture(encoded(scene(1), "JPEG"), LIMIT, 1)
+    still = codecs.decode_all_frames(encoded(scene(1), "JPEG"), LIMIT, 1)
     assert (still.format, still.n_frames, still.image.size) == ("JPEG", 1, (256, 192))
     frames = [scene(seed).convert("P") for seed in range(3)]
     content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    assert codecs.picture(content, LIMIT, 3).n_frames == 3
-    assert codecs.picture(content, LIMIT, 2).code == "too_many_frames"
+    assert codecs.decode_all_frames(content, LIMIT, 3).n_frames == 3
+    assert codecs.decode_all_frames(content, LIMIT, 2).code == "too_many_frames"
 
 
 def test_what_a_phone_puts_behind_its_jpeg_is_left_alone():
     content = encoded(scene(1), "MPO", save_all=True, append_images=[scene(2)])
     assert Image.open(io.BytesIO(content)).format == "MPO"
     for stored in (content, content[: len(content) - 3000]):  # many sites cut the second picture off
-        phone = codecs.picture(stored, LIMIT, 1)
+        phone = codecs.decode_all_frames(stored, LIMIT, 1)
         assert (phone.format, phone.n_frames) == ("JPEG", 1)
 
 

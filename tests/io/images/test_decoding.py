@@ -14,12 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.core.data_params import Decode
 from pipeline.core.errors import InputError
-from pipeline.core.params import Decode
 from pipeline.core.records import Rejection
 from pipeline.io.files import atomic_write
 from pipeline.io.images import codecs
-from pipeline.io.images.decoding import LOOK_AHEAD, DecodeJob, _in_order, decoded
+from pipeline.io.images.decoding import PREFETCH, DecodeJob, _in_order, decoded
 from tests.pictures import encoded, scene
 from tests.project import hear_interrupts
 
@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[3]
 LIMITS = Decode(processes=2, memory_mb=512, seconds=1, max_pixels=1_000_000, max_frames=10)
 
 
-def measure(picture, key):
-    """What the key says that happens to the child."""
+def measure(decoded_image, key):
+    """Do to the child what the key says."""
     match key:
         case "segfault":
             ctypes.string_at(0)
@@ -45,11 +45,11 @@ def measure(picture, key):
                 pass
         case "bug":
             raise LookupError("no such key")
-    return os.getpid(), picture.image.size, picture.format, picture.n_frames
+    return os.getpid(), decoded_image.image.size, decoded_image.format, decoded_image.n_frames
 
 
-def write_thumbnail(picture, key, folder):
-    atomic_write.write_bytes(folder / f"{key}.webp", codecs.thumbnail(picture.image, 64))
+def write_thumbnail(decoded_image, key, folder):
+    atomic_write.write_bytes(folder / f"{key}.webp", codecs.thumbnail(decoded_image.image, 64))
 
 
 @pytest.fixture
@@ -63,15 +63,15 @@ def _code(found):
     return found.code if isinstance(found, Rejection) else "ok"
 
 
-def test_pictures_and_refusals_come_in_the_order_of_the_jobs(tmp_path, photo):
+def test_pictures_and_rejections_come_in_the_order_of_the_jobs(tmp_path, photo):
     empty = tmp_path / "empty.jpg"
     empty.write_bytes(b"")
     moving = tmp_path / "moving.gif"
     frames = [scene(seed).convert("P") for seed in (2, 3)]
     moving.write_bytes(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]))
-    jobs = [DecodeJob([photo, empty, moving][n % 3], n) for n in range(60)]
+    jobs = [DecodeJob([photo, empty, moving][n % 3], str(n)) for n in range(60)]
     found = list(decoded(jobs, LIMITS, measure))
-    assert [key for key, _ in found] == list(range(60))
+    assert [key for key, _ in found] == [str(n) for n in range(60)]
     values = [value for _, value in found]
     assert [_code(value) for value in values[:3]] == ["ok", "empty_file", "ok"]
     assert values[0][1:] == ((256, 192), "JPEG", 1) and values[2][1:] == ((256, 192), "GIF", 2)
@@ -104,11 +104,11 @@ def test_a_child_that_hangs_or_computes_for_ever_is_ended(photo):
     ]
 
 
-def test_jobs_are_taken_as_they_are_needed_and_children_end_with_the_last_answer_asked_for(photo):
+def test_jobs_are_taken_as_they_are_needed_and_children_end_with_the_last_result_used(photo):
     taken = itertools.count()
-    jobs = (DecodeJob(photo, next(taken)) for _ in range(1_000_000))
+    jobs = (DecodeJob(photo, str(next(taken))) for _ in range(1_000_000))
     found = decoded(jobs, LIMITS, measure)
-    assert [next(found)[0] for _ in range(10)] == list(range(10))
+    assert [next(found)[0] for _ in range(10)] == [str(n) for n in range(10)]
     children = {process.pid for process in multiprocessing.active_children()}
     found.close()
     assert next(taken) < 200
@@ -116,23 +116,23 @@ def test_jobs_are_taken_as_they_are_needed_and_children_end_with_the_last_answer
 
 
 class AllAtOnce:
-    """A crew that answers everything in one go, as it happens when the first of many pictures took longest."""
+    """A pool that completes everything in one go, as it happens when the first of many pictures took longest."""
 
     size = 1
 
     def __init__(self):
         self.waiting = deque()
 
-    def work(self):
+    def run_until_a_message(self):
         while self.waiting:
-            ticket = self.waiting.popleft()
-            ticket.close(ticket.job.key)
+            task = self.waiting.popleft()
+            task.complete(task.job.key)
 
 
-def test_no_job_is_lost_when_all_that_were_begun_are_answered_at_once():
-    jobs = [DecodeJob(Path(), number) for number in range(3 * LOOK_AHEAD)]
+def test_no_job_is_lost_when_all_that_were_begun_are_done_at_once():
+    jobs = [DecodeJob(Path(), str(number)) for number in range(3 * PREFETCH)]
     found = [key for key, _ in _in_order(AllAtOnce(), jobs[:1], iter(jobs[1:]))]
-    assert found == list(range(len(jobs)))
+    assert found == [job.key for job in jobs]
 
 
 def test_no_job_needs_no_child():
@@ -168,13 +168,13 @@ def test_memory_is_counted_above_what_the_child_has_anyway(tmp_path):
 SCRIPT = """
     import time
     from pathlib import Path
-    from pipeline.core.params import Decode
-    from pipeline.io.images.decoding import LOOK_AHEAD, Job, _in_order, decoded
-    from tests.io.test_decoding import measure
+    from pipeline.core.data_params import Decode
+    from pipeline.io.images.decoding import DecodeJob, decoded
+    from tests.io.images.test_decoding import measure
 
     limits = Decode(processes=2, memory_mb=512, seconds={seconds}, max_pixels=10**6, max_frames=9)
     try:
-        for key, value in decoded([Job(Path({path!r}), key) for key in ("", "sleep", "sleep")], limits, measure):
+        for key, value in decoded([DecodeJob(Path({path!r}), key) for key in ("", "sleep", "sleep")], limits, measure):
             print("one is done", flush=True)
     except KeyboardInterrupt:
         print("interrupted")

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.curation.captions import clean, of_source
+from pipeline.curation.source_captions import clean, of_source
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Words for a picture: what its source says of it, or its title, or a captioning model's, or the template.
+"""Captions from the description that a source gives of a picture, or from its title.
 
 Sources write for people who see a page around the picture: markup, file names and numbers go, one line is left.
 """
@@ -22,31 +22,31 @@ CAMERA = re.compile(r"^(?:DSC|IMG|PICT|P|DSCN|DSCF|IMGP|SAM|scan|image|picture|u
 WORDS = re.compile(r"[^\W\d_]{2,}")
 
 
-def of_source(row: Mapping[str, str], most_words: int) -> str:
+def of_source(row: Mapping[str, str], max_words: int) -> str:
     """The caption of a row of the manifest by its `caption` or else its `title`; empty when neither has words."""
-    return clean(row["caption"], most_words) or clean(_file_name(row["title"]), most_words)
+    return clean(row["caption"], max_words) or clean(_without_file_name(row["title"]), max_words)
 
 
-def clean(text: str, most_words: int) -> str:
+def clean(text: str, max_words: int) -> str:
     """One line without markup and addresses, of at most so many words; empty when there are no words in it."""
     for _ in range(3):  # templates in templates, entities in entities
         text = TEMPLATE.sub(" ", html.unescape(text))
     text = QUOTES.sub("", OUTSIDE_LINK.sub(r"\1", LINK.sub(r"\1", TAG.sub(" ", text))))
     line = " ".join(ADDRESS.sub(" ", text).split())
-    return _cut(line, most_words) if WORDS.search(line) else ""
+    return _cut(line, max_words) if WORDS.search(line) else ""
 
 
-def _file_name(title: str) -> str:
-    """What a file name says: no prefix, suffix or number; empty when a camera made it up."""
+def _without_file_name(title: str) -> str:
+    """A title without what file names add (prefix, suffix, number); empty when a camera gave it."""
     name = SUFFIX.sub("", FILE.sub("", title.strip()))
     name = NUMBERING.sub("", name).replace("_", " ").strip()
     return "" if CAMERA.match(name) else name
 
 
-def _cut(line: str, most_words: int) -> str:
+def _cut(line: str, max_words: int) -> str:
     """Whole sentences as far as they fit, or the first words."""
     words = line.split()
-    if len(words) <= most_words:
+    if len(words) <= max_words:
         return line
-    ends = [place for place in range(1, most_words + 1) if words[place - 1].endswith((".", "!", "?"))]
-    return " ".join(words[: ends[-1] if ends else most_words]).rstrip(",;:")
+    ends = [place for place in range(1, max_words + 1) if words[place - 1].endswith((".", "!", "?"))]
+    return " ".join(words[: ends[-1] if ends else max_words]).rstrip(",;:")

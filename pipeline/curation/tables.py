@@ -1,0 +1,37 @@
+"""The table of verdicts (`verdicts.parquet`) and the card of a curated data set."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from pipeline.core.lineage import digest_json
+from pipeline.curation import embeddings
+
+# The other measures are in scores.parquet only.
+SHOWN_MEASURES = ["width_px", "height_px", "format", "frames", "sharpness", "entropy_bits", "phash", "dhash"]
+SHOWN_MEASURES += ["pixel_sha256", "hue_deg", "saturation", "lightness"]
+
+
+def verdicts(stored: pd.DataFrame, scores: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
+    """One row per stored picture: its row of the manifest, its verdict, its measures, and its place on the map."""
+    plane = pd.DataFrame(embeddings.plane(scores), columns=["map_x", "map_y"])
+    return pd.concat([stored, judged, scores[SHOWN_MEASURES], plane], axis=1)
+
+
+def card(species: str, table: pd.DataFrame, png_sha256: pd.Series) -> dict[str, Any]:
+    """Counts and digest; `table` is the one of verdicts, `png_sha256` has the digest of each reduced picture."""
+    kept = table["verdict"] == "keep"
+    decisive = table[kept][["file_name", "caption", "licence", "author"]].assign(png=png_sha256[kept])
+    return {
+        "stage": "curate",
+        "species": species,
+        # What training and its credits depend on; a further dropped picture makes no other data set.
+        "digest": digest_json(decisive.to_dict("records")),
+        "n_train": int((table["split"] == "train").sum()),
+        "n_holdout": int((table["split"] == "holdout").sum()),
+        "n_dropped": int((~kept).sum()),
+        "by_code": dict(Counter(table["code"])),
+    }
