@@ -19,6 +19,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.core import registry
 from pipeline.core.data_params import Collect, Curate, Host, Species, Validate
 from pipeline.core.errors import ParamsError
+from pipeline.core.param_errors import requirement, yaml_problem
 from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveInt, Section, SourceParams
 from pipeline.core.prompts import Template
 from pipeline.core.renamed_params import renamed
@@ -122,12 +123,7 @@ def load(path: Path) -> Params:
 
 def parse(text: str, where: str) -> Params:
     """Check the text of a params file; `where` names it in the messages of a ParamsError."""
-    try:
-        raw = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ParamsError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict):
-        raise ParamsError(f"{where} must hold sections such as `species:`, not {type(raw).__name__}")
+    raw = sections(text, where)
     if old := renamed(raw):
         names = "; ".join(f"{before!r} is {after}" for before, after in old.items())
         raise ParamsError(f"{where}: {names}; `paleo params --rewrite` renames old keys, comments kept")
@@ -135,6 +131,18 @@ def parse(text: str, where: str) -> Params:
         return _model(raw).model_validate(raw)
     except ValidationError as error:
         raise ParamsError("; ".join(_sentences(where, raw, error))) from None
+
+
+def sections(text: str, where: str) -> dict[str, Any]:
+    """The text of a params file as nested dicts, keys and values unchecked; ParamsError where it is no such YAML."""
+    try:
+        raw = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ParamsError(f"{where} is not valid YAML: {yaml_problem(error)}") from None
+    if not isinstance(raw, dict):
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise ParamsError(f"{where} must hold sections such as `species:`; it holds {found}")
+    return raw
 
 
 def plugins(name: str) -> Mapping[str, Any]:
@@ -230,10 +238,11 @@ def _sentence(item: Any, raw: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {registry.hint(str(location[-1]), _known_keys(location[:-1], raw))}"
     if item["type"] == "missing":
-        return f"key {location[-1]!r} is missing under {parent or 'the top level'!r}"
+        return f"key {location[-1]!r} is missing " + (f"under {parent!r}" if parent else "at the top level")
     if item["type"] == "too_short":
         return f"{key} has {item['ctx']['actual_length']} entries; it needs at least {item['ctx']['min_length']}"
-    return f"{key} is {item['input']!r}: {item['msg'].removeprefix('Value error, ')}"
+    value = "empty" if item["input"] is None else repr(item["input"])
+    return f"{key.removesuffix('.[key]')} is {value}: {requirement(item)}"
 
 
 def _known_keys(location: list[Any], raw: Mapping[str, Any]) -> list[str]:

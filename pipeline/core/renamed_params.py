@@ -34,8 +34,13 @@ REMOVED: dict[str, str] = {  # old dotted key -> why it is gone
 
 def renamed(raw: Mapping[str, Any]) -> dict[str, str]:
     """The old keys that `raw` has, each with what is said of it: `called 'train.monitor' now`."""
-    found = {old: f"called {new!r} now" for old, new in RENAMED.items() if _has(raw, old)}
+    found = {old: f"called {new!r} now" for old, new in RENAMED.items() if _is_written(raw, old, new)}
     return found | {old: f"no param any more ({why})" for old, why in REMOVED.items() if _has(raw, old)}
+
+
+def _is_written(raw: Mapping[str, Any], old: str, new: str) -> bool:
+    """Whether the old key is there; `caption` is old no more where the new key is `caption.template` and is there."""
+    return _has(raw, old) and not (new.startswith(f"{old}.") and _has(raw, new))
 
 
 def _has(raw: Any, key: str) -> bool:

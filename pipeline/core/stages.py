@@ -5,12 +5,12 @@ else needs to know which stages there are reads this table or dvc.yaml.
 """
 
 STAGES: dict[str, str] = {
-    "collect": "look at the sources and store candidate pictures with their licences",
-    "curate": "decode, check and deduplicate pictures; split into train and holdout",
-    "validate": "check the curated set with Great Expectations; red stops the run",
-    "train": "fine-tune the base model; snapshots on one trajectory; resumes by itself",
-    "sample": "draw the prompt suite with the base model and every snapshot",
-    "evaluate": "measure the samples and choose the step",
-    "gallery": "build the static pages under site/",
+    "collect": "Collect candidate pictures and their licences from the sources.",
+    "curate": "Check and deduplicate pictures; split into train and holdout.",
+    "validate": "Check the curated data set with Great Expectations.",
+    "train": "Fine-tune the base model; an interrupted training is continued.",
+    "sample": "Draw the prompt suite with the base model and every snapshot.",
+    "evaluate": "Measure the samples and choose the step.",
+    "gallery": "Build the static pages under site/.",
 }
 OVER_ALL_SPECIES = ("gallery",)  # run once for all species together; every other stage runs once per species

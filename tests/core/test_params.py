@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core import params as params_module
+from pipeline.core import renamed_params
 from pipeline.core.errors import ParamsError
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.renamed_params import RENAMED
@@ -36,8 +37,14 @@ def test_the_shipped_params_are_valid_and_frozen():
         ("\ntrain:", "\ntrian:", "unknown key 'trian'; did you mean 'train'?"),
         ("good: 48", "god: 48", "unknown key 'species.sinomacrops.sources.0.god'; did you mean 'good'?"),
         ("class_noun: flying", "class_nuon: flying", "did you mean 'class_noun'?"),
-        ("  steps: 500", "  steps: many", "train.steps is 'many'"),
-        ("  steps: 500", "  steps: -1", "train.steps is -1"),
+        ("  steps: 500", "  steps: many", "train.steps is 'many': it must be a whole number"),
+        ("  steps: 500", "  steps: -1", "train.steps is -1: it must be greater than 0"),
+        ("snapshots: [50, 250, 500]", "snapshots: 50", "train.snapshots is 50: it must be a list, such as [a, b]"),
+        ("lr_schedule: constant", "lr_schedule: cosin", "is 'cosin': it must be 'constant', 'linear' or 'cosine'"),
+        ("compile: false", "compile: maybe", "train.compile is 'maybe': it must be true or false"),
+        ("\ntrain:", "\ntrain:\n  lroa: {rank: 3}", "unknown key 'train.lroa'; did you mean 'lora'?"),
+        ("\nbase:", "\nbase:\nbase2:", "base is empty: it must be a section with keys; remove the line to use the"),
+        ("  sinomacrops:", "  Sino macrops:", "species.Sino macrops is 'Sino macrops': it must match ^[a-z0-9]"),
         ('"{name}"', '"{nmae}"', "the prompt '{nmae}' has an unknown placeholder"),
         (
             "kind: synthetic",
@@ -82,8 +89,28 @@ def test_params_are_read_the_same_from_their_own_dump():
     assert type(params).model_validate(params.model_dump(mode="json", by_alias=True)) == params
 
 
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("train.look", "'train.look' is called 'train.monitor' now"),
+        ("gone.away", "'gone.away' is no param any more (it was never used)"),
+    ],
+)
+def test_an_old_key_is_refused_with_its_new_name_and_the_command_that_renames(monkeypatch, key, expected):
+    monkeypatch.setitem(renamed_params.REMOVED, "gone.away", "it was never used")
+    section, name = key.split(".")
+    with pytest.raises(ParamsError) as caught:
+        params_module.parse(f"{section}: {{{name}: 1}}\n", "params.yaml")
+    assert str(caught.value) == (f"params.yaml: {expected}; `paleo params --rewrite` renames old keys, comments kept")
+
+
+def test_a_key_written_twice_is_named_with_its_line():
+    with pytest.raises(ParamsError, match="not valid YAML: found duplicate key.*line 2, column 1"):
+        params_module.parse("seed: 1\nseed: 2\n", "params.yaml")
+
+
 def test_a_missing_key_is_named():
-    assert "key 'seed' is missing under 'the top level'" in _message("seed: 1871", "# seed")
+    assert "key 'seed' is missing at the top level" in _message("seed: 1871", "# seed")
 
 
 def test_what_is_no_mapping_or_no_yaml_is_one_sentence():

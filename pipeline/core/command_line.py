@@ -1,0 +1,116 @@
+"""The command line by click: help that ends with examples, commands imported when they are used, shell completion."""
+
+from __future__ import annotations
+
+from collections import UserDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from pipeline.core import registry
+
+PROGRAM = "paleo"
+DEBUG = "paleo.debug"  # in a context's meta: was --debug given?
+EXIT_USAGE = 2
+EXIT_STOPPED = 130
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command whose help ends with `examples`, printed line by line as they are."""
+
+    def __init__(self, *args: Any, examples: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, self.examples)
+
+
+class Group(click.Group):
+    """A group with examples; its commands stand in the order in which they were added."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, examples: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.examples = examples
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        write_examples(formatter, self.examples)
+
+
+class LazyCommands(UserDict[str, Any]):
+    """Commands by name; each stands as `module:object`, which is imported when the command is used."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        command: click.Command = registry.plugin(self.data[name])
+        return command
+
+
+def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
+    if examples:
+        with formatter.section("Examples"):
+            formatter.write("".join(f"  {line}".rstrip() + "\n" for line in examples.strip("\n").splitlines()))
+
+
+def debug_option(function: F) -> F:
+    """`--debug`: `wants_traceback` is true for this command."""
+
+    def remember(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        ctx.meta[DEBUG] = value
+
+    text = "Show the traceback of an error."
+    return click.option("--debug", is_flag=True, expose_value=False, callback=remember, help=text)(function)
+
+
+def wants_traceback(ctx: click.Context) -> bool:
+    return bool(ctx.meta.get(DEBUG))
+
+
+def run(program: click.Group, arguments: Sequence[str] | None) -> int:
+    """Parse the arguments and run the command; returns its exit code: 2 where the arguments cannot be parsed."""
+    try:
+        code = program.main(None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return EXIT_STOPPED
+    return code or 0
+
+
+def project_root(start: Path) -> Path | None:
+    """The nearest folder with params.yaml: `start` or one above it."""
+    return next((folder for folder in (start, *start.parents) if (folder / "params.yaml").is_file()), None)
+
+
+def complete_species(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The species of params.yaml that begin with `incomplete`, with their scientific names as help."""
+    root = project_root(Path.cwd())
+    species = _species(root / "params.yaml") if root else {}
+    return [
+        CompletionItem(key, help=str(entry.get("name", "")) if isinstance(entry, Mapping) else None)
+        for key, entry in species.items()
+        if str(key).startswith(incomplete)
+    ]
+
+
+def _species(file: Path) -> Mapping[str, Any]:
+    """The section `species`, unchecked; none where the file is no such YAML, since completion reports no errors."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        raw = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, YAMLError):
+        return {}
+    species = raw.get("species") if isinstance(raw, Mapping) else None
+    return species if isinstance(species, Mapping) else {}
