@@ -1,4 +1,4 @@
-"""When is a version already registered? Only if the store itself says so."""
+"""When is a version already registered? Only if the store itself has it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_new_result_or_another_rule_for_the_champion_is_registered(registered)
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://somewhere/else"])
-def test_a_store_that_cannot_be_asked_is_told_again(registered, monkeypatch, uri):
+def test_a_store_that_cannot_be_queried_is_registered_to_again(registered, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert not is_released()
 
