@@ -114,7 +114,19 @@ def _store_has(name: str, version: str) -> bool:
         return _server_has(uri, name, version)
     if uri and uri != f"sqlite:///{STORE.absolute()}":
         return False
-    return STORE.is_file() and _database_has(name, version)
+    return STORE.is_file() and not _was_moved() and _database_has(name, version)
+
+
+def _was_moved() -> bool:
+    """Whether the store points to artifacts of the folder that this project was moved from; registering mends that."""
+    home = f"{Path('mlartifacts').resolve()}/"
+    query = "SELECT storage_location FROM model_versions WHERE storage_location LIKE '%/mlartifacts/%'"
+    try:
+        with closing(sqlite3.connect(f"file:{STORE}?mode=ro", uri=True, timeout=5)) as database:
+            locations = [row[0] for row in database.execute(query)]
+    except sqlite3.Error:
+        return False
+    return any(not location.startswith(home) for location in locations)
 
 
 def _server_has(uri: str, name: str, version: str) -> bool:

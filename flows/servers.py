@@ -119,10 +119,11 @@ def _prefect(port: int) -> Service:
 
 def _mlflow(port: int) -> Service:
     store, artifacts = Path("mlflow.db").absolute(), Path("mlartifacts").absolute()
+    server = ["pipeline.io.tracking.artifact_locations", "mlflow", "server"]  # mends a moved project's store first
     where = ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", str(artifacts)]
     return Service(
         "mlflow",
-        [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port), *where, "--workers", "1"],
+        [sys.executable, "-m", *server, "--host", HOST, "--port", str(port), *where, "--workers", "1"],
         port,
         "--mlflow-port",
         "/health",

@@ -23,11 +23,11 @@ from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import MonitoringReport, Report, StepReport, Subject
 from pipeline.families import check_base, family
 from pipeline.io import accelerator as hardware
+from pipeline.io import tracking
 from pipeline.io.files import atomic_write, monitoring_files, parquet
 from pipeline.io.files.model_folders import model_folder, weights_digest
 from pipeline.io.terminal import training_console
 from pipeline.io.terminal.clock import monotonic
-from pipeline.io.tracking import mlflow_runs
 from pipeline.methods import check_pair, method, resolved_params
 from pipeline.methods.method import Method
 from pipeline.training import monitoring, preflight
@@ -98,7 +98,7 @@ class _Session:
     def train(self, params: Params) -> tuple[list[list[float]], StepTimer]:
         """Prepare and train to the end; the numbers of every step, and the seconds by kind of work."""
         timer = StepTimer(monotonic, marks=self.accelerator.device.type)
-        with mlflow_runs.training_run(
+        with tracking.training_run(
             params,
             self.paths,
             lineage_id=self.store.lineage_id,
@@ -106,7 +106,7 @@ class _Session:
             main_process=self.accelerator.is_main_process,
         ) as tracked:
             history = self._train(self._prepare(timer), timer, tracked)
-            tracked.spent(timer.seconds, self.run.train.steps)
+            tracked.timing(timer.seconds, self.run.train.steps)
         return history, timer
 
     def _prepare(self, timer: StepTimer) -> TrainingJob:
@@ -131,7 +131,7 @@ class _Session:
                 sharded=self.sharded,
             )
 
-    def _train(self, job: TrainingJob, timer: StepTimer, tracked: Any) -> list[list[float]]:
+    def _train(self, job: TrainingJob, timer: StepTimer, tracked: tracking.TrackedRun) -> list[list[float]]:
         run, main_process = self.run, self.accelerator.is_main_process
         with (
             oom_advice.explained(run.train, self.accelerator, self.store, job),
@@ -143,7 +143,7 @@ class _Session:
                 show(report)
 
             def on_monitoring(report: MonitoringReport) -> None:
-                tracked.look(report)
+                tracked.monitoring(report)
                 show(report)
 
             hooks = Hooks(

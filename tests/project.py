@@ -96,6 +96,6 @@ def paleo(folder: Path, *arguments: str, timeout_seconds: float = 280, **extra: 
     )
 
 
-def hear_interrupts() -> None:
-    """For `preexec_fn`: what is started in the background of a script is deaf to Ctrl-C, and so are its children."""
+def restore_sigint() -> None:
+    """For `preexec_fn`: processes in the background of a script ignore Ctrl-C, and so would their children."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

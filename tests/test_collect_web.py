@@ -18,7 +18,7 @@ from pipeline.core.lineage import digest_bytes, digest_tree
 from pipeline.core.paths import Paths
 from pipeline.io.web.client import REPLAY
 from tests.pictures import encoded, scene
-from tests.project import ROOT, edit_params, environment, hear_interrupts
+from tests.project import ROOT, edit_params, environment, restore_sigint
 from tests.replay import Reply, drip, replay, status
 
 HOST = "pictures.example"
@@ -250,7 +250,7 @@ def test_ctrl_c_waits_for_no_slow_server(project, server):
         env=environment(ROOT),
         text=True,
         stderr=subprocess.PIPE,
-        preexec_fn=hear_interrupts,
+        preexec_fn=restore_sigint,
     )
     while not server.count(f"{HOST}/1.jpg"):
         time.sleep(0.01)

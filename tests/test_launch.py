@@ -53,8 +53,8 @@ def _losses(paths) -> list[float]:
 
 @pytest.fixture
 def alone(paths, monkeypatch):
-    """Trains here, in one process that nobody launched; gives the losses."""
-    monkeypatch.setattr(stage.tracking, "training_run", lambda *_, **__: nullcontext(stage.tracking.Silence()))
+    """Trains here, in one process without a launcher; returns the losses."""
+    monkeypatch.setattr(stage.tracking, "training_run", lambda *_, **__: nullcontext(stage.tracking.TrackedRun()))
 
     def train() -> list[float]:
         stage.train(world.load(paths), paths)
@@ -111,12 +111,12 @@ def test_the_kubernetes_job_fits_its_service_and_its_numbers():
 
 
 def test_several_processes_have_time_to_save_wherever_they_are_launched(monkeypatch):
-    """torchrun kills them 30 s after it told them to stop, unless the environment says otherwise."""
+    """torchrun kills them 30 s after SIGTERM, unless the environment says otherwise."""
     from torch.distributed.launcher.api import LaunchConfig
 
     _, job = YAML(typ="safe").load_all(INFRA / "kubernetes/train-job.yaml")
     pod, script = job["spec"]["template"]["spec"], (INFRA / "slurm/train.sbatch").read_text()
-    _, said = launcher.command({launcher.VARIABLE: str(INFRA / "accelerate/cpu_2.yaml")}, ROOT, ["train", "dodo"])
+    _, variables = launcher.command({launcher.VARIABLE: str(INFRA / "accelerate/cpu_2.yaml")}, ROOT, ["train", "dodo"])
     seconds = next(
         entry["value"] for entry in pod["containers"][0]["env"] if entry["name"] == launcher.SHUTDOWN_TIMEOUT
     )
@@ -124,13 +124,13 @@ def test_several_processes_have_time_to_save_wherever_they_are_launched(monkeypa
     assert LaunchConfig(1, 1, 1).shutdown_timeout == int(seconds) < pod["terminationGracePeriodSeconds"]
     assert f"export {launcher.SHUTDOWN_TIMEOUT}={seconds} " in script and int(seconds) < GRACE_SECONDS
     assert int(seconds) < int(re.search(r"--signal=B:TERM@(\d+)", script)[1])
-    assert said[launcher.SHUTDOWN_TIMEOUT] == seconds
+    assert variables[launcher.SHUTDOWN_TIMEOUT] == seconds
 
 
 # --- what is refused ---
 
 
-def test_gpus_that_are_not_there_are_told_once_before_anything_is_launched(monkeypatch):
+def test_missing_gpus_are_reported_once_before_anything_is_launched(monkeypatch):
     monkeypatch.setattr(launcher, "_n_gpus", lambda: 1)
     named = {launcher.VARIABLE: str(INFRA / "accelerate/multi_gpu.yaml")}
     with pytest.raises(InputError, match="multi_gpu.yaml asks for 2 GPUs on this machine, which has 1; correct"):
@@ -146,22 +146,22 @@ def test_a_config_that_is_not_there_or_no_yaml_is_one_sentence(paths, capsys, mo
         assert words in capsys.readouterr().err
 
 
-def test_who_was_launched_does_not_launch_again(tmp_path):
+def test_a_launched_process_does_not_launch_again(tmp_path):
     (tmp_path / "one.yaml").write_text("use_cpu: true")
-    said = {"PALEO_ACCELERATE_CONFIG": "one.yaml"}
+    named = {"PALEO_ACCELERATE_CONFIG": "one.yaml"}
     for name in ("cpu.yaml", "cpu_2.yaml"):
         by_hand = {"PALEO_ACCELERATE_CONFIG": str(INFRA / "accelerate" / name), "ACCELERATE_MIXED_PRECISION": "bf16"}
         _, given = launcher.command(by_hand, tmp_path, [])
         assert not launcher.command({**by_hand, **given}, tmp_path, [])
     for mark in ("ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID"):  # by dvc or Slurm
-        assert not launcher.command({**said, mark: ""}, tmp_path, [])
+        assert not launcher.command({**named, mark: ""}, tmp_path, [])
     assert not launcher.command({}, tmp_path, [])
     with pytest.raises(InputError, match="is no accelerate config"):
         (tmp_path / "one.yaml").write_text("words")
-        launcher.command(said, tmp_path, [])
+        launcher.command(named, tmp_path, [])
     with pytest.raises(InputError, match="is no config that accelerate takes: A `distributed_type` must be"):
         (tmp_path / "one.yaml").write_text("use_gpu: true")
-        launcher.command(said, tmp_path, [])
+        launcher.command(named, tmp_path, [])
 
 
 def test_one_process_needs_no_launcher_and_several_do():
@@ -199,7 +199,7 @@ def test_a_config_for_a_gpu_that_is_not_there_is_one_sentence(paths):
 @needs_two_cores
 @pytest.mark.timeout(600)  # half a minute, but two processes wait for each other where cores are busy
 def test_two_processes_and_pieces_of_weights_give_the_losses_of_one(paths, alone):
-    """DDP by `paleo train`; FSDP as its config says, but on the CPU, with a stop in the middle."""
+    """DDP by `paleo train`; FSDP by its config, but on the CPU, with a stop in the middle."""
     ddp = str(INFRA / "accelerate/cpu_2.yaml")
     ran = paleo(paths.root, "train", "dodo", PALEO_ACCELERATE_CONFIG=ddp, PYTHONPATH=str(ROOT))
     assert ran.returncode == 0, ran.stdout + ran.stderr
@@ -245,10 +245,10 @@ def cluster(tmp_path):
         (programs / name).write_text(f"#!/bin/bash\n{text}")
         (programs / name).chmod(stat.S_IRWXU)
     config = _config(tmp_path, "multi_node.yaml", gpu_ids="-1")
-    said = environment(ROOT)
+    variables = environment(ROOT)
     return {
-        **said,
-        "PATH": f"{programs}{os.pathsep}{said['PATH']}",
+        **variables,
+        "PATH": f"{programs}{os.pathsep}{variables['PATH']}",
         "REQUEUED": str(tmp_path / "requeued"),
         "PALEO_ACCELERATE_CONFIG": str(config),
         "SLURM_JOB_ID": str(os.getpid()),
@@ -279,11 +279,11 @@ def test_a_slurm_job_on_two_nodes_saves_queues_again_and_goes_on(paths, cluster,
         assert job.poll() is None and time.monotonic() < end, job.communicate()[0]
         time.sleep(0.05)
     job.send_signal(signal.SIGTERM)  # as `--signal=B:TERM@120` does
-    said = job.communicate(timeout=280)[0]
-    assert re.search(r"interrupted at step \d+ of 20; saved", said), said
+    output = job.communicate(timeout=280)[0]
+    assert re.search(r"interrupted at step \d+ of 20; saved", output), output
     assert job.returncode != 0 and Path(cluster["REQUEUED"]).read_text() == f"requeue {os.getpid()}\n"
     job = _submit(paths, cluster)
-    said = job.communicate(timeout=280)[0]
-    assert job.returncode == 0 and "continuing from step" in said, said
+    output = job.communicate(timeout=280)[0]
+    assert job.returncode == 0 and "continuing from step" in output, output
     losses = _losses(paths)
     assert losses == pytest.approx(alone(), abs=1e-5)

@@ -21,7 +21,7 @@ from safetensors import safe_open
 
 from pipeline import train as stage
 from pipeline.core.errors import GateError, InputError, Interrupted, ParamsError
-from pipeline.io.tracking import mlflow_runs
+from pipeline.io import tracking
 from tests import tiny_models
 from tests.conftest import copy_store
 from tests.project import ROOT, environment
@@ -50,9 +50,9 @@ def untracked(monkeypatch):
     @contextmanager
     def silence(params, paths, **opened):
         told.append(opened)
-        yield mlflow_runs.NullRun()
+        yield tracking.TrackedRun()
 
-    monkeypatch.setattr(mlflow_runs, "training_run", silence)
+    monkeypatch.setattr(tracking, "training_run", silence)
     return told
 
 

@@ -1,10 +1,12 @@
-"""`paleo generate`: pictures for any prompt, drawn by the champion of a species."""
+"""`paleo generate`: pictures for any prompt, drawn by the champion, another registered version or a snapshot."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,55 +14,110 @@ from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.params import Params, Sample
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
-from pipeline.core.records import Report
+from pipeline.core.records import Report, SampleSpec
 from pipeline.diffusion import samplers
 from pipeline.families.model_components import ModelComponents, from_pure_noise, tokens_cut
 from pipeline.io.files import atomic_write
+from pipeline.io.files.model_folders import weights_digest
 from pipeline.io.terminal.progress_bars import track
-from pipeline.io.tracking import mlflow_registry
+from pipeline.io.tracking import registered_models
 from pipeline.methods import load
+from pipeline.registry.model_config import zero_terminal_snr
 from pipeline.sampling import device, draw, plan, png_metadata
 
 SLUG_LETTERS = 48
+OPTIONS = {  # of the command line, for fields of Sample that are called otherwise
+    "guidance_scale": "--guidance",
+    "negative_prompt": "--negative-prompt",
+    "width_px": "--width",
+    "height_px": "--height",
+}
 
 
-def generate(params: Params, paths: Paths, prompt: str, *, sample: Sample, seed: int, number: int, out: Path) -> Report:
+@dataclass(frozen=True)
+class DrawingModel:
+    """What draws: a checkpoint with the base model that it is laid over, if any."""
+
+    method: str
+    family: str
+    checkpoint: Path
+    base: Path | None
+    zero_terminal_snr: bool
+    origin: dict[str, Any]
+    """Of `png_metadata.Origin`, without the scheduler."""
+
+
+def generate(
+    params: Params,
+    paths: Paths,
+    prompt: str,
+    *,
+    sample: Sample,
+    seed: int,
+    number: int,
+    out: Path,
+    version: int | None = None,
+    step: int | None = None,
+) -> Report:
     """Draw `number` pictures with the seeds `seed`, `seed` + 1, … into `out`; a picture that is there is kept.
+
+    `sample` is that of params.yaml with the options of the command line in their places: sampler, steps, guidance
+    scale, negative prompt, width and height; its prompts and seeds are not used. The champion draws, or the registered
+    `version`, or the snapshot of models/<species> at `step`, which need not be registered.
 
     Raises
     ------
     ParamsError
-        When an option cannot be meant.
+        When an option is invalid, or `version` and `step` are given both.
     InputError
-        When there is no champion, its files are gone, or `out` cannot be written.
+        When there is no champion, version or step as named, its files are gone, or `out` cannot be written.
     ServiceError
         When the registry does not answer.
     """
-    text = _check(params, paths, prompt, sample, seed, number)
-    champion = mlflow_registry.champion(paths.root, paths.species)
-    laid = load(champion.method, champion.family, champion.folder, champion.base_folder, *device.best())
-    parts = from_pure_noise(laid, champion.config.get("zero_terminal_snr", False))
-    origin = png_metadata.Origin(**champion.config["origin"], scheduler_config=parts.scheduler)
+    _check_sample(sample)
+    _check_numbers(seed, number, version, step)
+    text = _filled(params, paths, prompt)
+    model = _registered(paths, version) if step is None else _snapshot(paths, step)
 
+    loaded = load(model.method, model.family, model.checkpoint, model.base, *device.best())
+    parts = from_pure_noise(loaded, model.zero_terminal_snr)
+    origin = png_metadata.Origin(**model.origin, scheduler_config=parts.scheduler)
     pictures = _pictures(parts, [plan.spec(sample, text, seed + n) for n in range(number)], origin)
     lines = [
         _keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
         for spec, content in track(pictures, f"drawing {paths.species}", number)
     ]
-    return Report("generate", (*_warning(tokens_cut(parts, text)), *lines), {"n_images": number})
+    cut = tokens_cut(parts, text)
+    warning = f"warning: the last {cut} tokens of the prompt are beyond the encoder's window; shorten it"
+    return Report("generate", (*([warning] if cut else []), *lines), {"n_images": number})
 
 
-def _check(params: Params, paths: Paths, prompt: str, sample: Sample, seed: int, number: int) -> str:
-    """Refuse what cannot be drawn before anything is loaded; returns the prompt with its placeholders filled."""
-    for option, value, least in (("--number", number, 1), ("--seed", seed, 0)):
-        if value < least:
-            raise ParamsError(f"{option} is {value}; it must be at least {least}")
+def _check_sample(sample: Sample) -> None:
+    """ParamsError, with the name of the option, unless these settings can be drawn with."""
     try:
         Sample.model_validate(sample.model_dump())
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
-        raise ParamsError(f"--{wrong['loc'][0]} is {wrong['input']!r}: {wrong['msg']}") from None
+        name = str(wrong["loc"][0])
+        raise ParamsError(f"{OPTIONS.get(name, f'--{name}')} is {wrong['input']!r}: {wrong['msg']}") from None
+    for name in ("width_px", "height_px"):
+        side, unit = getattr(sample, name), draw.SIDE_MULTIPLE_PX
+        if side % unit:
+            nearest = max(unit, round(side / unit) * unit)
+            raise ParamsError(f"{OPTIONS[name]} is {side}, which is no multiple of {unit}; use {nearest}")
     samplers.find(sample.sampler)
+
+
+def _check_numbers(seed: int, number: int, version: int | None, step: int | None) -> None:
+    if version is not None and step is not None:
+        raise ParamsError("--version names a registered model and --step a snapshot; give one of them")
+    for option, value, least in (("--number", number, 1), ("--seed", seed, 0)):
+        if value < least:
+            raise ParamsError(f"{option} is {value}; it must be at least {least}")
+
+
+def _filled(params: Params, paths: Paths, prompt: str) -> str:
+    """The prompt with its placeholders filled."""
     species = params.species[paths.species]
     try:
         return fill_prompt(prompt, name=species.name, class_noun=species.class_noun)
@@ -68,14 +125,48 @@ def _check(params: Params, paths: Paths, prompt: str, sample: Sample, seed: int,
         raise ParamsError(str(error)) from None
 
 
-def _pictures(parts: ModelComponents, specs: list, origin: png_metadata.Origin) -> Iterator[tuple]:
+def _registered(paths: Paths, version: int | None) -> DrawingModel:
+    opened = registered_models.open_version(paths.root, paths.species, version)
+    config = opened.config
+    return DrawingModel(
+        config["method"],
+        config["family"],
+        opened.checkpoint,
+        opened.base,
+        config.get("zero_terminal_snr", False),
+        config["origin"],
+    )
+
+
+def _snapshot(paths: Paths, step: int) -> DrawingModel:
+    """A snapshot of models/<species>; InputError names the steps that there are."""
+    if not (paths.model / atomic_write.CARD).is_file():
+        raise InputError(f"{paths.species} has no trained model yet; run `paleo train {paths.species}` first")
+    card = atomic_write.read_card(paths.model)
+    folders = {each["step"]: paths.model / each["path"] for each in card["snapshots"]}
+    if step not in folders:
+        raise InputError(f"{paths.species} has no step {step}; there are {', '.join(map(str, sorted(folders)))}")
+    folder = folders[step]
+    if not folder.is_dir():
+        raise InputError(f"{folder} is missing, though its card names it; run the training of {paths.species} again")
+    config = {**card, "needs_base": not (folder / "model_index.json").is_file()}
+    origin = {
+        "species": paths.species,
+        "checkpoint": folder.name,
+        "step": step,
+        "lineage_id": card["lineage_id"],
+        "weights_digest": weights_digest(folder),
+    }
+    base = registered_models.base_folder(None, config, paths.root)
+    return DrawingModel(card["method"], card["family"], folder, base, zero_terminal_snr(card), origin)
+
+
+def _pictures(
+    parts: ModelComponents, specs: Sequence[SampleSpec], origin: png_metadata.Origin
+) -> Iterator[tuple[SampleSpec, bytes]]:
     """One at a time: in the last bit a picture depends on its batch, and `-n 4` shall give the same files as `-n 1`."""
     for spec in specs:
         yield spec, png_metadata.png(draw.draw(parts, [spec])[0], spec, origin)
-
-
-def _warning(cut: int) -> tuple[str, ...]:
-    return (f"warning: the last {cut} tokens of the prompt are beyond the encoder's window; shorten it",) if cut else ()
 
 
 def _keep(folder: Path, stem: str, content: bytes) -> str:

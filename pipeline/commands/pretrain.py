@@ -19,9 +19,9 @@ from PIL import Image
 
 from pipeline.core.errors import ParamsError
 from pipeline.core.records import Report
+from pipeline.io import tracking
 from pipeline.io.files import atomic_write
 from pipeline.io.terminal import phase_progress
-from pipeline.io.tracking import mlflow_runs
 from pipeline.pages import pretraining as pages
 from pipeline.pages import render
 from pipeline.pretraining import autoencoder, clip, denoiser, export, gather, measure, progress, tokenizer
@@ -84,7 +84,7 @@ class OnProgress:
     """How the work is told about: on the screen, to MLflow, and in seconds per phase."""
 
     report: progress.Report
-    run: mlflow_runs.MlflowRun | mlflow_runs.NullRun
+    run: tracking.TrackedRun
     clock: phase_progress.Clock
 
 
@@ -234,13 +234,15 @@ def reporting(settings: Settings, work: Path, tracked: bool) -> Iterator[OnProgr
     with ExitStack() as stack:
         show = stack.enter_context(phase_progress.show())
         run = stack.enter_context(
-            mlflow_runs.run(
+            tracking.run(
                 Path.cwd(),
-                "pretrain",
-                identity,
-                {"stage": "pretrain", "settings": identity},
-                mlflow_runs.flatten(asdict(settings)),
-                same="settings",
+                tracking.RunDescription(
+                    "pretrain",
+                    identity,
+                    {"stage": "pretrain", "settings": identity},
+                    tracking.flatten(asdict(settings)),
+                    continue_by="settings",
+                ),
                 main_process=tracked,
             )
         )

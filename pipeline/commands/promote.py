@@ -12,9 +12,9 @@ from pipeline.core.errors import InputError, PaleoError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
+from pipeline.core.releases import CHALLENGER, CHAMPION, ModelVersion, with_alias, with_number
 from pipeline.io.tracking import mlflow_registry, mlflow_store, provenance
-from pipeline.io.tracking.mlflow_registry import ModelVersion
-from pipeline.registry import promotion
+from pipeline.registry import promotion_gate
 
 
 def promote(
@@ -24,47 +24,50 @@ def promote(
 
     Raises
     ------
+    InputError
+        When there is no such version, or `force` has no reason in it.
     PaleoError
         When it does not beat the champion and no reason is given to promote it nevertheless.
+    ServiceError
+        When the registry does not answer.
     """
-    client = mlflow_store.connect(paths.root)
-    with mlflow_store.speaking_to(client.tracking_uri):
-        known = mlflow_registry.versions(client, paths.species) if dry_run else promotion.settle(client, paths.species)
-        chosen, champion = (
-            _choose(known, paths.species, version),
-            mlflow_registry.with_alias(known, mlflow_registry.CHAMPION),
-        )
+    client, species = mlflow_store.connect(paths.root), paths.species
+    with mlflow_store.mlflow_errors(client.tracking_uri):
+        known = (mlflow_registry.versions if dry_run else mlflow_registry.finish_promotion)(client, species)
+        chosen, champion = _chosen(known, species, version), with_alias(known, CHAMPION)
         if chosen == champion:
-            return Report("promote", (f"{paths.species}: version {chosen.number} is the champion already",))
-        verdict = promotion.judge(chosen, champion, params.register_.min_gain)
-        report = _report(verdict, force, paths.species, champion)
+            return Report("promote", (f"{species}: version {chosen.number} is the champion already",))
+        verdict = promotion_gate.compare(chosen, champion, params.register_.min_gain)
+        report = _gate_report(verdict, force, species, champion)
         if not dry_run:
-            promotion.promote(client, chosen, champion=champion, by=provenance.user(), at=_now(), report=report)
+            by, at = provenance.user(), _now()
+            mlflow_registry.promote(client, chosen, champion=champion, by=by, at=at, report=report)
     was = f" instead of version {champion.number}" if champion else ""
-    line = f"{paths.species}: version {chosen.number} is champion{was}; {report}"
+    line = f"{species}: version {chosen.number} is champion{was}; {report}"
     return Report("promote", (line, *(["dry run: promote did nothing"] if dry_run else [])))
 
 
-def _choose(known: Sequence[ModelVersion], species: str, number: int | None) -> ModelVersion:
-    if not known:
-        raise InputError(f"{species} has no registered version; run `paleo run {species}` first")
-    if number is None:
-        return mlflow_registry.with_alias(known, mlflow_registry.CHALLENGER) or known[-1]
-    for version in known:
-        if version.number == number:
-            return version
-    raise InputError(f"{species} has no version {number}; there are {', '.join(str(v.number) for v in known)}")
+def _chosen(known: Sequence[ModelVersion], species: str, number: int | None) -> ModelVersion:
+    """The version of this number; without one the challenger, else the newest."""
+    if number is None and known:
+        return with_alias(known, CHALLENGER) or known[-1]
+    return with_number(known, species, number or 0)
 
 
-def _report(verdict: promotion.Verdict, force: str | None, species: str, champion: ModelVersion | None) -> str:
+def _gate_report(
+    verdict: promotion_gate.Verdict, force: str | None, species: str, champion: ModelVersion | None
+) -> str:
+    """The sentence that is kept with the version; PaleoError when it stays as it is."""
     if force is not None and not force.strip():
-        raise InputError("--force wants a reason, because it is kept with the version")
-    if not verdict.beats and force is None:
+        raise InputError("--force needs a reason, because it is kept with the version")
+    if force is not None:
+        return f"forced: {force.strip()} ({verdict.sentence})"
+    if not verdict.beats:
+        present = f"version {champion.number}" if champion else "no champion"
         raise PaleoError(
-            f"{species} stays with version {champion.number}: {verdict.sentence}; "
-            "`--force REASON` promotes it nevertheless"
+            f"{species} stays with {present}: {verdict.sentence}; `--force REASON` promotes it nevertheless"
         )
-    return verdict.sentence if force is None else f"forced: {force.strip()} ({verdict.sentence})"
+    return verdict.sentence
 
 
 def _now() -> str:

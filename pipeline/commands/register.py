@@ -1,4 +1,4 @@
-"""`paleo register`: put the chosen checkpoint of each species into the registry, once per lineage.
+"""`paleo register`: put the chosen step of each species into the registry, one version per lineage and step.
 
 Reads the cards and tables that the stages have left; writes to MLflow, and `.work/release/<species>.json` for the
 table at the end of `paleo run`. It can be repeated at any time: what is there stays, what a crash left is finished.
@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
-from pipeline.io.files import atomic_write
-from pipeline.io.tracking import mlflow_registry, mlflow_store, provenance
-from pipeline.io.tracking.mlflow_registry import ModelVersion
-from pipeline.registry import promotion
-from pipeline.registry.release import ReleaseCandidate, find, release
+from pipeline.core.releases import CHAMPION, ModelVersion, with_alias, with_identity
+from pipeline.io import tracking
+from pipeline.io.files import atomic_write, parquet, stage_outputs
+from pipeline.io.files.model_folders import model_folder, weights_digest
+from pipeline.io.tracking import mlflow_registry, mlflow_release, mlflow_store, provenance
+from pipeline.registry import promotion_gate
+from pipeline.registry.release import ReleaseCandidate, ReleaseInputs, candidate, credits_csv, release
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
 def register(params: Params, species: Sequence[Paths], dry_run: bool = False) -> Report:
     """Register every species that is not registered yet, and let the better one be champion.
 
+    A version is one step of one training: when another step of a registered training is chosen now, it becomes a
+    version of its own.
+
     Raises
     ------
     InputError
@@ -33,49 +42,113 @@ def register(params: Params, species: Sequence[Paths], dry_run: bool = False) ->
     ServiceError
         When the registry does not answer; what was registered stays, and repeating does the rest.
     """
-    found = [find(paths) for paths in species]
+    candidates = [read_candidate(paths) for paths in species]
     if dry_run:
-        lines = [f"{f.paths.species}: step {f.step} of {f.card['lineage_id']}, {f.gain}" for f in found]
+        lines = [
+            f"{each.paths.species}: step {each.step} of {each.card['lineage_id']}, {each.gain}" for each in candidates
+        ]
         return Report("register", (*lines, "dry run: register did nothing"))
     client = mlflow_store.connect(species[0].root)
-    return Report("register", tuple(_register(client, params, each) for each in found))
+    return Report("register", tuple(_register(client, params, each) for each in candidates))
 
 
-def _register(client: MlflowClient, params: Params, finding: ReleaseCandidate) -> str:
-    """One species; the line that is printed."""
-    species = finding.paths.species
-    with mlflow_store.speaking_to(client.tracking_uri):
-        known = promotion.settle(client, species)
-    new = mlflow_registry.same(known, finding.identity) is None
-    if new:
-        mlflow_registry.add(client, finding.paths.root, release(params, finding))
-    with mlflow_store.speaking_to(client.tracking_uri):
-        version, verdict = _name(client, params, finding)
-    _note(finding, version)
-    if not new:
-        return f"{species}: already registered as {version}"
-    return f"{species}: {version}, step {finding.step}, {finding.gain}{verdict}"
+def read_candidate(paths: Paths) -> ReleaseCandidate:
+    """What the cards of a species say.
 
-
-def _name(client: MlflowClient, params: Params, finding: ReleaseCandidate) -> tuple[ModelVersion, str]:
-    """Give the newest version its alias, and this one the champion's if it is the better one."""
-    known = promotion.challenge(client, mlflow_registry.versions(client, finding.paths.species))
-    version, champion = (
-        mlflow_registry.same(known, finding.identity),
-        mlflow_registry.with_alias(known, mlflow_registry.CHAMPION),
+    Raises
+    ------
+    InputError
+        When the species is not trained, sampled and evaluated, or these three are not of one training.
+    """
+    details = paths.evaluation / "details"
+    if not (paths.evaluation / "metrics.json").is_file() or not (details / atomic_write.CARD).is_file():
+        raise InputError(f"{paths.species} is not evaluated yet; run `paleo run {paths.species}` first")
+    return candidate(
+        paths,
+        card=atomic_write.read_card(paths.model),
+        samples_card=atomic_write.read_card(paths.samples),
+        evaluation_card=atomic_write.read_card(details),
+        metrics=stage_outputs.metrics(paths.evaluation),
     )
+
+
+def _register(client: MlflowClient, params: Params, chosen: ReleaseCandidate) -> str:
+    """One species; the line that is printed."""
+    species = chosen.paths.species
+    with mlflow_store.mlflow_errors(client.tracking_uri):
+        known = mlflow_registry.finish_promotion(client, species)
+    new = with_identity(known, chosen.identity) is None
+    if new:
+        inputs = _read_inputs(params, chosen)
+        mlflow_release.add_version(client, chosen.paths.root, release(params, chosen, inputs))
+    with mlflow_store.mlflow_errors(client.tracking_uri):
+        version, refusal = _set_aliases(client, params, chosen)
+    _note(chosen, version)
+    if not new:
+        return f"{species}: step {chosen.step} is already registered as {version}"
+    siblings = [each for each in known if each.tags.get("lineage_id") == chosen.card["lineage_id"]]
+    other = f" (another step of the training of version {siblings[-1].number})" if siblings else ""
+    return f"{species}: {version}, step {chosen.step}{other}, {chosen.gain}{refusal}"
+
+
+def _set_aliases(client: MlflowClient, params: Params, chosen: ReleaseCandidate) -> tuple[ModelVersion, str]:
+    """Name the newest version challenger, and the chosen one champion if it passes the gate; why it does not, if so."""
+    known = mlflow_registry.set_challenger(client, mlflow_registry.versions(client, chosen.paths.species))
+    version = _registered(known, chosen)
     if "gate_report" in version.tags:  # was compared when it was registered
         return version, ""
-    verdict = promotion.judge(version, champion, params.register_.min_gain)
+    champion = with_alias(known, CHAMPION)
+    verdict = promotion_gate.compare(version, champion, params.register_.min_gain)
     if verdict.beats:
-        promotion.promote(client, version, champion=champion, by=provenance.user(), at=_now(), report=verdict.sentence)
+        by, at = provenance.user(), _now()
+        mlflow_registry.promote(client, version, champion=champion, by=by, at=at, report=verdict.sentence)
     else:
         client.set_model_version_tag(version.species, str(version.number), "gate_report", verdict.sentence)
-    named = mlflow_registry.same(mlflow_registry.versions(client, version.species), finding.identity)
-    return named, "" if verdict.beats else f"; not champion: {verdict.sentence}"
+    version = _registered(mlflow_registry.versions(client, version.species), chosen)
+    return version, "" if verdict.beats else f"; not champion: {verdict.sentence}"
 
 
-def _note(finding: ReleaseCandidate, version: ModelVersion) -> None:
+def _registered(known: Sequence[ModelVersion], chosen: ReleaseCandidate) -> ModelVersion:
+    version = with_identity(known, chosen.identity)
+    if version is None:
+        raise InputError(f"the version of {chosen.paths.species} was removed meanwhile; run `paleo register` again")
+    return version
+
+
+def _read_inputs(params: Params, chosen: ReleaseCandidate) -> ReleaseInputs:
+    """Everything else that the release is made from; writes CREDITS.csv, which is stored with it."""
+    paths, root = chosen.paths, chosen.paths.root
+    curated = parquet.read(paths.curated / "metadata.parquet")
+    credits_file = paths.work / "release" / paths.species / "CREDITS.csv"
+    atomic_write.write_text(credits_file, credits_csv(curated))
+    whole = (chosen.checkpoint / "model_index.json").is_file()
+    base = None if whole else model_folder(root, params.base.path)
+    attachments = {
+        "gallery": paths.site / paths.species,
+        "evaluation": paths.evaluation / "details/verdict.json",
+        "credits": credits_file,
+    }
+    return ReleaseInputs(
+        weights_digest=weights_digest(chosen.checkpoint),
+        base=base,
+        base_bytes=_folder_bytes(base) if base else 0,
+        clip_digest=weights_digest(model_folder(root, params.base.clip, marker="config.json")),
+        curated=curated,
+        samples=parquet.read(paths.samples / "samples.parquet"),
+        losses=pd.read_csv(paths.model / "train.csv").to_dict("records"),
+        credits_file=credits_file,
+        attachments={folder: path for folder, path in attachments.items() if path.exists()},
+        training_params=tracking.training_params(params, paths.species),
+        provenance=provenance.provenance(root),
+        dataset_version=provenance.dataset_version(root, paths.species),
+    )
+
+
+def _folder_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _note(chosen: ReleaseCandidate, version: ModelVersion) -> None:
     """For the table at the end of `paleo run`."""
     noted = {
         "species": version.species,
@@ -83,10 +156,10 @@ def _note(finding: ReleaseCandidate, version: ModelVersion) -> None:
         "version": version.number,
         "alias": version.alias,
         "aliases": version.aliases,
-        **finding.identity,
-        "step": finding.step,
+        **chosen.identity,
+        "step": chosen.step,
     }
-    atomic_write.write_json(finding.paths.work / "release" / f"{version.species}.json", noted)
+    atomic_write.write_json(chosen.paths.work / "release" / f"{version.species}.json", noted)
 
 
 def _now() -> str:

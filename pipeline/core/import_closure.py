@@ -38,10 +38,8 @@ PLUGIN_TABLES = {
     "pipeline/metrics/__init__.py": "",
     "pipeline/pages/gallery/__init__.py": "",
 }
-CORE, CORE_NAME = (
-    "pipeline/core/",
-    "pipeline.core",
-)  # which looks plugins up only to check their params, or to show them
+# core imports nothing above it; it looks plugins up to check their params, or to show them
+CORE, CORE_NAME = "pipeline/core/", "pipeline.core"
 IMPORTERS = ("import_module", "__import__", "load", "plugin")  # functions that take a module's name, or "module:object"
 PLUGIN = re.compile(rf"{PACKAGE}(\.\w+)+:\w+")
 EVERYTHING = "*"

@@ -26,7 +26,8 @@ class CheckParams(Section):
     @classmethod
     def of(cls, curate: Curate) -> Self:
         """The section of this type in `curate`; its defaults where it is not written."""
-        return next((section for _, section in curate if isinstance(section, cls)), None) or cls()
+        name = next((name for name, field in type(curate).model_fields.items() if field.annotation is cls), "")
+        return getattr(curate, name, None) or cls()
 
 
 @dataclass(frozen=True)

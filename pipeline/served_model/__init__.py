@@ -1,33 +1,42 @@
-"""A registered version as MLflow loads it: prompts and seeds in, PNG bytes out, the same for the same request.
+"""The served model: a registered version as MLflow loads it. Prompts and seeds in, PNG bytes out, the same each time.
 
     model = mlflow.pyfunc.load_model("models:/sinomacrops@champion")
     model.predict({"prompt": ["{name} at sea", "a bird"], "seed": [1, 2]}, params={"steps": 30})
 
-A version stores weights and three lines that import this class: what draws is the installed code, the same as that of
-`paleo sample` and `paleo generate`.
+A version stores weights and three lines that import this class, so its name and place must not change: what draws is
+the installed code, the same as that of `paleo sample` and `paleo generate`. An adapter over a large base model, which
+is not stored, needs the base's folder: `load_model(…, model_config={"base": FOLDER})` or the environment variable
+PALEO_BASE_MODEL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc.model import PythonModel
 
 from pipeline.core.errors import InputError
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import SampleSpec
+from pipeline.registry.model_config import current_names
+
+if TYPE_CHECKING:
+    from mlflow.pyfunc.model import PythonModelContext
+
+LEAST = {"seed": 0, "steps": 1, "guidance_scale": 1}  # the smallest values that can be drawn with
 
 
 class ServedModel(PythonModel):
     """One checkpoint of one species."""
 
-    def load_context(self, context) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the weights; InputError when the base model below an adapter is not found."""
         from pipeline.families.model_components import from_pure_noise
-        from pipeline.io.tracking.mlflow_registry import base_folder
+        from pipeline.io.tracking.registered_models import base_folder
         from pipeline.methods import load
         from pipeline.sampling import device, png_metadata
 
@@ -36,38 +45,38 @@ class ServedModel(PythonModel):
         parts = load(config["method"], config["family"], folder, base, *device.best())
         self._parts = from_pure_noise(parts, config.get("zero_terminal_snr", False))
         self._words = {name: config[name] for name in ("name", "class_noun")}
-        self._spec = SampleSpec(prompt="", seed=0, **config["sample"])
+        self._spec = SampleSpec(prompt="", seed=0, **current_names(config["sample"]))
         self._batch_size = config["batch_size"]
         self._origin = png_metadata.Origin(**config["origin"], scheduler_config=self._parts.scheduler)
 
-    def predict(self, context, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> list[bytes]:
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[bytes]:
         """One PNG a row; a row without seed takes `params["seed"]` plus its place, as `paleo generate -n` does."""
         from pipeline.sampling import draw, png_metadata
 
-        params = dict(params or {})
-        first_seed = int(params.pop("seed", 1))
-        common = replace(self._spec, **params)
-        asked = [self._asked(common, *each, first_seed + n) for n, each in enumerate(rows(model_input))]
+        settings = current_names(params or {})
+        first_seed = int(settings.pop("seed", 1))
+        common = replace(self._spec, **settings)
+        specs = [self._row_spec(common, *row, first_seed + n) for n, row in enumerate(rows(model_input))]
+        batches = [specs[start : start + self._batch_size] for start in range(0, len(specs), self._batch_size)]
         return [
             png_metadata.png(image, spec, self._origin)
-            for batch in _batches(asked, self._batch_size)
+            for batch in batches
             for image, spec in zip(draw.draw(self._parts, batch), batch, strict=True)
         ]
 
-    def _asked(self, common: SampleSpec, prompt: str, seed: int | None, otherwise: int) -> SampleSpec:
+    def _row_spec(self, common: SampleSpec, prompt: str, seed: int | None, default_seed: int) -> SampleSpec:
+        """One row's spec, checked; a sampler's name is checked where it is looked up."""
         try:
             filled = fill_prompt(prompt, **self._words)
         except ValueError as error:
             raise InputError(str(error)) from None
-        return _checked(replace(common, prompt=filled, seed=otherwise if seed is None else seed))
-
-
-def _checked(spec: SampleSpec) -> SampleSpec:
-    """What params.yaml cannot say either; the sampler's name is checked where it is looked up."""
-    for name, least in (("seed", 0), ("steps", 1), ("guidance_scale", 1)):
-        if not getattr(spec, name) >= least:
-            raise InputError(f"{name} is {getattr(spec, name)}; it must be {least} or more")
-    return spec
+        spec = replace(common, prompt=filled, seed=default_seed if seed is None else seed)
+        for name, least in LEAST.items():
+            if not getattr(spec, name) >= least:
+                raise InputError(f"{name} is {getattr(spec, name)}; it must be {least} or more")
+        return spec
 
 
 def rows(frame: pd.DataFrame) -> Iterator[tuple[str, int | None]]:
@@ -79,7 +88,3 @@ def rows(frame: pd.DataFrame) -> Iterator[tuple[str, int | None]]:
         if not isinstance(prompt, str):
             raise InputError("every row needs a prompt, which is text")
         yield prompt, None if pd.isna(seed) else int(seed)
-
-
-def _batches(specs: Sequence[SampleSpec], size: int) -> Iterator[Sequence[SampleSpec]]:
-    return (specs[start : start + size] for start in range(0, len(specs), size))

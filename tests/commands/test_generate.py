@@ -11,10 +11,13 @@ import pytest
 from PIL import Image
 
 from pipeline.commands.generate import generate, slug
+from pipeline.commands.register import register
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.paths import Paths
+from pipeline.core.releases import ModelVersion
 from pipeline.io.files.model_folders import weights_digest
-from pipeline.io.tracking import mlflow_registry
+from pipeline.io.tracking import registered_models
+from pipeline.io.tracking.registered_models import RegisteredModel
 from tests.released_project import finish, make
 
 
@@ -25,7 +28,7 @@ def trained(request, tmp_path_factory):
     return params, finish(params, root)
 
 
-def _as_champion(params, paths, monkeypatch) -> mlflow_registry.ChampionModel:
+def _as_champion(params, paths, monkeypatch) -> RegisteredModel:
     folder, method = paths.model / "step-000004", params.train.method
     origin = {
         "species": paths.species,
@@ -35,14 +38,15 @@ def _as_champion(params, paths, monkeypatch) -> mlflow_registry.ChampionModel:
         "lineage_id": "a" * 16,
     }
     base = None if method == "dreambooth" else paths.root / "base"
-    found = mlflow_registry.ChampionModel(paths.species, 1, folder, method, "sd", base, {"origin": origin}, {})
-    monkeypatch.setattr(mlflow_registry, "champion", lambda root, species: found)
+    config = {"method": method, "family": "sd", "origin": origin}
+    found = RegisteredModel(ModelVersion(paths.species, 1, {}, str(folder)), folder, base, config)
+    monkeypatch.setattr(registered_models, "open_version", lambda root, species, number: found)
     return found
 
 
 @pytest.fixture
-def champion(trained, monkeypatch) -> mlflow_registry.ChampionModel:
-    """The last snapshot as the registry would hand it out."""
+def champion(trained, monkeypatch) -> RegisteredModel:
+    """The last snapshot as the registry would give it."""
     return _as_champion(*trained, monkeypatch)
 
 
@@ -99,11 +103,15 @@ def test_another_picture_never_takes_the_place_of_one_that_is_there(draw, tmp_pa
         ({"sample": {"guidance_scale": 0.5}}, "--guidance is 0.5: Input should be greater than or equal to 1"),
         ({"sample": {"sampler": "DPM adaptive"}}, "the sampler 'DPM adaptive' is refused"),
         ({"sample": {"sampler": "Euler Karas"}}, "did you mean 'Euler Karras'"),
+        ({"sample": {"width_px": 20}}, "--width is 20, which is no multiple of 8; use 16"),
+        ({"sample": {"height_px": 3}}, "--height is 3, which is no multiple of 8; use 8"),
+        ({"sample": {"width_px": -8}}, "--width is -8: Input should be greater than 0"),
+        ({"version": 1, "step": 4}, "--version names a registered model and --step a snapshot; give one of them"),
         ({"prompt": "{animal} at sea"}, "unknown placeholder .*animal.*known are {name}, {class_noun}"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused_before_anything_is_loaded(draw, monkeypatch, options, sentence):
-    monkeypatch.setattr(mlflow_registry, "champion", lambda *_: pytest.fail("was asked"))
+    monkeypatch.setattr(registered_models, "open_version", lambda *_: pytest.fail("the registry was read"))
     with pytest.raises(ParamsError, match=sentence):
         draw(**options)
 
@@ -125,6 +133,68 @@ def test_without_a_champion_the_sentence_says_what_to_run(trained, tmp_path):
     params, paths = trained
     with pytest.raises(InputError, match="sinomacrops has no champion yet; run `paleo run sinomacrops` first"):
         generate(params, Paths(tmp_path, paths.species), "a bird", sample=params.sample, seed=1, number=1, out=tmp_path)
+
+
+@pytest.fixture
+def two_versions(project):
+    """Version 1 is the champion; version 2 of other weights is not."""
+    params = make(project)
+    register(params, [finish(params, project)])
+    register(params, [finish(params, project, lineage_id="b" * 16, accuracy=0.5)])
+    return params, Paths(project, "sinomacrops")
+
+
+def record(line: str) -> dict:
+    return json.loads(Image.open(line).text["paleoforge"])
+
+
+def test_any_registered_version_and_any_snapshot_draw(two_versions, tmp_path):
+    params, paths = two_versions
+
+    def drawn(**model) -> tuple[str, int]:
+        given = {"sample": params.sample, "seed": 1, "number": 1, "out": tmp_path / "out"}
+        report = generate(params, paths, "a bird", **given, **model)
+        found = record(report.lines[-1].partition(" (")[0])
+        return found["lineage_id"][0], found["step"]
+
+    assert drawn() == drawn(version=1) == ("a", 4)
+    assert drawn(version=2) == ("b", 4)
+    assert drawn(step=2) == ("b", 2), "a snapshot of models/, which is not registered"
+    with pytest.raises(InputError, match="sinomacrops has no version 3; there are 1, 2"):
+        drawn(version=3)
+    with pytest.raises(InputError, match="sinomacrops has no step 3; there are 2, 4"):
+        drawn(step=3)
+
+
+def test_a_snapshot_draws_the_same_picture_as_its_version(two_versions, tmp_path):
+    params, paths = two_versions
+    given = {"sample": params.sample, "seed": 1, "number": 1}
+    lines = [
+        generate(params, paths, "{name}", out=tmp_path / "out" / str(n), **given, **model).lines[-1]
+        for n, model in enumerate(({"version": 2}, {"step": 4}))
+    ]
+    assert Path(lines[0]).read_bytes() == Path(lines[1]).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["dreambooth", "lora"])
+def test_a_snapshot_needs_no_registry(tmp_path, monkeypatch, kind):
+    params = make(tmp_path, kind)
+    paths = finish(params, tmp_path)
+    monkeypatch.setattr(registered_models, "open_version", lambda *_: pytest.fail("the registry was read"))
+    given = {"sample": params.sample, "seed": 1, "number": 1, "out": tmp_path / "out", "step": 2}
+    assert record(generate(params, paths, "a bird", **given).lines[-1])["checkpoint"] == "step-000002"
+    with pytest.raises(InputError, match="dimorphodontidae has no trained model yet; run `paleo train dimorphodont"):
+        generate(params, paths.of("dimorphodontidae"), "a bird", **given)
+
+
+def test_size_and_negative_prompt_are_drawn_with_and_written_into_the_picture(draw):
+    plain = Path(draw("a bird").lines[-1])
+    options = {"negative_prompt": "text", "width_px": 24, "height_px": 8}
+    other = Path(draw("a bird", sample=options).lines[-1].partition(" (")[0])
+    assert Image.open(other).size == (24, 8) and Image.open(plain).size == (16, 16)
+    texts = Image.open(other).text
+    assert "\nNegative prompt: text\n" in texts["parameters"] and "Size: 24x8" in texts["parameters"]
+    assert {key: record(str(other))[key] for key in options} == options
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Who becomes champion: the comparison alone, then `paleo promote` with real MLflow."""
+"""`paleo promote` with real MLflow."""
 
 from __future__ import annotations
 
@@ -11,80 +11,17 @@ from pipeline.commands.promote import promote
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, PaleoError
 from pipeline.core.paths import Paths
+from pipeline.core.releases import ModelVersion, with_alias
 from pipeline.io.tracking import mlflow_registry, mlflow_store
-from pipeline.io.tracking.mlflow_registry import ModelVersion
-from pipeline.registry import promotion
+from tests.registry.test_promotion_gate import measured
 
 ROOT = Path(__file__).parents[2]
 PARAMS = params_module.load(ROOT / "params.yaml")
 KEY = "sinomacrops"
 
 
-def measured(accuracy: float, **tags: str) -> dict[str, str]:
-    return {
-        "primary": "species_accuracy",
-        "metric.species_accuracy": str(accuracy),
-        "metric.clip_i": "0.8",
-        "suite_digest": "s",
-        "clip_digest": "c",
-        "compared_with": "x",
-        "dataset_digest": "d",
-        **tags,
-    }
-
-
-def version(number: int, accuracy: float, **tags: str) -> ModelVersion:
-    return ModelVersion(KEY, number, measured(accuracy, **tags), "")
-
-
-def differ(what: str) -> str:
-    return (
-        f"version 2 and the champion (version 1) were {what}, so their numbers cannot be compared: "
-        "look at both galleries"
-    )
-
-
-OLD = version(1, 0.88)
-COMPARISONS = [
-    (version(1, 0.2), None, 0, True, "there was no champion"),
-    (version(2, 0.93), OLD, 0, True, "species accuracy 93.0 % beats 88.0 % of version 1"),
-    (version(2, 0.88), OLD, 0, False, "species accuracy 88.0 % does not beat 88.0 % of version 1"),
-    (version(2, 0.9), OLD, 0.05, False, "species accuracy 90.0 % does not beat 88.0 % of version 1 by more than 5.0 %"),
-    (
-        version(2, 0.93, dataset_digest="e"),
-        OLD,
-        0,
-        True,
-        "species accuracy 93.0 % beats 88.0 % of version 1 "
-        "(the data set is another one, and so are its held-out pictures)",
-    ),
-    (
-        version(2, 0.93, suite_digest="t"),
-        OLD,
-        0,
-        False,
-        differ("sampled with different prompts, seeds or sampler settings"),
-    ),
-    (version(2, 0.93, primary="clip_i"), OLD, 0, False, differ("chosen by different metrics")),
-    (version(2, 0.93, clip_digest="z"), OLD, 0, False, differ("measured with different CLIP models")),
-    (version(2, 0.93, compared_with="y"), OLD, 0, False, differ("told apart from different other species")),
-    (
-        version(2, 0, primary="clip_i"),
-        version(1, 0, primary="clip_i"),
-        0,
-        False,
-        "CLIP-I 0.800 does not beat 0.800 of version 1",
-    ),
-]
-
-
-@pytest.mark.parametrize(("new", "champion", "min_gain", "beats", "sentence"), COMPARISONS)
-def test_the_comparison(new, champion, min_gain, beats, sentence):
-    assert promotion.judge(new, champion, min_gain) == promotion.Verdict(beats, sentence)
-
-
 @pytest.fixture
-def shelf(project) -> Path:
+def three_versions(project) -> Path:
     """Three versions: 1 is champion, 2 is worse, 3 the challenger and better."""
     client = mlflow_store.connect(project)
     client.create_registered_model(KEY)
@@ -96,90 +33,91 @@ def shelf(project) -> Path:
 
 
 def line(root: Path, **how) -> str:
-    [said] = promote(PARAMS, Paths(root, KEY), **how).lines
-    return said
+    [printed] = promote(PARAMS, Paths(root, KEY), **how).lines
+    return printed
 
 
 def champion(root: Path) -> ModelVersion:
-    return mlflow_registry.with_alias(mlflow_registry.versions(mlflow_store.connect(root), KEY), "champion")
+    return with_alias(mlflow_registry.versions(mlflow_store.connect(root), KEY), "champion")
 
 
-def test_the_challenger_is_promoted_when_it_is_better_and_the_version_says_why(shelf):
-    assert line(shelf) == (
+def test_the_challenger_is_promoted_when_it_is_better_and_the_version_says_why(three_versions):
+    assert line(three_versions) == (
         f"{KEY}: version 3 is champion instead of version 1; species accuracy 90.0 % beats 80.0 % of version 1"
     )
-    tags = champion(shelf).tags
+    tags = champion(three_versions).tags
     assert tags["promoted_from"] == "1"
     assert tags["promoted_by"]
     assert tags["promoted_at"].endswith("Z")
     assert tags["gate_report"] == "species accuracy 90.0 % beats 80.0 % of version 1"
-    assert line(shelf) == f"{KEY}: version 3 is the champion already"
+    assert line(three_versions) == f"{KEY}: version 3 is the champion already"
 
 
-def test_a_worse_version_needs_a_reason_and_the_reason_stays(shelf):
-    with pytest.raises(PaleoError) as told:
-        line(shelf, version=2)
-    assert str(told.value) == (
+def test_a_worse_version_needs_a_reason_and_the_reason_stays(three_versions):
+    with pytest.raises(PaleoError) as raised:
+        line(three_versions, version=2)
+    assert str(raised.value) == (
         f"{KEY} stays with version 1: species accuracy 70.0 % does not beat 80.0 % of version 1; "
         "`--force REASON` promotes it nevertheless"
     )
-    assert champion(shelf).number == 1
-    line(shelf, version=2, force="prettier feet")
-    assert champion(shelf).number == 2
-    assert champion(shelf).tags["gate_report"].startswith("forced: prettier feet (species accuracy 70.0 % does not")
+    assert champion(three_versions).number == 1
+    line(three_versions, version=2, force="prettier feet")
+    assert champion(three_versions).number == 2
+    report = champion(three_versions).tags["gate_report"]
+    assert report.startswith("forced: prettier feet (species accuracy 70.0 % does not")
 
 
-def test_a_rollback_is_the_same_and_the_history_has_every_move(shelf, monkeypatch):
+def test_a_rollback_is_the_same_and_the_history_has_every_move(three_versions, monkeypatch):
     moments = iter(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])
     monkeypatch.setattr("pipeline.commands.promote._now", lambda: next(moments))
-    line(shelf)
-    line(shelf, version=1, force="version 3 draws two heads")
-    assert champion(shelf).number == 1
-    history = mlflow_store.connect(shelf).get_registered_model(KEY).tags
+    line(three_versions)
+    line(three_versions, version=1, force="version 3 draws two heads")
+    assert champion(three_versions).number == 1
+    history = mlflow_store.connect(three_versions).get_registered_model(KEY).tags
     assert sorted(history) == ["promotion.2026-01-01T00:00:00Z", "promotion.2026-01-02T00:00:00Z"]
     assert "version 1 instead of 3" in history["promotion.2026-01-02T00:00:00Z"]
     assert "two heads" in history["promotion.2026-01-02T00:00:00Z"]
 
 
-def test_an_interrupted_promotion_is_finished_by_the_next_command(shelf, monkeypatch):
-    monkeypatch.setattr(promotion, "_move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+def test_an_interrupted_promotion_is_finished_by_the_next_command(three_versions, monkeypatch):
+    monkeypatch.setattr(mlflow_registry, "_move_alias", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        line(shelf)
-    assert champion(shelf).number == 1, "the former one serves until all is written"
+        line(three_versions)
+    assert champion(three_versions).number == 1, "the former one serves until all is written"
     monkeypatch.undo()
     monkeypatch.delenv(mlflow_store.URI, raising=False)
-    assert line(shelf) == f"{KEY}: version 3 is the champion already"
-    assert champion(shelf).number == 3
+    assert line(three_versions) == f"{KEY}: version 3 is the champion already"
+    assert champion(three_versions).number == 3
 
 
-def test_an_interrupted_promotion_does_not_undo_a_later_one(shelf):
-    client = mlflow_store.connect(shelf)
+def test_an_interrupted_promotion_does_not_undo_a_later_one(three_versions):
+    client = mlflow_store.connect(three_versions)
     for key, value in {"promotion": "started", "promoted_from": "1"}.items():
         client.set_model_version_tag(KEY, "2", key, value)
     client.set_registered_model_alias(KEY, "champion", "3")
-    promotion.settle(client, KEY)
-    assert champion(shelf).number == 3
+    mlflow_registry.finish_promotion(client, KEY)
+    assert champion(three_versions).number == 3
     assert client.get_model_version(KEY, "2").tags["promotion"] == "overtaken"
 
 
-def test_bad_requests_are_one_sentence_each(shelf):
+def test_bad_requests_are_one_sentence_each(three_versions):
     with pytest.raises(InputError, match=f"{KEY} has no version 9; there are 1, 2, 3"):
-        line(shelf, version=9)
+        line(three_versions, version=9)
     with pytest.raises(InputError, match="dimorphodontidae has no registered version; run `paleo run dimorphodontid"):
-        promote(PARAMS, Paths(shelf, "dimorphodontidae"))
-    with pytest.raises(InputError, match="--force wants a reason"):
-        line(shelf, force="  ")
+        promote(PARAMS, Paths(three_versions, "dimorphodontidae"))
+    with pytest.raises(InputError, match="--force needs a reason"):
+        line(three_versions, force="  ")
 
 
-def test_a_dry_run_says_what_it_would_do(shelf):
-    report = promote(PARAMS, Paths(shelf, KEY), dry_run=True)
+def test_a_dry_run_reports_what_it_would_do(three_versions):
+    report = promote(PARAMS, Paths(three_versions, KEY), dry_run=True)
     assert report.lines[0].startswith(f"{KEY}: version 3 is champion instead of version 1; ")
     assert report.lines[1] == "dry run: promote did nothing"
-    assert champion(shelf).number == 1
+    assert champion(three_versions).number == 1
 
 
-def test_a_refusal_is_exit_code_one(shelf, monkeypatch, capsys):
-    (shelf / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    monkeypatch.chdir(shelf)
+def test_a_refusal_is_exit_code_one(three_versions, monkeypatch, capsys):
+    (three_versions / "params.yaml").write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.chdir(three_versions)
     assert main(["promote", KEY, "--version", "2"]) == 1
     assert capsys.readouterr().err.startswith(f"paleo promote: {KEY} stays with version 1: species accuracy 70.0 %")

@@ -1,4 +1,4 @@
-"""`paleo register` with real MLflow: once per lineage, complete after any crash, and loadable by anyone."""
+"""`paleo register` with real MLflow: a version per lineage and step, complete after any crash, loadable by anyone."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from pipeline.core.errors import InputError, ServiceError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import StepReport
+from pipeline.core.releases import ModelVersion
+from pipeline.io import tracking
 from pipeline.io.files import atomic_write
-from pipeline.io.tracking import mlflow_registry, mlflow_runs, mlflow_store
+from pipeline.io.tracking import mlflow_registry, mlflow_store
+from pipeline.io.tracking.registered_models import open_version
 from pipeline.registry import release
 from tests import released_project
 from tests.released_project import SPECIES
@@ -50,7 +53,7 @@ def lines(params: Params, root: Path, *species: str) -> list[str]:
     return list(register(params, [Paths(root, key) for key in species or (ONE,)]).lines)
 
 
-def known(root: Path, species: str = ONE) -> list[mlflow_registry.ModelVersion]:
+def known(root: Path, species: str = ONE) -> list[ModelVersion]:
     return mlflow_registry.versions(mlflow_store.connect(root), species)
 
 
@@ -59,7 +62,7 @@ def test_every_species_is_registered_once(project, params):
         f"{species}: version 1 (champion), step 4, species accuracy 31 % -> 90 %" for species in SPECIES
     ]
     assert lines(params, project, *SPECIES) == [
-        f"{species}: already registered as version 1 (champion)" for species in SPECIES
+        f"{species}: step 4 is already registered as version 1 (champion)" for species in SPECIES
     ]
     noted = json.loads((project / f".work/release/{ONE}.json").read_text())
     assert noted == {
@@ -83,9 +86,24 @@ def test_a_better_training_becomes_champion_and_a_worse_one_does_not(project, pa
     retrain(params, project, "c", 0.95)
     assert lines(params, project) == [f"{ONE}: version 3 (champion), step 4, species accuracy 31 % -> 95 %"]
     retrain(params, project, "a", 0.9)
-    assert lines(params, project) == [f"{ONE}: already registered as version 1"]
+    assert lines(params, project) == [f"{ONE}: step 4 is already registered as version 1"]
     assert [version.alias for version in known(project)] == ["", "", "champion"]
     assert known(project)[2].tags["gate_report"] == "species accuracy 95.0 % beats 90.0 % of version 1"
+
+
+def test_another_step_of_the_same_training_is_another_version(project, params):
+    """A version is one lineage and step: the evaluation may choose another step, by another metric, later."""
+    lines(params, project)
+    evaluation = Paths(project, ONE).evaluation
+    metrics = atomic_write.read_json(evaluation / "metrics.json")
+    atomic_write.write_json(evaluation / "metrics.json", metrics | {"chosen_step": 2})
+    atomic_write.write_card(evaluation / "details", stage="evaluate", lineage_id="a" * 16, chosen_step=2)
+    assert lines(params, project) == [
+        f"{ONE}: version 2 (challenger), step 2 (another step of the training of version 1), "
+        "species accuracy 31 % -> 90 %; not champion: species accuracy 90.0 % does not beat 90.0 % of version 1"
+    ]
+    assert lines(params, project) == [f"{ONE}: step 2 is already registered as version 2 (challenger)"]
+    assert [(v.tags["lineage_id"], v.tags["step"]) for v in known(project)] == [("a" * 16, "4"), ("a" * 16, "2")]
 
 
 def test_another_prompt_suite_is_not_compared(project, params):
@@ -97,11 +115,11 @@ def test_another_prompt_suite_is_not_compared(project, params):
     assert "were sampled with different prompts, seeds or sampler settings, so their numbers cannot be compared" in line
 
 
-def test_a_version_knows_where_it_comes_from(project, params):
+def test_a_version_has_tags_of_where_it_comes_from(project, params):
     lines(params, project)
     tags = known(project)[0].tags
-    told = {key: tags[key] for key in ("lineage_id", "step", "method", "metric.species_accuracy", "base.clip_i")}
-    assert told == {
+    origin = {key: tags[key] for key in ("lineage_id", "step", "method", "metric.species_accuracy", "base.clip_i")}
+    assert origin == {
         "lineage_id": "a" * 16,
         "step": "4",
         "method": "dreambooth",
@@ -116,15 +134,16 @@ def test_a_version_knows_where_it_comes_from(project, params):
 
 
 def test_the_trainings_own_run_gets_scores_pages_credits_and_data(project, params):
-    with mlflow_runs.training_run(params, Paths(project, ONE), lineage_id="a" * 16) as run:
+    with tracking.training_run(params, Paths(project, ONE), lineage_id="a" * 16) as run:
         run.step(StepReport(1, 0.5, 1e-4, 1.0, 0.1, 80.0))
     lines(params, project)
     client = mlflow_store.connect(project)
-    stored = client.get_run(run.run_id)
-    history = [(m.step, m.value) for m in client.get_metric_history(run.run_id, "species_accuracy")]
+    [stored] = client.search_runs([client.get_experiment_by_name(ONE).experiment_id])
+    run_id = stored.info.run_id
+    history = [(m.step, m.value) for m in client.get_metric_history(run_id, "species_accuracy")]
     assert sorted(history) == [(0, 0.31), (2, 0.9), (4, 0.9)]
     assert stored.data.metrics["chosen.species_accuracy"] == 0.9
-    assert {item.path for item in client.list_artifacts(run.run_id)} == {"gallery", "evaluation", "credits"}
+    assert {item.path for item in client.list_artifacts(run_id)} == {"gallery", "evaluation", "credits"}
     credits = pd.read_csv(Path(stored.info.artifact_uri, "credits/CREDITS.csv"))
     assert list(credits["author"]) == ["Ada"] * 4
     [used] = stored.inputs.dataset_inputs
@@ -134,11 +153,11 @@ def test_the_trainings_own_run_gets_scores_pages_credits_and_data(project, param
     assert [each.model_id for each in stored.outputs.model_outputs] == [model.model_id]
 
 
-def test_a_training_made_elsewhere_is_retold_from_its_table(project, params):
+def test_the_run_of_a_training_made_elsewhere_is_rebuilt_from_its_table(project, params):
     lines(params, project)
     client = mlflow_store.connect(project)
     [run] = client.search_runs([client.get_experiment_by_name(ONE).experiment_id])
-    assert (run.info.status, run.data.tags["retold_from"]) == ("FINISHED", "train.csv")
+    assert (run.info.status, run.data.tags["rebuilt_from"]) == ("FINISHED", "train.csv")
     assert [m.value for m in client.get_metric_history(run.info.run_id, "loss")] == [1, 1 / 2, 1 / 3, 1 / 4]
     assert run.data.params["train.steps"] == "4"
 
@@ -236,7 +255,7 @@ def served(tmp_path_factory, trained, empty_store):
         yield mlflow.pyfunc.load_model(f"models:/{ONE}@champion")
 
 
-def test_a_large_base_is_named_and_looked_for_where_the_model_is_loaded(project, monkeypatch):
+def test_a_large_base_is_found_by_its_digest_under_the_path_of_the_training(project, monkeypatch):
     monkeypatch.setattr(release, "STORED_BASE_BYTES", 1000)
     params = released_project.make(project, "lora")
     released_project.finish(params, project)
@@ -244,13 +263,13 @@ def test_a_large_base_is_named_and_looked_for_where_the_model_is_loaded(project,
     monkeypatch.setenv(mlflow_store.URI, mlflow_store.store_uri(project))
     monkeypatch.chdir(project)
     assert mlflow.pyfunc.load_model(f"models:/{ONE}@champion").predict({"prompt": "a bird"})
-    assert mlflow_registry.champion(project, ONE).base_folder == project / "base"
+    assert open_version(project, ONE).base == project / "base"
     (project / "base/model_index.json").write_text("{}")
-    with pytest.raises(InputError, match="is not the base model that this model was trained on"):
-        mlflow_registry.champion(project, ONE)
+    with pytest.raises(InputError, match="needs its base model 'base' .*base has other weights"):
+        open_version(project, ONE)
     shutil.rmtree(project / "base")
-    with pytest.raises(InputError, match="needs its base model 'base', which is not in"):
-        mlflow_registry.champion(project, ONE)
+    with pytest.raises(InputError, match="needs its base model 'base' .*base is not there"):
+        open_version(project, ONE)
 
 
 def test_only_what_is_evaluated_as_it_is_now_is_registered(project, params):
@@ -264,7 +283,7 @@ def test_only_what_is_evaluated_as_it_is_now_is_registered(project, params):
     (paths.evaluation / "metrics.json").unlink()
     with pytest.raises(InputError, match=f"{ONE} is not evaluated yet; run `paleo run {ONE}` first"):
         lines(params, project, OTHER, ONE)
-    assert known(project, OTHER) == [], "nothing was registered by halves"
+    assert known(project, OTHER) == [], "nothing was registered in part"
 
 
 def test_a_registry_that_does_not_answer_is_one_sentence(project, params, monkeypatch, capsys):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.project import hear_interrupts
+from tests.project import restore_sigint
 
 MINI = Path(__file__).parent / "mini"
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def start(folder: Path, *arguments: str, log: Path, **more: str) -> subprocess.P
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=hear_interrupts,
+            preexec_fn=restore_sigint,
         )
 
 

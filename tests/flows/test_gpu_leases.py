@@ -127,8 +127,8 @@ def test_run_and_plan_check_the_hardware_first(config, machine, command, capsys,
     monkeypatch.setattr(commands.signal, "signal", lambda *_: None)
     monkeypatch.setattr(commands.project, "settle_environment", lambda: None)
     assert commands.main([command]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith(f"paleo {command}: ") and "asks for 2 GPUs on this machine, which has 0" in said
+    error = capsys.readouterr().err
+    assert error.startswith(f"paleo {command}: ") and "asks for 2 GPUs on this machine, which has 0" in error
 
 
 def test_cuda_visible_devices_are_the_leased_gpus(config):
@@ -159,16 +159,16 @@ def test_waiting_reports_the_holder_and_a_crash_frees_the_lease(tmp_path):
     assert other.stdout.readline() == "mine\n"
     with gpu_leases.lease(1, ["0", "1"], tmp_path) as mine:
         assert mine == ["1"], "the free one"
-    said: list[str] = []
+    reported: list[str] = []
 
     def kill(line: str) -> None:
-        said.append(line)
+        reported.append(line)
         other.kill()
 
     with gpu_leases.lease(1, ["0"], tmp_path, kill) as mine:
         assert mine == ["0"]
     other.wait()
-    assert said == [f"waiting for 1 of 1 GPUs; GPU 0 is held by process {other.pid} in {os.getcwd()}"]
+    assert reported == [f"waiting for 1 of 1 GPUs; GPU 0 is held by process {other.pid} in {os.getcwd()}"]
 
 
 def test_a_stop_ends_the_waiting(tmp_path):

@@ -13,7 +13,7 @@ from flows import processes
 from flows.errors import Stopped
 from tests.flows.mini_project import until
 
-# dvc's habit: it dies of SIGTERM at once, while its child saves for a while
+# as dvc does: it exits on SIGTERM at once, while its child saves for a while
 STAGE = """
 import subprocess, sys
 child = subprocess.Popen([sys.executable, "-c", '''
@@ -37,7 +37,7 @@ def not_stopped():
     processes.reset()
 
 
-def test_a_stop_reaches_grandchildren_lets_them_save_and_leaves_nobody(tmp_path):
+def test_a_stop_reaches_grandchildren_lets_them_save_and_leaves_no_process(tmp_path):
     saved, groups = [tmp_path / "one", tmp_path / "two"], []
 
     def stage(file):
@@ -57,9 +57,11 @@ def test_a_stop_reaches_grandchildren_lets_them_save_and_leaves_nobody(tmp_path)
     assert not any(processes.group_alive(group) for group in groups)
 
 
-def test_who_does_not_listen_is_killed():
-    deaf = "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
-    with processes.started([sys.executable, "-c", deaf], None) as child:
+def test_a_process_that_ignores_sigterm_is_killed():
+    ignores_sigterm = (
+        "import signal as s, time; s.signal(s.SIGTERM, s.SIG_IGN); print('ready', flush=True); time.sleep(60)"
+    )
+    with processes.started([sys.executable, "-c", ignores_sigterm], None) as child:
         child.stdout.readline()
         processes.stop_all(grace=0.3)
     assert child.returncode == -9
@@ -73,7 +75,7 @@ def test_nothing_starts_after_a_stop():
         processes.pause(60)
 
 
-def test_an_orphan_that_nobody_reaps_does_not_hold_up_a_stop():
+def test_an_orphan_that_is_never_reaped_does_not_delay_a_stop():
     """As in a container without an init process."""
     leader = subprocess.Popen([sys.executable, "-c", "pass"], start_new_session=True)
     until(lambda: psutil.Process(leader.pid).status() == psutil.STATUS_ZOMBIE, "a zombie", 20)

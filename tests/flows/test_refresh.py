@@ -25,7 +25,7 @@ def here(finished, monkeypatch):
     return finished
 
 
-def looked(folder, species: str, days_ago: float) -> None:
+def crawled(folder, species: str, days_ago: float) -> None:
     (folder / ".work/refresh").mkdir(parents=True, exist_ok=True)
     note = {"looked": time.time() - days_ago * DAY}
     (folder / f".work/refresh/{species}.json").write_text(json.dumps(note))
@@ -35,16 +35,16 @@ def due(now: bool = False, stale: bool = False) -> list[str]:
     return [stage.species for stage in refresh.due(graph.read(), ["ants", "bees"], PARAMS, now=now, stale=stale)]
 
 
-def test_due_is_who_was_looked_at_too_long_ago_each_by_its_own_days(here):
-    looked(here, "ants", 2)
-    looked(here, "bees", 2)
+def test_species_are_due_whose_crawl_is_too_old_each_by_its_own_days(here):
+    crawled(here, "ants", 2)
+    crawled(here, "bees", 2)
     assert due() == ["ants"]
     assert due(now=True) == ["ants", "bees"]
-    looked(here, "bees", 8)
+    crawled(here, "bees", 8)
     assert due() == ["ants", "bees"]
 
 
-def test_a_clone_that_has_results_but_never_looked_does_not_scrape_by_accident(here):
+def test_a_clone_with_results_but_without_a_recorded_crawl_is_not_due(here):
     mini.subprocess.run(["rm", "-rf", ".work/refresh"], check=True)
     assert due() == [] and (here / ".work/refresh/ants.json").is_file()
 
@@ -89,7 +89,7 @@ def test_only_what_changed_gets_a_version_and_a_crash_between_the_steps_is_mende
     assert list(data.rglob("*.dir"))
     head = mini.git(folder, "rev-parse", "HEAD")
 
-    refreshed(folder, server)  # a look that finds nothing new
+    refreshed(folder, server)  # a crawl that finds nothing new
     assert mini.git(folder, "rev-parse", "HEAD") == head == mini.git(git, "rev-parse", "main")
     assert mini.git(folder, "tag").split() == ["ants/v1", "bees/v1"]
     assert mini.git(folder, "status", "--porcelain") == ""
@@ -97,10 +97,10 @@ def test_only_what_changed_gets_a_version_and_a_crash_between_the_steps_is_mende
     mini.wish(folder, "new-picture", "a new one")
     (folder / "notes.txt").write_text("mine")
     mini.git(folder, "add", "notes.txt")
-    mini.git(folder, "tag", "-d", "bees/v1")  # as if the earlier run had died before this tag
+    mini.git(folder, "tag", "-d", "bees/v1")  # as if the earlier run had been killed before this tag
     refreshed(folder, server)
     assert mini.git(git, "tag").split() == ["ants/v1", "ants/v2", "bees/v1"]
-    assert mini.git(folder, "status", "--porcelain") == "A  notes.txt"  # somebody's own work is not swept along
+    assert mini.git(folder, "status", "--porcelain") == "A  notes.txt"  # what a person has staged is not committed
     assert "notes.txt" not in mini.git(folder, "log", "--name-only", "--format=", f"{head}..HEAD")
     changed = mini.git(folder, "show", "--name-only", "--format=", "ants/v2^{commit}").split()
     assert changed == ["dvc.lock"]

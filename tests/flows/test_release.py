@@ -1,4 +1,4 @@
-"""When is a version already registered? Only if the store itself says so."""
+"""When is a version already registered? Only if the store itself has it."""
 
 from __future__ import annotations
 
@@ -42,6 +42,16 @@ def test_a_deleted_version_is_noticed(registered):
     assert not is_released()
 
 
+def test_a_moved_project_is_registered_again_because_that_mends_its_store(registered):
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("ALTER TABLE model_versions ADD COLUMN storage_location TEXT")
+        database.execute("UPDATE model_versions SET storage_location = ?", [f"{registered}/mlartifacts/ants/models/m"])
+    assert is_released()
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("UPDATE model_versions SET storage_location = '/old/mlartifacts/ants/models/m'")
+    assert not is_released()
+
+
 def test_a_new_result_or_another_rule_for_the_champion_is_registered(registered):
     lock, params = registered / "dvc.lock", registered / "params.yaml"
     before = release.digest("ants")
@@ -52,7 +62,7 @@ def test_a_new_result_or_another_rule_for_the_champion_is_registered(registered)
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:1", "postgresql://somewhere/else"])
-def test_a_store_that_cannot_be_asked_is_told_again(registered, monkeypatch, uri):
+def test_a_store_that_cannot_be_queried_is_registered_to_again(registered, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert not is_released()
 

@@ -21,12 +21,12 @@ def addresses(up) -> dict[str, str]:
 
 
 def test_everything_answers_and_its_address_is_printed(up, addresses):
-    said = up.with_suffix(".log").read_text()
+    output = up.with_suffix(".log").read_text()
     (up / "site").mkdir(exist_ok=True)
     (up / "site/index.html").write_text("hello")
     assert httpx.get(addresses["gallery"]).text == "hello"
     assert httpx.get(f"{addresses['MLFLOW_TRACKING_URI']}/health").text == "OK"
-    assert f"{addresses['MLFLOW_TRACKING_URI']}/#/models?workflowType=machine_learning" in said
+    assert f"{addresses['MLFLOW_TRACKING_URI']}/#/models?workflowType=machine_learning" in output
     page = httpx.get(addresses["PREFECT_API_URL"].removesuffix("/api"), follow_redirects=True)
     assert page.status_code == 200 and "html" in page.headers["content-type"]
 
@@ -37,7 +37,7 @@ def deployment(api: str) -> dict:
 
 
 def test_scheduled_runs_are_made(addresses):
-    """They never were with SQLAlchemy 2.1, and nothing said so."""
+    """They never were with SQLAlchemy 2.1, and without an error."""
     api = addresses["PREFECT_API_URL"]
     identity = deployment(api)["id"]
     query = {"flow_runs": {"deployment_id": {"any_": [identity]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
@@ -137,7 +137,7 @@ def test_a_bad_cron_is_refused_before_anything_starts(fresh):
     assert "--cron 'every monday' is no cron expression; five fields" in done.stderr
 
 
-def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh, tmp_path):
+def test_a_service_that_exits_is_named_with_its_last_lines_and_the_others_end(fresh, tmp_path):
     log = tmp_path / "up.log"
     ports = [f"--{name}-port={prefect_server.free_port()}" for name in ("prefect", "mlflow", "gallery")]
     (fresh / "mlflow.db").write_text("no database")
@@ -147,7 +147,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_end(fresh
     assert not mini.survivors(fresh)
 
 
-def test_a_stop_while_it_starts_leaves_nobody(fresh, tmp_path):
+def test_a_stop_while_it_starts_leaves_no_process(fresh, tmp_path):
     ports = [f"--{name}-port={prefect_server.free_port()}" for name in ("prefect", "mlflow", "gallery")]
     process = mini.start(fresh, "up", *ports, log=tmp_path / "up.log")
     mini.until(lambda: (fresh / ".work/logs/gallery.log").exists(), "children")

@@ -13,8 +13,8 @@ def follow(tmp_path, text: bytes) -> tuple[list[str], str]:
 
 
 def test_a_short_stage_is_shown_whole_without_dvc_s_advice_and_colours(tmp_path):
-    said = b"one\n\x1b[31mtwo\x1b[0m\n\nTo track the changes with git, run:\n\n\tgit add dvc.lock\nthree"
-    shown, file = follow(tmp_path, said)
+    output = b"one\n\x1b[31mtwo\x1b[0m\n\nTo track the changes with git, run:\n\n\tgit add dvc.lock\nthree"
+    shown, file = follow(tmp_path, output)
     assert shown == ["one", "two", "three"]
     assert "git add" in file
 

@@ -1,4 +1,4 @@
-"""What the flow tells of a validation, with real Prefect and DVC on the mini project."""
+"""The verdict of a validation as an artifact of the flow, with real Prefect and DVC on the mini project."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from pipeline.gallery import gallery
 
 gallery(params.load(Path("params.yaml")), Paths(Path.cwd(), ""))
 for stage in ("gallery", "curate"):
-    print(stage, *(path for path in import_closure(Path.cwd(), [f"pipeline.{stage}"]) if "licences." in path))
+    print(stage, *(path for path in import_closure(Path.cwd(), [f"pipeline.{stage}"]) if "gallery/licences." in path))
 """
 
 

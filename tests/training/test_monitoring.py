@@ -22,7 +22,7 @@ from pipeline import train as stage
 from pipeline.core.errors import Interrupted
 from pipeline.core.records import MonitoringReport
 from pipeline.families import family
-from pipeline.io.tracking import mlflow_runs
+from pipeline.io import tracking
 from pipeline.methods import method
 from pipeline.training import monitoring
 from pipeline.training.checkpoint.state import CheckpointStore
@@ -208,8 +208,8 @@ def test_a_look_that_cannot_be_written_does_not_end_the_training(view, monkeypat
     assert [place.name for place in view.folder.iterdir()] == ["step-000000"], "no rest takes up the room"
 
 
-class Listener(mlflow_runs.NullRun):
-    """Stands in for MLflow."""
+class Listener(tracking.TrackedRun):
+    """Stands in for the run in MLflow."""
 
     def __init__(self):
         self.steps, self.looks, self.seconds = [], [], {}
@@ -217,10 +217,10 @@ class Listener(mlflow_runs.NullRun):
     def step(self, report):
         self.steps.append(report)
 
-    def look(self, report):
+    def monitoring(self, report):
         self.looks.append(report)
 
-    def spent(self, seconds, step):
+    def timing(self, seconds, step):
         self.seconds = dict(seconds)
 
 
@@ -228,7 +228,7 @@ class Listener(mlflow_runs.NullRun):
 def listener(monkeypatch):
     """The stage tells it what MLflow would be told; one thread, since tests run side by side."""
     found = Listener()
-    monkeypatch.setattr(mlflow_runs, "training_run", contextmanager(lambda *_, **__: iter([found])))
+    monkeypatch.setattr(tracking, "training_run", contextmanager(lambda *_, **__: iter([found])))
     monkeypatch.setattr(stage.os, "sched_getaffinity", lambda _: {0})
     return found
 

@@ -1,11 +1,12 @@
-"""The MLflow store: where it is, whether it answers, and one home for its experiments.
+"""The MLflow store: its address, a client of it, its experiments, and its errors as sentences.
 
 The store is `MLFLOW_TRACKING_URI`, or the embedded one: `mlflow.db` and `mlartifacts/` in the project's folder. MLflow
 fixes where an experiment's artifacts lie when it is created, so experiments are created here and nowhere else. Those of
 the embedded store get a folder, also when a server on this machine serves the same `mlflow.db`: then runs made through
-the server and runs made directly can read each other's artifacts.
+the server and runs made directly can read each other's artifacts. When the project was moved, its locations are mended
+on connecting.
 
-MLflow takes half its settings from the environment alone, so this is the one module of the house that sets variables.
+MLflow takes half its settings from the environment alone, so this is the one module that sets variables.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pipeline.core.errors import InputError, ServiceError
+from pipeline.io.tracking import artifact_locations
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Experiment
 
 URI = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
@@ -41,11 +44,11 @@ QUIET = {
 
 def store_uri(root: Path) -> str:
     """`MLFLOW_TRACKING_URI`, or the embedded store in the project's folder."""
-    return os.environ.get(URI) or f"{SQLITE}{(root / 'mlflow.db').resolve()}"
+    return os.environ.get(URI) or f"{SQLITE}{_embedded(root)}"
 
 
 def connect(root: Path) -> MlflowClient:
-    """A client of the store, after the store has answered once.
+    """A client of the store, after the store has answered once; a moved project's locations are mended.
 
     Raises
     ------
@@ -54,13 +57,18 @@ def connect(root: Path) -> MlflowClient:
     """
     prepare()
     uri = store_uri(root)
-    file = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
-    with speaking_to(uri), _first_answer():
+    file = _sqlite_file(uri)
+    with mlflow_errors(uri), _quick_first_answer():
         if file and not file.exists():
             _make(file)
         elif file:
             _check_writable(file)
-        return _client(uri)
+        if file == _embedded(root):
+            artifact_locations.relocate(root)
+        client = _client(uri)
+        if not file and _serves_embedded(client, root):
+            artifact_locations.relocate(root)
+        return client
 
 
 def _client(uri: str) -> MlflowClient:
@@ -113,30 +121,24 @@ def experiment(client: MlflowClient, root: Path, name: str) -> str:
             found = client.get_experiment_by_name(name)  # another process was faster
             if found is None:
                 raise
-    _check_experiment(found, client.tracking_uri, _artifact_location(client, root, name))
+    _check_experiment(found, client.tracking_uri)
     return found.experiment_id
 
 
 @contextmanager
-def speaking_to(uri: str) -> Iterator[None]:
-    """Turn what MLflow and its databases raise into one sentence."""
+def mlflow_errors(uri: str) -> Iterator[None]:
+    """Raise a ServiceError of one sentence for what MLflow and its databases raise."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError) as error:
-        raise ServiceError(f"the MLflow store {_shown(uri)} {_trouble(uri, error)}") from error
-
-
-def local_path(location: str) -> Path | None:
-    """The folder that an artifact location means on this machine, or None when it is somewhere else."""
-    parts = urlsplit(location)
-    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else None
+        raise ServiceError(f"the MLflow store {_without_password(uri)} {_trouble(uri, error)}") from error
 
 
 @contextmanager
-def _first_answer() -> Iterator[None]:
+def _quick_first_answer() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in FIRST_ANSWER}
     os.environ.update(FIRST_ANSWER)
     try:
@@ -154,23 +156,33 @@ def _check_writable(file: Path) -> None:
 
 
 def _artifact_location(client: MlflowClient, root: Path, name: str) -> str | None:
-    """A folder for the embedded store; None, so that the server decides, for any other."""
-    embedded = client.tracking_uri.startswith("sqlite:") or _serves_embedded(client, root)
-    return str((root / "mlartifacts" / name).resolve()) if embedded else None
+    """A folder beside the file of an SQLite store; None, so that the server decides, for any other."""
+    file = _sqlite_file(client.tracking_uri)
+    if file is None and _serves_embedded(client, root):
+        file = _embedded(root)
+    return str((file.parent / artifact_locations.ARTIFACTS / name).resolve()) if file else None
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
+
+
+def _embedded(root: Path) -> Path:
+    return (root / artifact_locations.STORE).resolve()
 
 
 def _serves_embedded(client: MlflowClient, root: Path) -> bool:
     """Does the server read this project's mlflow.db? The instant at which "Default" was made tells stores apart."""
-    file = root / "mlflow.db"
-    default = client.get_experiment_by_name("Default")
-    if default is None or not file.is_file():
+    file = _embedded(root)
+    default = client.get_experiment_by_name("Default") if file.is_file() else None
+    if default is None:
         return False
     with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
         row = database.execute("SELECT creation_time FROM experiments WHERE name = 'Default'").fetchone()
     return row is not None and row[0] == default.creation_time
 
 
-def _check_experiment(found, uri: str, ours: str | None) -> None:
+def _check_experiment(found: Experiment, uri: str) -> None:
     if found.lifecycle_stage != "active":
         raise InputError(
             f"the MLflow experiment {found.name!r} was deleted; restore it with `mlflow experiments restore "
@@ -181,15 +193,9 @@ def _check_experiment(found, uri: str, ours: str | None) -> None:
             f"the MLflow experiment {found.name!r} was made by a server that keeps its artifacts to itself; "
             f"set {URI} to that server's address"
         )
-    if ours and found.artifact_location.endswith(f"/mlartifacts/{found.name}") and found.artifact_location != ours:
-        raise InputError(
-            f"mlflow.db belongs to a project in {Path(found.artifact_location).parents[1]}; move it back there, "
-            "or move mlflow.db and mlartifacts/ away to start anew"
-        )
 
 
-def _shown(uri: str) -> str:
-    """The address without the password that it may carry."""
+def _without_password(uri: str) -> str:
     parts = urlsplit(uri)
     return uri if parts.password is None else uri.replace(f":{parts.password}@", ":…@")
 

@@ -1,4 +1,4 @@
-"""Which code, data version and surrounding run a result came from, as plain tags."""
+"""Provenance tags: the git commit, data set version and surrounding run that a result came from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-WRITTEN_BY_RUNS = (":!dvc.lock", ":!reports")  # they change in every run, and digests tell what was in them
+WRITTEN_BY_RUNS = (":!dvc.lock", ":!reports")  # they change in every run, and digests identify their content
 FROM_ENVIRONMENT = {
     "DVC_EXP_NAME": "dvc_experiment",
     "PREFECT__FLOW_RUN_ID": "prefect_flow_run_id",  # set by Prefect's workers
@@ -28,7 +28,7 @@ def provenance(root: Path) -> dict[str, str]:
 
 
 def dataset_version(root: Path, species: str) -> dict[str, str]:
-    """What DVC knows about the curated pictures: their md5 in dvc.lock and the git tag `<species>/v<N>`, if any."""
+    """DVC's record of the curated pictures: their md5 in dvc.lock and the git tag `<species>/v<N>`, if any."""
     found = {"dvc_md5": _locked_md5(root / "dvc.lock", f"data/curated/{species}")}
     found["dataset_tag"] = _git(root, "describe", "--tags", "--abbrev=0", "--match", f"{species}/v*")
     return {name: value for name, value in found.items() if value}
@@ -50,10 +50,10 @@ def _locked_md5(lock: Path, out: str) -> str:
     return next((item.get("md5", "") for item in outs if item["path"] == out), "")
 
 
-def _git(root: Path, *words: str) -> str:
-    """The answer of git, empty when there is no git or no repository."""
+def _git(root: Path, *arguments: str) -> str:
+    """The output of git, empty when there is no git or no repository."""
     try:
-        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -153,7 +153,7 @@ def prior_latents(
     drawn: list[torch.Tensor] = []
     for first in range(0, n, PRIOR_BATCH):
         numbers = range(first, min(first + PRIOR_BATCH, n))
-        key = [cache.model, components.family, prompt, list(numbers), list(shape), seed, PRIOR_STEPS, GUIDANCE]
+        key = [cache.model, components.family.name, prompt, list(numbers), list(shape), seed, PRIOR_STEPS, GUIDANCE]
         make = partial(draw, components, prompt, numbers, shape, seed)
         drawn += cache.get("prior", key, components, lambda make=make: {"latents": make()})["latents"]
         on_progress(DRAWING, len(drawn), n)
