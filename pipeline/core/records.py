@@ -151,7 +151,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture drawn on the way; `content` is a PNG, `number` counts the prompts from 1."""
+    """A picture that a training draws at a monitored step; `content` is a PNG, `number` counts the prompts from 1."""
 
     number: int
     prompt: str
@@ -165,7 +165,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class MonitoringReport:
-    """What a training looks like at a step: held-out losses by timestep, those of step 0 (if known), pictures."""
+    """Monitoring of a training at a step: held-out losses by timestep, `before` those of step 0 if known, previews."""
 
     step: int
     losses: Mapping[int, float] = field(default_factory=dict)
@@ -179,12 +179,12 @@ class MonitoringReport:
 
     @property
     def relative(self) -> dict[int, float]:
-        """Each loss by that of step 0."""
+        """Each loss divided by that of step 0."""
         return {t: loss / self.before[t] for t, loss in self.losses.items() if t in self.before}
 
     @property
     def relative_loss(self) -> float | None:
-        """The mean loss by the mean loss of step 0."""
+        """The mean loss divided by that of step 0."""
         return sum(self.losses.values()) / sum(self.before.values()) if self.losses and self.before else None
 
 
@@ -194,4 +194,4 @@ class Report:
 
     stage: str
     lines: tuple[str, ...] = ()
-    numbers: dict = field(default_factory=dict)
+    numbers: dict[str, Any] = field(default_factory=dict)

@@ -1,7 +1,7 @@
-"""What was seen at the looks of a training, as files of a model's folder.
+"""Monitoring of a training (held-out losses and previews) as files of a model's folder.
 
-    held_out.csv          step, timestep, loss, relative      one row for each look and timestep
-    held_out_mean.csv     step, loss, relative                one row for each look
+    held_out.csv          step, timestep, loss, relative      one row for each monitored step and timestep
+    held_out_mean.csv     step, loss, relative                one row for each monitored step
     previews/step-000050/01-s1.png
 
 `relative` is to step 0. Without held-out pictures the tables have no rows.
@@ -17,36 +17,40 @@ from pipeline.core.records import MonitoringReport
 from pipeline.io.files import atomic_write
 
 
-def write(folder: Path, seen: Sequence[MonitoringReport]) -> None:
+def write(folder: Path, reports: Sequence[MonitoringReport]) -> None:
     """Write tables and pictures into a model's folder that is being built."""
     by_timestep = [
-        (look.step, t, loss, look.relative.get(t)) for look in seen for t, loss in sorted(look.losses.items())
+        (report.step, t, loss, report.relative.get(t))
+        for report in reports
+        for t, loss in sorted(report.losses.items())
     ]
     atomic_write.write_text(folder / "held_out.csv", _csv(("step", "timestep", "loss", "relative"), by_timestep))
-    means = [(look.step, look.loss, look.relative_loss) for look in seen if look.losses]
+    means = [(report.step, report.loss, report.relative_loss) for report in reports if report.losses]
     atomic_write.write_text(folder / "held_out_mean.csv", _csv(("step", "loss", "relative"), means))
-    for look in seen:
-        for preview in look.previews:
-            atomic_write.write_bytes(folder / "previews" / f"step-{look.step:06d}" / preview.file_name, preview.content)
+    for report in reports:
+        for preview in report.previews:
+            atomic_write.write_bytes(
+                folder / "previews" / f"step-{report.step:06d}" / preview.file_name, preview.content
+            )
 
 
-def card(seen: Iterable[MonitoringReport]) -> list[dict[str, Any]]:
-    """For `card.json`: {step, loss, relative} of each look that measured."""
+def card(reports: Iterable[MonitoringReport]) -> list[dict[str, Any]]:
+    """For `card.json`: {step, loss, relative} of each step with held-out losses."""
     return [
-        {"step": look.step, "loss": _rounded(look.loss), "relative": _rounded(look.relative_loss)}
-        for look in seen
-        if look.losses
+        {"step": report.step, "loss": _rounded(report.loss), "relative": _rounded(report.relative_loss)}
+        for report in reports
+        if report.losses
     ]
 
 
-def words(seen: Sequence[MonitoringReport]) -> str:
+def words(reports: Sequence[MonitoringReport]) -> str:
     """The lowest held-out loss and the last one, for a line of a report; empty when nothing was held out."""
-    found = [look for look in seen if look.step and look.relative_loss is not None]
-    if not found:
+    measured = [report for report in reports if report.step and report.relative_loss is not None]
+    if not measured:
         return ""
-    best, last = min(found, key=lambda look: (look.relative_loss, look.step)), found[-1]
-    said = f"held-out loss {last.relative_loss:.1%} of step 0's"
-    return said if best is last else f"{said} ({best.relative_loss:.1%} at step {best.step})"
+    best, last = min(measured, key=lambda report: (report.relative_loss, report.step)), measured[-1]
+    sentence = f"held-out loss {last.relative_loss:.1%} of step 0's"
+    return sentence if best is last else f"{sentence} ({best.relative_loss:.1%} at step {best.step})"
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[float | None]]) -> str:
