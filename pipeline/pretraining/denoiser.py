@@ -158,7 +158,7 @@ def learn(components: ModelComponents, loss_of_step: Loss, phase: Phase, ema_dec
     if not finished.is_file():
         job = _job(trainable, loss_of_step, phase, ema_decay, work)
         done = train_to_end(job, Accelerator(cpu=True), CheckpointStore(work.folder, work.folder.name), work.hooks)
-        with done.shown():
+        with done.ema_applied():
             losses = torch.tensor([row[0] for row in done.history], dtype=torch.float64)
             write_tensors(finished, {**trainable.parameters, LOSSES: losses}, {})
     tensors = load_file(finished)
