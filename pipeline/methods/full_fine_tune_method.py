@@ -27,6 +27,7 @@ class FullFineTuneMethod:
     """A base class: subclasses say their name and `attach`."""
 
     name: str
+    Params = FullFineTuneParams
     needs: frozenset[Capability] = frozenset({"unet"})
     preserves_base = False
     saves_full_model = True
@@ -35,10 +36,10 @@ class FullFineTuneMethod:
 
     @property
     def sections(self) -> Mapping[str, type[Section]]:
-        return {self.name: FullFineTuneParams}
+        return {self.name: self.Params}
 
     def trains_text_encoder(self, train: Train) -> bool:
-        return bool(section(train, self.name, FullFineTuneParams).train_text_encoder)
+        return bool(section(train, self.name, self.Params).train_text_encoder)
 
     def check(self, family: Family, base: Path, train: Train) -> None:
         """Nothing depends on the base's shape."""
