@@ -14,7 +14,7 @@ from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.io.files import atomic_write
 from pipeline.io.files.model_folders import weights_digest
-from pipeline.methods import method, trigger
+from pipeline.methods import method
 from tests.project import ROOT, edit_params
 
 SPECIES, NAME = "dodo", "Raphus cucullatus"
@@ -40,7 +40,7 @@ def make(root: Path, base: Path, name: str, kind: str, **train: Any) -> tuple[Pa
         "species": SPECIES,
         "method": kind,
         "family": name,
-        "trigger": trigger(kind, _subject()),
+        "trigger": method(kind).trigger(_subject()),
         "base": "base",
     }
     _snapshots(params, paths, stamp)

@@ -221,7 +221,9 @@ def test_a_learnt_word_is_a_file_named_after_it(trained, name):
     assert set(state) == ({"emb_params"} if name == "sd" else {"clip_l", "clip_g"})
     pipeline = PIPELINES[name].from_pretrained(paths.root / "base", local_files_only=True)
     _learn(pipeline, state)
-    vectors = " ".join(["<x>", *(f"<x>_{n}" for n in range(1, params.train.textual_inversion.vectors))])
+    n_vectors = len(next(iter(state.values())))
+    assert n_vectors == 4  # by default
+    vectors = " ".join(["<x>", *(f"<x>_{n}" for n in range(1, n_vectors))])
     expected = _expected(params, paths, trained_models.restored(params, paths).placeholder_tokens[trained_models.NAME])
     assert torch.equal(_picture(pipeline, vectors), expected)
 
@@ -311,9 +313,9 @@ def test_it_takes_the_step_that_the_evaluation_chose(trained):
 def test_what_cannot_be_meant_is_refused_in_a_sentence(trained, tmp_path):
     params, paths = trained("sd", "lora")
     for options, sentence in (
-        ({"format": "kohia"}, "--format is 'kohia', which is no format; did you mean 'kohya'"),
+        ({"format": "kohia"}, "--format is 'kohia', which is not known; did you mean 'kohya'"),
         ({"format": "kohya", "step": 3}, "dodo has no step 3; there are 2, 6"),
-        ({"format": "kohya", "dtype": "half"}, "--dtype is 'half'; there are float16, float32, bfloat16"),
+        ({"format": "kohya", "dtype": "half"}, "--dtype is 'half', which is not known; known are float16, float32, bfloat16"),
         ({"format": "kohya", "out": tmp_path / "x.ckpt"}, "is no folder; make it, or name a file that ends in"),
     ):
         with pytest.raises(InputError, match=sentence):

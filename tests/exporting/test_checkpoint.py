@@ -8,7 +8,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pipeline.exporting import checkpoint, headers, ldm_config
+from pipeline.exporting import checkpoint, ldm_config
+from pipeline.families import family
 
 CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
 V1 = {
@@ -105,9 +106,9 @@ def test_the_original_models_have_as_many_tensors(model):
 
 def test_programs_are_told_which_model_it_is(model):
     name, unet, _, _, _ = model
-    known = headers.version("sdxl" if name == "xl" else "sd", unet.config)
+    known = family("sdxl" if name == "xl" else "sd").kohya_version(unet.config)
     assert known == {"v1": "sd_v1", "v2": "sd_v2", "xl": "sdxl_base_v1-0"}[name]
-    assert headers.version("sd", {**unet.config, "block_out_channels": (16, 32)}) == ""
+    assert family("sd").kohya_version({**unet.config, "block_out_channels": (16, 32)}) == ""
 
 
 def test_openclips_values_come_back(tmp_path):
