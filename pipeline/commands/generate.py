@@ -19,7 +19,10 @@ from pipeline.io.files import atomic_write
 from pipeline.io.terminal.progress_bars import track
 from pipeline.io.tracking import mlflow_registry
 from pipeline.methods import load
-from pipeline.sampling import device, draw, plan, png_metadata
+from pipeline.sampling.device import best_device
+from pipeline.sampling.generate import generate_images
+from pipeline.sampling.png_metadata import Provenance, encode_png
+from pipeline.sampling.prompt_grid import sample_spec
 
 SLUG_LETTERS = 48
 
@@ -38,11 +41,11 @@ def generate(params: Params, paths: Paths, prompt: str, *, sample: Sample, seed:
     """
     text = _check(params, paths, prompt, sample, seed, number)
     champion = mlflow_registry.champion(paths.root, paths.species)
-    laid = load(champion.method, champion.family, champion.folder, champion.base_folder, *device.best())
+    laid = load(champion.method, champion.family, champion.folder, champion.base_folder, *best_device())
     parts = from_pure_noise(laid, champion.config.get("zero_terminal_snr", False))
-    origin = png_metadata.Origin(**champion.config["origin"], scheduler_config=parts.scheduler)
+    origin = Provenance(**champion.config["origin"], scheduler_config=parts.scheduler)
 
-    pictures = _pictures(parts, [plan.spec(sample, text, seed + n) for n in range(number)], origin)
+    pictures = _pictures(parts, [sample_spec(sample, text, seed + n) for n in range(number)], origin)
     lines = [
         _keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
         for spec, content in track(pictures, f"drawing {paths.species}", number)
@@ -68,10 +71,10 @@ def _check(params: Params, paths: Paths, prompt: str, sample: Sample, seed: int,
         raise ParamsError(str(error)) from None
 
 
-def _pictures(parts: ModelComponents, specs: list, origin: png_metadata.Origin) -> Iterator[tuple]:
+def _pictures(parts: ModelComponents, specs: list, origin: Provenance) -> Iterator[tuple]:
     """One at a time: in the last bit a picture depends on its batch, and `-n 4` shall give the same files as `-n 1`."""
     for spec in specs:
-        yield spec, png_metadata.png(draw.draw(parts, [spec])[0], spec, origin)
+        yield spec, encode_png(generate_images(parts, [spec])[0], spec, origin)
 
 
 def _warning(cut: int) -> tuple[str, ...]:

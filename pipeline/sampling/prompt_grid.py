@@ -1,6 +1,6 @@
-"""Which pictures: every prompt with every seed, the same for each checkpoint, in batches that never change.
+"""The prompt grid: every prompt with every seed, the same for each checkpoint, in batches that never change.
 
-A picture depends, in the last bit, on what it is batched with. So a batch is drawn as a whole or not at all, and a
+A picture depends, in the last bit, on what it is batched with. So a batch is sampled as a whole or not at all, and a
 sampling that was killed ends with the same bytes as one that was not.
 """
 
@@ -15,8 +15,8 @@ from pipeline.core.records import SampleSpec
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One picture of the suite: its prompt's place in params and the spec that it is drawn by."""
+class GridCell:
+    """One picture of the grid; `template` is its prompt as it stands in params, with placeholders."""
 
     prompt_index: int
     template: str
@@ -27,16 +27,16 @@ class Cell:
         return f"p{self.prompt_index:02d}-s{self.spec.seed:05d}.png"
 
 
-def suite(sample: Sample, *, name: str, class_noun: str) -> list[Cell]:
+def prompt_grid(sample: Sample, *, name: str, class_noun: str) -> list[GridCell]:
     """All prompts x seeds of params, in their order."""
     return [
-        Cell(index, template, spec(sample, fill_prompt(template, name=name, class_noun=class_noun), seed))
+        GridCell(index, template, sample_spec(sample, fill_prompt(template, name=name, class_noun=class_noun), seed))
         for index, template in enumerate(sample.prompts)
         for seed in dict.fromkeys(sample.seeds)
     ]
 
 
-def spec(sample: Sample, prompt: str, seed: int) -> SampleSpec:
+def sample_spec(sample: Sample, prompt: str, seed: int) -> SampleSpec:
     """One picture with the sampler, size and guidance of params."""
     return SampleSpec(
         prompt=prompt,
@@ -50,6 +50,6 @@ def spec(sample: Sample, prompt: str, seed: int) -> SampleSpec:
     )
 
 
-def batches(cells: Sequence[Cell], size: int) -> Iterator[Sequence[Cell]]:
+def batches(cells: Sequence[GridCell], size: int) -> Iterator[Sequence[GridCell]]:
     """The cells, `size` at a time."""
     return (cells[start : start + size] for start in range(0, len(cells), size))
