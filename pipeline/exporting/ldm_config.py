@@ -1,6 +1,6 @@
-"""The config that AUTOMATIC1111 wants beside a checkpoint whose weights do not say that they predict velocity.
+"""The original (LDM) config that AUTOMATIC1111 needs beside a checkpoint that predicts velocity.
 
-It is the original code's own: which classes to build, and of what sizes. Programs look for `model.yaml` beside
+The weights do not say it themselves. The config names the original code's classes and their sizes. Programs look for `model.yaml` beside
 `model.safetensors`; JSON is YAML.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 Config = Mapping[str, Any]
 
 
-def config(unet: Config, vae: Config, scheduler: Config, *, openclip: bool) -> dict[str, Any]:
+def ldm_config(unet: Config, vae: Config, scheduler: Config, *, openclip: bool) -> dict[str, Any]:
     """From the configs of a diffusers folder of Stable Diffusion 1.x or 2.x."""
     kind = "FrozenOpenCLIPEmbedder" if openclip else "FrozenCLIPEmbedder"
     layer = {"freeze": True, "layer": "penultimate"} if openclip else {}

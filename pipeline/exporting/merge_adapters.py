@@ -1,4 +1,4 @@
-"""Adapters added to the layers that they stand beside, so that a plain model draws the same pictures."""
+"""Merging adapters into the base's weights, so that a model without adapters draws the same pictures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def merged(components: ModelComponents) -> ModelComponents:
         adapted = {name: layer for name, layer in module.named_modules() if isinstance(layer, BaseTunerLayer)}
         for name, layer in adapted.items():
             layer.merge()
-            _put(module, name, layer.get_base_layer())
+            _replace(module, name, layer.get_base_layer())
     return components
 
 
-def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
+def _replace(module: nn.Module, name: str, layer: nn.Module) -> None:
     parent, _, last = name.rpartition(".")
     setattr(module.get_submodule(parent), last, layer)

@@ -1,10 +1,10 @@
-"""Where an exported file goes in ComfyUI and AUTOMATIC1111, and what to write into the prompt there."""
+"""Load instructions: where an exported file goes in ComfyUI, AUTOMATIC1111 and diffusers, and what prompts contain."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.exporting.headers import ExportedModel
+from pipeline.exporting.file_metadata import ExportedModel
 
 
 def adapters(name: str, model: ExportedModel) -> list[str]:
@@ -18,7 +18,7 @@ def adapters(name: str, model: ExportedModel) -> list[str]:
 
 
 def embeddings(name: str, model: ExportedModel) -> list[str]:
-    """For `name.safetensors`, a learnt word; the file's name is the word."""
+    """For `name.safetensors`, token embeddings; prompts call them by the file's name."""
     return [
         f"  base model: {model.metadata['base']}",
         f"  ComfyUI: into models/embeddings, and embedding:{name} in the prompt",

@@ -1,4 +1,4 @@
-"""Adapters in kohya's names, which ComfyUI, AUTOMATIC1111 and sd-scripts read (LyCORIS' for LoKr and LoHa).
+"""Adapters under kohya's names, which ComfyUI, AUTOMATIC1111 and sd-scripts read (LyCORIS' for LoKr and LoHa).
 
     unet.down_blocks.0.….attn1.to_q.lora.down.weight   ->   lora_unet_down_blocks_0_…_attn1_to_q.lora_down.weight
 
@@ -19,16 +19,16 @@ import torch
 
 from pipeline.core.errors import InputError
 
-PART = re.compile(
+ADAPTER_NAME = re.compile(
     r"(?P<module>unet|text_encoder(?:_2)?)\.(?P<layer>.+?)\."
     r"(?P<matrix>lora_[AB]\.weight|lora(?:_linear_layer)?\.(?:down|up)\.weight"
     r"|(?:lokr|hada)_\w+)"
 )
-INNER = ("lora_down.weight", "lokr_w2_b", "lokr_w1_b", "hada_w1_b")  # their first dimension is the rank
+RANK_FIRST = ("lora_down.weight", "lokr_w2_b", "lokr_w1_b", "hada_w1_b")  # their first dimension is the rank
 SCALED = ("lokr_w1", "lokr_w1_a", "hada_w1_a")  # one of them stands in every layer of LoKr and LoHa
 
 
-def kohya(
+def to_kohya(
     tensors: Mapping[str, torch.Tensor], configs: Mapping[str, Mapping[str, Any]], prefixes: Mapping[str, str]
 ) -> dict[str, torch.Tensor]:
     """A snapshot's tensors, and the peft config of each module in it (`unet`, `text_encoder` …), renamed.
@@ -39,24 +39,24 @@ def kohya(
     ------
     InputError
         When the adapters are DoRA, which the programs that read these files compute in other ways than peft: along
-        the other axis, or by the norm of the base's weights. The pictures would be others.
+        the other axis, or by the norm of the base's weights. The pictures would differ.
     """
     if any(config.get("use_dora") for config in configs.values()):
         raise InputError("files in kohya's format have no DoRA that draws the same pictures; take --format single-file")
     layers: dict[tuple[str, str], dict[str, torch.Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
-        module, layer, matrix = _parts(name)
+        module, layer, matrix = _split_name(name)
         layers[module, layer][matrix] = tensor
     return {
         f"{_layer_name(prefixes[module], module, layer)}.{name}": tensor
         for (module, layer), matrices in layers.items()
-        for name, tensor in _scaled(matrices, configs[module]).items()
+        for name, tensor in _with_alpha(matrices, configs[module]).items()
     }
 
 
-def _parts(name: str) -> tuple[str, str, str]:
+def _split_name(name: str) -> tuple[str, str, str]:
     """`unet.mid_block.….to_q.lora.up.weight` -> `unet`, `mid_block.….to_q`, `lora_up.weight`."""
-    match = PART.fullmatch(name)
+    match = ADAPTER_NAME.fullmatch(name)
     if match is None:
         raise InputError(f"the snapshot has {name!r}, which is no adapter; train it again with this version")
     matrix = match["matrix"]
@@ -72,9 +72,9 @@ def _layer_name(prefix: str, module: str, layer: str) -> str:
     return f"{prefix}_{layer.replace('.', '_')}"
 
 
-def _scaled(matrices: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def _with_alpha(matrices: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """The matrices of one layer and its alpha, which together make the update that was trained."""
-    rank = next((len(matrices[name]) for name in INNER if name in matrices), config["r"])
+    rank = next((len(matrices[name]) for name in RANK_FIRST if name in matrices), config["r"])
     first = next((name for name in SCALED if name in matrices), None)
     if first is None:
         return {**matrices, "alpha": torch.tensor(float(_scale(config) * rank))}

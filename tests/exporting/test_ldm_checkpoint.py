@@ -1,4 +1,4 @@
-"""The original layout: diffusers' own way back finds every weight of the true models, without one of their numbers."""
+"""The original layout: diffusers' converter finds every weight of the published models; shapes only, no numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.loaders import single_file_utils
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from pipeline.exporting import checkpoint, ldm_config
+from pipeline.exporting import ldm_checkpoint
+from pipeline.exporting.ldm_config import ldm_config
 from pipeline.families import family
 
 CROSS_DOWN, CROSS_UP = "CrossAttnDownBlock2D", "CrossAttnUpBlock2D"
@@ -69,7 +70,7 @@ def model(request):
             "xl": lambda: [_clip(768, 12, "quick_gelu"), _clip(1280, 32, "gelu", CLIPTextModelWithProjection)],
         }[request.param]()
         described = [(encoder.state_dict(), encoder.config.to_dict()) for encoder in encoders]
-        whole = checkpoint.checkpoint(unet.state_dict(), vae.state_dict(), described)
+        whole = ldm_checkpoint.to_ldm(unet.state_dict(), vae.state_dict(), described)
     return request.param, unet, vae, encoders, whole
 
 
@@ -77,7 +78,7 @@ def _shapes(state) -> dict[str, tuple[int, ...]]:
     return {name.removeprefix("text_model."): tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def test_the_way_back_finds_every_weight(model):
+def test_the_converter_of_diffusers_finds_every_weight(model):
     _, unet, vae, _, whole = model
     back = single_file_utils.convert_ldm_unet_checkpoint(dict(whole), dict(unet.config))
     assert _shapes(back) == _shapes(unet.state_dict())
@@ -86,7 +87,7 @@ def test_the_way_back_finds_every_weight(model):
     )
 
 
-def test_the_text_encoders_come_back_too(model):
+def test_it_finds_the_text_encoders_too(model):
     name, _, _, encoders, whole = model
     if name != "v2":
         assert _shapes(single_file_utils.convert_ldm_clip_checkpoint(whole)) == _shapes(encoders[0].state_dict())
@@ -104,19 +105,19 @@ def test_the_original_models_have_as_many_tensors(model):
     assert whole["first_stage_model.decoder.mid.attn_1.proj_out.weight"].shape == (512, 512, 1, 1)
 
 
-def test_programs_are_told_which_model_it_is(model):
+def test_the_kind_of_base_is_named_as_kohya_names_it(model):
     name, unet, _, _, _ = model
     known = family("sdxl" if name == "xl" else "sd").kohya_version(unet.config)
     assert known == {"v1": "sd_v1", "v2": "sd_v2", "xl": "sdxl_base_v1-0"}[name]
     assert family("sd").kohya_version({**unet.config, "block_out_channels": (16, 32)}) == ""
 
 
-def test_openclips_values_come_back(tmp_path):
+def test_the_values_of_openclip_are_the_same_after_converting_back(tmp_path):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = _clip(128, 2, "gelu", CLIPTextModelWithProjection)
     state = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    stored = {f"x.{name}": tensor for name, tensor in checkpoint.openclip_tensors(state).items()}
+    stored = {f"x.{name}": tensor for name, tensor in ldm_checkpoint.openclip_tensors(state).items()}
     back = single_file_utils.convert_open_clip_checkpoint(encoder, stored, prefix="x.")
     assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in back)
 
@@ -126,12 +127,12 @@ def test_the_config_beside_it_describes_the_same_model(model):
     if name == "xl":
         pytest.skip("XL says in its weights how it is sampled")
     scheduler = {"beta_start": 0.00085, "beta_end": 0.012, "prediction_type": "v_prediction"}
-    said = ldm_config.config(unet.config, vae.config, scheduler, openclip=name == "v2")
-    made = single_file_utils.create_unet_diffusers_config_from_ldm(said, whole)
+    config = ldm_config(unet.config, vae.config, scheduler, openclip=name == "v2")
+    made = single_file_utils.create_unet_diffusers_config_from_ldm(config, whole)
     for key in ("block_out_channels", "down_block_types", "up_block_types"):
         assert list(made[key]) == list(unet.config[key])
     for key in ("attention_head_dim", "cross_attention_dim", "layers_per_block", "use_linear_projection"):
         assert made[key] == unet.config[key]
-    again = single_file_utils.create_vae_diffusers_config_from_ldm(said, whole)
+    again = single_file_utils.create_vae_diffusers_config_from_ldm(config, whole)
     assert list(again["block_out_channels"]) == list(vae.config["block_out_channels"])
     assert (again["latent_channels"], again["scaling_factor"]) == (4, vae.config["scaling_factor"])

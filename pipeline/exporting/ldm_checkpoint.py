@@ -1,4 +1,4 @@
-"""Whole models in the layout of the original Stable Diffusion checkpoints: one file, which every program reads.
+"""Whole models in the layout of the original Stable Diffusion (LDM) checkpoints: one file that every program reads.
 
     unet.…           ->  model.diffusion_model.…
     vae.…            ->  first_stage_model.…
@@ -23,7 +23,7 @@ BLOCK = re.compile(
     r"(?P<layer>(?:down_blocks\.\d+|mid_block|up_blocks\.\d+)\.(?P<kind>resnets|attentions|downsamplers|upsamplers)\.\d+)"
     r"\.(?P<rest>.+)"
 )
-UNET_ENDS = {
+UNET_OUTER = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0",
@@ -41,7 +41,7 @@ UNET_RESNET = {
     "conv_shortcut": "skip_connection",
 }
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
-OPENCLIP_ENDS = {
+OPENCLIP_OUTER = {
     "embeddings.token_embedding.weight": "token_embedding.weight",
     "embeddings.position_embedding.weight": "positional_embedding",
     "final_layer_norm.weight": "ln_final.weight",
@@ -57,12 +57,12 @@ OPENCLIP_LAYER = {
 OPENCLIP_H_LAYERS = 24
 
 
-def checkpoint(
+def to_ldm(
     unet: Tensors, vae: Tensors, encoders: Sequence[tuple[Tensors, Mapping[str, Any]]]
 ) -> dict[str, torch.Tensor]:
-    """One state dict of the tensors of all parts; each text encoder comes with its config.
+    """One state dict of the tensors of all components; each text encoder comes with its config.
 
-    Old autoencoders' names of attention (`query`, `proj_attn`) must have been renewed, as loading them does.
+    Older autoencoders' attention names (`query`, `proj_attn`) must have been converted, as loading does.
     """
     return {
         **{f"model.diffusion_model.{name}": tensor for name, tensor in unet_tensors(unet).items()},
@@ -100,27 +100,27 @@ def clip_tensors(state: Tensors) -> dict[str, torch.Tensor]:
 def openclip_tensors(state: Tensors) -> dict[str, torch.Tensor]:
     """OpenCLIP: queries, keys and values in one matrix, the projection transposed."""
     plain = {name.removeprefix("text_model."): tensor for name, tensor in state.items()}
-    made = {"text_projection": plain.pop("text_projection.weight").T} if "text_projection.weight" in plain else {}
+    tensors = {"text_projection": plain.pop("text_projection.weight").T} if "text_projection.weight" in plain else {}
     for name, tensor in plain.items():
-        if name in OPENCLIP_ENDS:
-            made[OPENCLIP_ENDS[name]] = tensor
+        if name in OPENCLIP_OUTER:
+            tensors[OPENCLIP_OUTER[name]] = tensor
         elif ".self_attn.q_proj." in name:
-            whole = torch.cat([plain[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"])
-            made[_resblock(name).replace("self_attn.q_proj.", "attn.in_proj_")] = whole
+            stacked = torch.cat([plain[name.replace("q_proj", f"{letter}_proj")] for letter in "qkv"])
+            tensors[_resblock(name).replace("self_attn.q_proj.", "attn.in_proj_")] = stacked
         elif not re.search(r"self_attn\.[kv]_proj", name):
-            made[_renamed(_resblock(name), OPENCLIP_LAYER)] = tensor
-    return made
+            tensors[_renamed(_resblock(name), OPENCLIP_LAYER)] = tensor
+    return tensors
 
 
 def _one_encoder(state: Tensors, config: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     if not is_openclip(config):
         return {f"cond_stage_model.{name}": tensor for name, tensor in clip_tensors(state).items()}
-    made = _with_unused(openclip_tensors(state), config["num_hidden_layers"])
-    return {f"cond_stage_model.model.{name}": tensor for name, tensor in made.items()}
+    tensors = _with_unused_last_layer(openclip_tensors(state), config["num_hidden_layers"])
+    return {f"cond_stage_model.model.{name}": tensor for name, tensor in tensors.items()}
 
 
-def _with_unused(state: Tensors, n_layers: int) -> dict[str, torch.Tensor]:
-    """Stable Diffusion 2 reads the last layer but one, so diffusers drops what follows; programs still ask for it.
+def _with_unused_last_layer(state: Tensors, n_layers: int) -> dict[str, torch.Tensor]:
+    """Stable Diffusion 2 reads the last layer but one, so diffusers drops what follows; other programs still require it.
 
     Nothing depends on its values: a copy of the layer before, and the projection that changes nothing.
     """
@@ -141,26 +141,26 @@ def _two_encoders(first: tuple[Tensors, Any], second: tuple[Tensors, Any]) -> di
 
 def _unet_layers(names: Iterable[str]) -> dict[str, str]:
     """Where the layers of the blocks stand: `down_blocks.0.resnets.1` -> `input_blocks.2.0`."""
-    there = {match["layer"] for match in map(BLOCK.match, names) if match}
+    layers = {match["layer"] for match in map(BLOCK.match, names) if match}
     places = {
         "mid_block.resnets.0": "middle_block.0",
         "mid_block.attentions.0": "middle_block.1",
         "mid_block.resnets.1": "middle_block.2",
     }
-    row = 1  # the 0th is conv_in
-    for block in _numbered("down_blocks.{}.resnets.0", there):
-        for index in _numbered(f"down_blocks.{block}.resnets.{{}}", there):
+    row = 1  # row 0 is conv_in
+    for block in _numbered("down_blocks.{}.resnets.0", layers):
+        for index in _numbered(f"down_blocks.{block}.resnets.{{}}", layers):
             places |= _pair(f"down_blocks.{block}", index, f"input_blocks.{row}")
             row += 1
-        if f"down_blocks.{block}.downsamplers.0" in there:
+        if f"down_blocks.{block}.downsamplers.0" in layers:
             places[f"down_blocks.{block}.downsamplers.0"] = f"input_blocks.{row}.0"
             row += 1
     row = 0
-    for block in _numbered("up_blocks.{}.resnets.0", there):
-        for index in _numbered(f"up_blocks.{block}.resnets.{{}}", there):
+    for block in _numbered("up_blocks.{}.resnets.0", layers):
+        for index in _numbered(f"up_blocks.{block}.resnets.{{}}", layers):
             places |= _pair(f"up_blocks.{block}", index, f"output_blocks.{row}")
             row += 1
-        attends = f"up_blocks.{block}.attentions.0" in there
+        attends = f"up_blocks.{block}.attentions.0" in layers
         places[f"up_blocks.{block}.upsamplers.0"] = f"output_blocks.{row - 1}.{2 if attends else 1}"
     return places
 
@@ -169,16 +169,16 @@ def _pair(block: str, index: int, place: str) -> dict[str, str]:
     return {f"{block}.resnets.{index}": f"{place}.0", f"{block}.attentions.{index}": f"{place}.1"}
 
 
-def _numbered(pattern: str, there: set[str]) -> Iterable[int]:
-    """0, 1, 2 … as long as the pattern with the number in it is there."""
-    return takewhile(lambda number: pattern.format(number) in there, count())
+def _numbered(pattern: str, layers: set[str]) -> Iterable[int]:
+    """0, 1, 2 … as long as `layers` has the pattern with the number in it."""
+    return takewhile(lambda number: pattern.format(number) in layers, count())
 
 
 def _unet_name(name: str, layers: Mapping[str, str]) -> str:
     match = BLOCK.match(name)
     if match is None:
         head, _, end = name.rpartition(".")
-        return f"{UNET_ENDS[head]}.{end}"
+        return f"{UNET_OUTER[head]}.{end}"
     rest = match["rest"]
     if match["kind"] == "resnets":
         rest = _renamed(rest, UNET_RESNET)
@@ -203,7 +203,7 @@ def _resblock(name: str) -> str:
     return name.replace("encoder.layers.", "transformer.resblocks.")
 
 
-def _renamed(name: str, words: Mapping[str, str]) -> str:
-    """The first of `words` that stands whole in the name, replaced."""
-    found = next((old for old in words if re.search(rf"(^|\.){re.escape(old)}(\.|$)", name)), None)
-    return name if found is None else name.replace(found, words[found])
+def _renamed(name: str, names: Mapping[str, str]) -> str:
+    """The name with the first of `names` that it contains as whole parts replaced."""
+    found = next((old for old in names if re.search(rf"(^|\.){re.escape(old)}(\.|$)", name)), None)
+    return name if found is None else name.replace(found, names[found])
