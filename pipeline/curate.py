@@ -239,7 +239,7 @@ def _described(table: pd.DataFrame, said: list[str], shelf: Path, folder: Path, 
 
     loaded, described = captioner.load(folder), list(said)
     for row in track(silent, "curate: describe", len(silent)):
-        found = captioner.describe(loaded, [image_cache.opened(shelf, table["sha256"].iloc[row])])
+        found = captioner.caption_images(loaded, [image_cache.opened(shelf, table["sha256"].iloc[row])])
         described[row] = captions.clean(found[0], most)
     return described
 

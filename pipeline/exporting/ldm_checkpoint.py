@@ -120,7 +120,7 @@ def _one_encoder(state: Tensors, config: Mapping[str, Any]) -> dict[str, torch.T
 
 
 def _with_unused_last_layer(state: Tensors, n_layers: int) -> dict[str, torch.Tensor]:
-    """Stable Diffusion 2 reads the last layer but one, so diffusers drops what follows; other programs still require it.
+    """Stable Diffusion 2 reads the last layer but one, so diffusers drops what follows; other programs need it.
 
     Nothing depends on its values: a copy of the layer before, and the projection that changes nothing.
     """
