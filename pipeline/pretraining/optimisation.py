@@ -1,10 +1,10 @@
-"""Steps that survive a kill: one optimisation, its state on disk, and the same continuation after a restart."""
+"""A resumable optimisation: its state on disk, and the same continuation after a restart."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from torch import nn
 
 from pipeline.pretraining.settings import Phase
 
-Report = Callable[[str, int, int, dict[str, float]], None]  # phase, step, of steps, values
+OnProgress = Callable[[str, int, int, Mapping[str, float]], None]  # phase, step, of steps, values
 
 
 @dataclass
 class Optimisation:
-    """Modules under training with everything that has to be saved to go on as if nothing had happened."""
+    """Modules under training with everything that has to be saved to continue exactly."""
 
     name: str
     modules: nn.ModuleDict
@@ -26,7 +26,7 @@ class Optimisation:
     step: int = 0
     losses: list[dict[str, float]] = field(default_factory=list)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.parameters = [weight for weight in self.modules.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.parameters,
@@ -37,29 +37,28 @@ class Optimisation:
         )
 
     @property
-    def done(self) -> bool:
+    def is_finished(self) -> bool:
         return self.step >= self.phase.steps
 
 
-def run(
-    work: Optimisation, losses_at: Callable[[int], dict[str, torch.Tensor]], state_file: Path, report: Report
-) -> Optimisation:
+def optimise(
+    work: Optimisation, losses_at: Callable[[int], dict[str, torch.Tensor]], state_file: Path, on_progress: OnProgress
+) -> None:
     """Take the remaining steps; `losses_at(step)` returns the parts of the loss, of which "loss" is minimised."""
-    restore(work, state_file)
+    restore_state(work, state_file)
     work.modules.train()
-    while not work.done:
+    while not work.is_finished:
         values = take_step(work, losses_at(work.step))
-        report(work.name, work.step, work.phase.steps, values)
-        if work.done or work.step % work.phase.save_every == 0:
-            save(work, state_file)
+        on_progress(work.name, work.step, work.phase.steps, values)
+        if work.is_finished or work.step % work.phase.save_every == 0:
+            save_state(work, state_file)
     work.modules.eval()
-    return work
 
 
 def take_step(work: Optimisation, losses: dict[str, torch.Tensor]) -> dict[str, float]:
     """Backward, clip, update."""
     for group in work.optimiser.param_groups:
-        group["lr"] = rate_at(work.phase, work.step)
+        group["lr"] = learning_rate_at(work.phase, work.step)
     work.optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
     nn.utils.clip_grad_norm_(work.parameters, 1.0, foreach=True)
@@ -70,17 +69,17 @@ def take_step(work: Optimisation, losses: dict[str, torch.Tensor]) -> dict[str, 
     return values
 
 
-def rate_at(phase: Phase, step: int) -> float:
+def learning_rate_at(phase: Phase, step: int) -> float:
     """Per cycle: linear warm-up, a plateau, and half a cosine down over the last `decay_share` of the steps."""
     cycle_steps = -(-phase.steps // phase.cycles)
     step = step % cycle_steps
-    warm = min(1.0, (step + 1) / phase.warmup_steps)
+    warm_up = min(1.0, (step + 1) / phase.warmup_steps)
     decay_steps = cycle_steps * phase.decay_share
-    gone = max(0.0, (step - (cycle_steps - decay_steps)) / decay_steps)
-    return phase.peak_rate * warm * 0.5 * (1 + math.cos(math.pi * gone))
+    decayed = max(0.0, (step - (cycle_steps - decay_steps)) / decay_steps)
+    return phase.peak_rate * warm_up * 0.5 * (1 + math.cos(math.pi * decayed))
 
 
-def save(work: Optimisation, state_file: Path) -> None:
+def save_state(work: Optimisation, state_file: Path) -> None:
     """Atomic: a kill leaves either the former state or this one."""
     state_file.parent.mkdir(parents=True, exist_ok=True)
     partial = state_file.with_suffix(".partial")
@@ -96,8 +95,8 @@ def save(work: Optimisation, state_file: Path) -> None:
     os.replace(partial, state_file)
 
 
-def restore(work: Optimisation, state_file: Path) -> None:
-    """Take up a saved state, if there is one."""
+def restore_state(work: Optimisation, state_file: Path) -> None:
+    """Load the saved state, if there is one."""
     if not state_file.is_file():
         return
     state = torch.load(state_file, map_location="cpu", weights_only=True)

@@ -1,10 +1,11 @@
-"""Everything in one folder that `StableDiffusionPipeline` and `CLIPModel` both load."""
+"""The pre-trained model on disk: one folder that `StableDiffusionPipeline` and `CLIPModel` both load."""
 
 from __future__ import annotations
 
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -16,12 +17,12 @@ from pipeline.pretraining.denoiser import scheduler
 from pipeline.vision.clip import Clip, Preprocessing
 
 
-def export(folder: Path, clip: Clip, components: ModelComponents) -> None:
+def save_model(folder: Path, clip: Clip, components: ModelComponents) -> None:
     """Write half-precision copies: the pipeline in its subfolders, CLIP beside `model_index.json`."""
     save_pipeline(folder, components.vae, components.unet, components.text_encoders[0], clip.tokenizer)
-    half(clip.model).save_pretrained(folder)
+    half_precision_copy(clip.model).save_pretrained(folder)
     for config in (folder / "config.json", folder / "text_encoder" / "config.json"):
-        ask_for_full_precision(config)
+        declare_full_precision(config)
     for file in folder.rglob("*.safetensors"):
         file.chmod(0o644)  # transformers writes them for their owner alone
     save_tokenizer(folder, clip.tokenizer)
@@ -32,10 +33,10 @@ def save_pipeline(
     folder: Path, vae: nn.Module, unet: nn.Module, text_encoder: nn.Module, tokenizer: CLIPTokenizer
 ) -> None:
     pipeline = StableDiffusionPipeline(
-        vae=half(vae),
-        text_encoder=half(text_encoder),
+        vae=half_precision_copy(vae),
+        text_encoder=half_precision_copy(text_encoder),
         tokenizer=tokenizer,
-        unet=half(unet),
+        unet=half_precision_copy(unet),
         scheduler=scheduler(),
         safety_checker=None,
         feature_extractor=None,
@@ -52,32 +53,33 @@ def save_tokenizer(folder: Path, tokenizer: CLIPTokenizer) -> None:
     (folder / "tokenizer.json").unlink()
 
 
-def half(module: nn.Module) -> nn.Module:
-    """A copy for the disk; what is being trained stays in full precision."""
-    return copy.deepcopy(module).half().to(memory_format=torch.contiguous_format).eval()
+def half_precision_copy(module: nn.Module) -> Any:
+    """A copy to save; the weights in training stay in full precision."""
+    copied: Any = copy.deepcopy(module).half()
+    return copied.to(memory_format=torch.contiguous_format).eval()
 
 
-def ask_for_full_precision(config: Path) -> None:
+def declare_full_precision(config: Path) -> None:
     """transformers loads in the precision that the config names, diffusers always in full; the two must agree."""
     write_json(config, json.loads(config.read_text(encoding="utf-8")) | {"dtype": "float32"})
 
 
-def preprocessor_config(look: Preprocessing) -> dict:
+def preprocessor_config(preprocessing: Preprocessing) -> dict[str, Any]:
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"shortest_edge": look.shortest_edge_px},
+        "size": {"shortest_edge": preprocessing.shortest_edge_px},
         "resample": 3,
         "do_center_crop": True,
-        "crop_size": {"height": look.crop_px, "width": look.crop_px},
+        "crop_size": {"height": preprocessing.crop_px, "width": preprocessing.crop_px},
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": list(look.mean),
-        "image_std": list(look.std),
+        "image_mean": list(preprocessing.mean),
+        "image_std": list(preprocessing.std),
     }
 
 
-def write_json(path: Path, value: dict) -> None:
+def write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
