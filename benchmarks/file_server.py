@@ -1,4 +1,4 @@
-"""A file server on loopback that costs as little as possible: what is measured is who asks, not who answers."""
+"""A file server on loopback that costs as little as possible, so that the client is measured and not the server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from urllib.parse import unquote
 @contextmanager
 def serving(folder: Path) -> Iterator[int]:
     """Serve the files of `folder` by their names, whatever folders the address puts before them; yields the port."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(folder, theirs), daemon=True)
+    receiver, sender = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(folder, sender), daemon=True)
     process.start()
     try:
-        yield ours.recv()
+        yield receiver.recv()
     finally:
         process.terminate()
         process.join()
@@ -46,7 +46,7 @@ def _serve(folder: Path, port: Connection) -> None:
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:
-    """A request without its end; empty when the other side has gone."""
+    """The head of a request; empty when the client has closed the connection."""
     try:
         return await reader.readuntil(b"\r\n\r\n")
     except (asyncio.IncompleteReadError, ConnectionError):

@@ -1,4 +1,4 @@
-"""Large collections made up for curation: photographs, or a hundred thousand small pictures, with their manifest."""
+"""Synthetic collections for curation: photographs, or a hundred thousand small pictures, with their manifest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WEB = "https://commons.wikimedia.org/wiki"
 
 
 def project(folder: Path) -> Paths:
-    """A clone with one species, and no class that CLIP would be asked about."""
+    """A clone with one species, and no class that CLIP would have to recognise."""
     target = clone(folder)
     yaml = YAML()
     params = yaml.load(target / "params.yaml")
@@ -42,7 +42,7 @@ def photographs(paths: Paths, number: int) -> None:
 
 
 def small_pictures(paths: Paths, number: int) -> None:
-    """PNGs of 100 px, no two alike, with as many words around each as Commons has."""
+    """PNGs of 100 px, no two alike, with as long descriptions as those of Commons."""
     _collected(paths, _made(_small_picture, paths, number), "png")
 
 

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.per_core bare|curate FOLDER`: CPU seconds for all collected pictures, children included.
+"""`python -m benchmarks.cpu_seconds resize|curate FOLDER`: CPU seconds for all collected pictures, children included.
 
-`bare` decodes and reduces each with Pillow and does nothing else; `curate` is the whole stage.
+`resize` decodes and reduces each with Pillow and does nothing else; `curate` is the whole stage.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ KEPT_PX = 512  # shorter side; curate.image_side_px
 
 
 def main() -> None:
-    work, folder = {"bare": _bare, "curate": _curate}[sys.argv[1]], Path(sys.argv[2])
+    work, folder = {"resize": _resize, "curate": _curate}[sys.argv[1]], Path(sys.argv[2])
     before = _cpu_seconds()
     work(folder)
     print(_cpu_seconds() - before)
 
 
-def _bare(folder: Path) -> None:
-    """In as many processes as curate uses, so that they are in each other's way as much."""
+def _resize(folder: Path) -> None:
+    """In as many processes as curate uses, so that they slow each other down as much."""
     files = sorted((folder / "data/raw/dodo/images").iterdir())
     pool = multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0)))
-    pool.map(_reduced, files, chunksize=8)
+    pool.map(_reduce, files, chunksize=8)
     pool.close()
     pool.join()
 
 
-def _reduced(path: Path) -> None:
+def _reduce(path: Path) -> None:
     from PIL import Image
 
     with Image.open(path) as image:

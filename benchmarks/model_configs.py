@@ -1,9 +1,9 @@
-"""Published configs of Stable Diffusion, and smaller models of the same build, as data.
+"""Published configs of Stable Diffusion, and smaller models of the same architecture.
 
 `SD15` and `SDXL` have the numbers of `config.json` in runwayml/stable-diffusion-v1-5 and
-stabilityai/stable-diffusion-xl-base-1.0; tests count their parameters. `SMALL` costs a CPU half a second per step; its
-VAE's encoder is to its UNet what those of SD 1.5 are to each other (see `models.cost`), and its attention heads are
-nearly as wide as theirs. `TINY` and `TINY_XL` are for tests.
+stabilityai/stable-diffusion-xl-base-1.0; tests count their parameters. `SMALL` costs a CPU half a second per step; the
+cost of its VAE's encoder is to that of its UNet as in SD 1.5 (see `random_models.cost`), and its attention heads are
+nearly as wide. `TINY` and `TINY_XL` are for tests.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ Config = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Shape:
-    """A model without weights; `side_px` is the side of the pictures that it is measured on."""
+class ModelConfig:
+    """The configs of a model's components; `side_px` is the side of the pictures that it is measured on."""
 
     family: str
     side_px: int
@@ -87,29 +87,29 @@ CLIP_L = _clip(768, 12, 12, "quick_gelu", 768)
 BIG_G = _clip(1280, 32, 20, "gelu", 1280)
 SD_VAE = (128, 256, 512, 512)
 
-SD15 = Shape("sd", 512, _unet((320, 640, 1280, 1280), 768, 8, 512), _vae(SD_VAE, 0.18215, 512), (CLIP_L,))
-SDXL = Shape(
+SD15 = ModelConfig("sd", 512, _unet((320, 640, 1280, 1280), 768, 8, 512), _vae(SD_VAE, 0.18215, 512), (CLIP_L,))
+SDXL = ModelConfig(
     "sdxl",
     1024,
     _unet_xl((320, 640, 1280), 2048, (5, 10, 20), 1024, (1, 2, 10), 1280),
     _vae(SD_VAE, 0.13025, 1024),
     (CLIP_L, BIG_G),
 )
-SMALL = Shape(
+SMALL = ModelConfig(
     "sd",
     192,
     _unet((64, 128, 256, 256), 128, 2, 192, norm_num_groups=16),
     _vae((32, 48, 80, 80), 0.18215, 192, groups=16),
     (_clip(128, 2, 4, "quick_gelu", 128, words=256),),
 )
-TINY = Shape(
+TINY = ModelConfig(
     "sd",
     32,
     _unet((16, 32), 32, 2, 32, norm_num_groups=8),
     _vae((8, 8, 8, 8), 0.18215, 32, groups=4),
     (_clip(32, 1, 2, "quick_gelu", 32, words=64),),
 )
-TINY_XL = Shape(
+TINY_XL = ModelConfig(
     "sdxl",
     32,
     _unet_xl((16, 32), 64, (2, 2), 32, (1, 1), 32) | {"norm_num_groups": 8},
