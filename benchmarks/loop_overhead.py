@@ -52,9 +52,9 @@ def measure(
     result = run_worker("loop_overhead", setting, folder, device, precision, rounds=rounds.rounds, steps=rounds.steps)
     percents = {call: 100 * share for call, share in result["shares"].items()}
     return [
-        Claim(f"{name}: speed of the loop, of the bare model's", result["speed"], "x", at_least=0.95),
+        Claim(f"{name}: speed of the loop, of the model alone", result["speed"], "x", at_least=0.95),
         Claim(f"{name}: a step of the loop", result["loop_seconds"], "s"),
-        Claim(f"{name}: a step of the bare model", result["model_seconds"], "s"),
+        Claim(f"{name}: a step of the model alone", result["model_seconds"], "s"),
         *(
             Claim(f"{name}: `{call}`, of a step", percent, "%")
             for call, percent in percents.items()

@@ -41,7 +41,7 @@ def measure(folder: Path) -> list[Claim]:
 
 
 def embedded(folder: Path) -> list[Claim]:
-    """As the demo trains it: in `dreambooth` the text encoder is trained too, in the bare model as well."""
+    """As the demo trains it: in `dreambooth` the text encoder is trained too, in the model alone as well."""
     claims: list[Claim] = []
     for method, rounds, steps in (("dreambooth", 10, 4), ("lora", 10, 8)):
         setting = TrainingSetting("sd", EMBEDDED, 64, {"method": method})
