@@ -35,9 +35,7 @@ def test_a_file_is_named_from_the_current_folder_or_from_the_project(tmp_path, m
     assert accelerate_config.named_file({VARIABLE: "a.yaml"}, root) == root / "a.yaml"
     assert accelerate_config.named_file({VARIABLE: "project/a.yaml"}, root) == Path("project/a.yaml")
     assert accelerate_config.named_file({}, root) is accelerate_config.named_file({VARIABLE: ""}, root) is None
-    with pytest.raises(
-        InputError, match="PALEO_ACCELERATE_CONFIG is 'b.yaml', which is no file; infra/"
-    ):
+    with pytest.raises(InputError, match="PALEO_ACCELERATE_CONFIG is 'b.yaml', which is no file; infra/"):
         accelerate_config.named_file({VARIABLE: "b.yaml"}, root)
 
 

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.core.errors import InputError
 from pipeline.families import family
+from pipeline.families.guidance import guided
 from pipeline.methods.tensor_files import write_tensors
 from pipeline.training.data import latent_cache
 from pipeline.training.data.latent_cache import LatentCache, TrainingImage
-from pipeline.families.guidance import guided
 
 
 def _picture(number: int = 0, size: tuple[int, int] = (24, 20)) -> TrainingImage:
