@@ -257,7 +257,7 @@ def _confine(limits: Decode) -> None:
 
 
 def _keep_freed_memory() -> None:
-    Image.core.set_blocks_max(KEPT_BLOCKS)  # type: ignore[attr-defined]
+    Image.core.set_blocks_max(KEPT_BLOCKS)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it
     if mallopt:
         mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
