@@ -27,6 +27,7 @@ class FullFineTuneMethod:
     """A base class: subclasses say their name and `attach`."""
 
     name: str
+    Params = FullFineTuneParams
     needs: frozenset[Capability] = frozenset({"unet"})
     preserves_base = False
     saves_full_model = True
@@ -35,7 +36,7 @@ class FullFineTuneMethod:
 
     @property
     def sections(self) -> Mapping[str, type[Section]]:
-        return {self.name: FullFineTuneParams}
+        return {self.name: self.Params}
 
     def trains_text_encoder(self, train: Train) -> bool:
         return bool(section(train, self.name, FullFineTuneParams).train_text_encoder)

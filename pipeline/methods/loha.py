@@ -21,7 +21,7 @@ class LohaParams(AdapterParams):
 
 class Loha(PeftMethod):
     name = "loha"
-    params_type = LohaParams
+    Params = LohaParams
 
     def peft_config(self, params: LohaParams, targets: list[str]) -> Any:
         from peft import LoHaConfig

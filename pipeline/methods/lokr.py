@@ -22,7 +22,7 @@ class LokrParams(AdapterParams):
 
 class Lokr(PeftMethod):
     name = "lokr"
-    params_type = LokrParams
+    Params = LokrParams
 
     def check(self, family: Family, base: Path, train: Train) -> None:
         factor = self.params(train).factor

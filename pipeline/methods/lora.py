@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 class Lora(PeftMethod):
     name = "lora"
-    params_type = LoraParams
+    Params = LoraParams
     formats: Mapping[Format, tuple[Artefact, ...]] = {
         "kohya": ("adapters",),
         "diffusers": ("adapters",),

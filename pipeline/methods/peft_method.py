@@ -34,7 +34,7 @@ class PeftMethod:
     """
 
     name: str
-    params_type: type[AdapterParams]
+    Params: type[AdapterParams]
     needs: frozenset[Capability] = frozenset({"unet"})
     preserves_base = False
     saves_full_model = False
@@ -46,15 +46,15 @@ class PeftMethod:
 
     @property
     def sections(self) -> Mapping[str, type[Section]]:
-        return {self.name: self.params_type}
+        return {self.name: self.Params}
 
     @property
     def kohya_network(self) -> tuple[str, Mapping[str, str]]:
         return "lycoris.kohya", {"algo": self.name}
 
     def params(self, train: Train) -> Any:
-        """Its section of `train`, of type `params_type`."""
-        return section(train, self.name, self.params_type)
+        """Its section of `train`, of type `Params`."""
+        return section(train, self.name, self.Params)
 
     def peft_config(self, params: Any, targets: list[str]) -> Any:
         """peft's config for the layers `targets` of one module."""

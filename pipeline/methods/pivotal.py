@@ -35,6 +35,7 @@ class PivotalParams(PlaceholderTokenParams):
 
 class Pivotal:
     name = "pivotal"
+    Params = PivotalParams
     sections: Mapping[str, type[Section]] = {"pivotal": PivotalParams, "lora": LoraParams}
     needs: frozenset[Capability] = frozenset({"unet", "text_encoder"})
     preserves_base = False

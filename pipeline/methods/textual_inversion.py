@@ -28,6 +28,7 @@ WHERE = "train.textual_inversion"
 
 class TextualInversion:
     name = "textual_inversion"
+    Params = PlaceholderTokenParams
     sections: Mapping[str, type[Section]] = {"textual_inversion": PlaceholderTokenParams}
     needs: frozenset[Capability] = frozenset({"text_encoder"})
     preserves_base = True  # every other sentence is encoded as before
