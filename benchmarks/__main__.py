@@ -1,4 +1,4 @@
-"""`make bench`: every claim of the README measured in one run, as a table and as benchmarks/out/bench.json."""
+"""Benchmarks (`make bench`): every claim of the README, as a table and as benchmarks/out/bench.json."""
 
 from __future__ import annotations
 
@@ -7,34 +7,28 @@ import json
 import os
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import collecting, curation, demo, peer, startup, training, validation
 from benchmarks.claims import Claim
 
 OUT = Path(__file__).parent / "out" / "bench.json"
-SUITES = {
-    "startup": startup.measure,
-    "collecting": collecting.measure,
-    "curation": curation.measure,
-    "validation": validation.measure,
-    "training": training.measure,
-    "demo": demo.measure,
-}
+SUITES = ("startup", "collecting", "curation", "validation", "training", "demo")  # modules with `measure(folder)`
+IMG2DATASET, DIFFUSERS_EXAMPLE = "PALEO_BENCH_IMG2DATASET", "PALEO_BENCH_DIFFUSERS"  # read by the suites
 
 
 def main() -> int:
     arguments = _arguments()
-    chosen = arguments.suites or list(SUITES)
+    suites = arguments.suites or list(SUITES)
     if arguments.img2dataset:
-        os.environ[collecting.PEER] = str(arguments.img2dataset.absolute())
-    if arguments.peer:
-        os.environ[peer.PEER] = str(arguments.peer.absolute())
+        os.environ[IMG2DATASET] = str(arguments.img2dataset.absolute())
+    if arguments.diffusers_example:
+        os.environ[DIFFUSERS_EXAMPLE] = str(arguments.diffusers_example.absolute())
     with tempfile.TemporaryDirectory(prefix="paleoforge-bench-") as folder:
-        claims = [claim for name in chosen for claim in SUITES[name](Path(folder))]
+        claims = [claim for name in suites for claim in import_module(f"benchmarks.{name}").measure(Path(folder))]
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps([claim.row() for claim in claims], indent=2) + "\n")
     _print(claims)
@@ -45,14 +39,16 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help=f"default: all of {', '.join(SUITES)}")
     parser.add_argument("--img2dataset", type=Path, help="the program to compare collecting with, installed elsewhere")
-    parser.add_argument("--peer", type=Path, help="train_dreambooth_lora.py of diffusers, to compare training with")
+    parser.add_argument(
+        "--diffusers-example", type=Path, help="train_dreambooth_lora.py of diffusers, to compare training with"
+    )
     return parser.parse_args()
 
 
 def _print(claims: list[Claim]) -> None:
-    table = Table("what", "measured", "aim", "reached")
+    table = Table("what", "measured", "target", "reached")
     for claim in claims:
-        table.add_row(claim.what, claim.shown(), claim.aim(), claim.verdict().replace("no", "[red]no[/red]"))
+        table.add_row(claim.what, claim.formatted(), claim.target(), claim.verdict().replace("no", "[red]no[/red]"))
     Console().print(table)
     print(f"written to {OUT.relative_to(Path.cwd()) if OUT.is_relative_to(Path.cwd()) else OUT}")
 

@@ -1,4 +1,4 @@
-"""One measured number beside the aim that it must reach."""
+"""Claims of the README: a measured number beside the target that it must reach."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Claim:
-    """`value` is None where nothing was measured, and `note` says what that would take; it is no failure."""
+    """`value` is None where nothing was measured, and `note` says what that would need; it is no failure."""
 
     what: str
     value: float | None
@@ -23,13 +23,13 @@ class Claim:
         low = self.at_least is None or self.value >= self.at_least
         return low and (self.at_most is None or self.value <= self.at_most)
 
-    def shown(self) -> str:
+    def formatted(self) -> str:
         if self.value is None:
             return f"not measured ({self.note})"
         number = f"{self.value:.2f} {self.unit}" if abs(self.value) < 10 else f"{self.value:.1f} {self.unit}"
         return f"{number} ({self.note})" if self.note else number
 
-    def aim(self) -> str:
+    def target(self) -> str:
         bounds = [("≤", self.at_most), ("≥", self.at_least)]
         return " and ".join(f"{sign} {bound:g} {self.unit}" for sign, bound in bounds if bound is not None)
 

@@ -18,8 +18,8 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from benchmarks.claims import Claim
+from benchmarks.file_server import serving
 from benchmarks.project import ROOT, command, environment
-from benchmarks.server import serving
 
 FILES, UNCHANGED = 2000, 1000
 CONNECTIONS = 16

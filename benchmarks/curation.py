@@ -1,4 +1,4 @@
-"""Curation: the embedded world against what was drawn, its speed beside bare Pillow, its memory for many rows."""
+"""Curation: precision and recall on the embedded world, speed against Pillow alone, memory for many rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks import crowd
+from benchmarks import synthetic_collections
 from benchmarks.claims import Claim
 from benchmarks.project import clone, environment, paleo
 from pipeline.core import params as params_module
@@ -52,31 +52,31 @@ def _counts(project: Path, key: str, params: params_module.Params) -> tuple[int,
 
 def _speed(folder: Path) -> Claim:
     """CPU seconds, which other work on the machine does not change, alternating, each time from nothing."""
-    paths = crowd.project(folder)
-    crowd.photographs(paths, PHOTOGRAPHS)
-    bare, curated = [], []
+    paths = synthetic_collections.project(folder)
+    synthetic_collections.photographs(paths, PHOTOGRAPHS)
+    resized, curated = [], []
     for _ in range(ROUNDS):
         shutil.rmtree(paths.work, ignore_errors=True)
-        bare.append(_cpu_seconds("bare", paths.root))
+        resized.append(_cpu_seconds("resize", paths.root))
         curated.append(_cpu_seconds("curate", paths.root))
-    ratio = statistics.median(bare) / statistics.median(curated)
+    ratio = statistics.median(resized) / statistics.median(curated)
     what = f"curating {PHOTOGRAPHS} photographs without CLIP, speed per core against Pillow's decode and resize"
     return Claim(what, ratio, "x", at_least=0.8)
 
 
 def _cpu_seconds(what: str, project: Path) -> float:
-    words = [sys.executable, "-m", "benchmarks.per_core", what, str(project)]
-    done = subprocess.run(words, env=environment(project), cwd=project, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.cpu_seconds", what, str(project)]
+    done = subprocess.run(command, env=environment(project), cwd=project, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
     return float(done.stdout.split()[-1])
 
 
 def _memory(folder: Path) -> Claim:
     """Every row is a picture of its own, decoded, measured, compared with all others and kept: the worst case."""
-    paths = crowd.project(folder)
-    crowd.small_pictures(paths, ROWS)
-    done = paleo(paths.root, "curate", crowd.KEY)
+    paths = synthetic_collections.project(folder)
+    synthetic_collections.small_pictures(paths, ROWS)
+    done = paleo(paths.root, "curate", synthetic_collections.KEY)
     kept = pd.read_parquet(paths.curated / "metadata.parquet", columns=["sha256"])
     if len(kept) < 0.99 * ROWS:
         raise RuntimeError(f"only {len(kept)} of {ROWS} were kept: {done.output[-1000:]}")

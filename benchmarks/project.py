@@ -58,7 +58,7 @@ def environment(project: Path) -> dict[str, str]:
 
 
 class _PeakMemory:
-    """Samples the resident memory of a process and all its children."""
+    """The peak of the resident memory of a process and all its children, by sampling."""
 
     def __init__(self, pid: int, interval_seconds: float = 0.25) -> None:
         self._process, self._interval, self._peak_bytes = psutil.Process(pid), interval_seconds, 0
@@ -80,6 +80,6 @@ class _PeakMemory:
         try:
             for process in [self._process, *self._process.children(recursive=True)]:
                 total += process.memory_info().rss
-        except psutil.NoSuchProcess:  # a child ended between listing and asking
+        except psutil.NoSuchProcess:  # a child ended between listing and reading
             pass
         return total

@@ -1,4 +1,4 @@
-"""How long the command line takes to say what it can do."""
+"""Start-up time of the command line."""
 
 from __future__ import annotations
 

@@ -32,20 +32,20 @@ def measure(folder: Path) -> list[Claim]:
     paths.params.write_text(text.replace("min_side_px: 96 ", f"min_side_px: {SIDE_PX} "))
     kept = _write(paths)
     sound = paleo(project, "validate", KEY)
-    _demand(sound.output, "27 of 27 expectations hold")
-    _spoil(paths, kept)
-    spoilt = paleo(project, "validate", KEY)
-    _demand(spoilt.output, "24 of 27 expectations hold")
+    _check_output(sound.output, "27 of 27 expectations hold")
+    _make_faulty(paths, kept)
+    faulty = paleo(project, "validate", KEY)
+    _check_output(faulty.output, "24 of 27 expectations hold")
     return [
         Claim("validating 100 000 rows, their 32 px pictures opened", sound.seconds, "s", at_most=30),
-        Claim("the same, a third of them offending", spoilt.seconds, "s", at_most=30),
-        Claim("memory for it", max(sound.peak_bytes, spoilt.peak_bytes) / 1e6, "MB", at_most=1000),
+        Claim("the same, a third of them offending", faulty.seconds, "s", at_most=30),
+        Claim("memory for it", max(sound.peak_bytes, faulty.peak_bytes) / 1e6, "MB", at_most=1000),
     ]
 
 
-def _demand(output: str, said: str) -> None:
-    if said not in output:
-        raise RuntimeError(f"it was to say {said!r}, but said: {output[-1000:]}")
+def _check_output(output: str, expected: str) -> None:
+    if expected not in output:
+        raise RuntimeError(f"{expected!r} is not in the output: {output[-1000:]}")
 
 
 def _write(paths: Paths) -> pd.DataFrame:
@@ -96,12 +96,12 @@ def _rows(stored: list[tuple[str, str, int]]) -> pd.DataFrame:
     )
 
 
-def _spoil(paths: Paths, kept: pd.DataFrame) -> None:
+def _make_faulty(paths: Paths, kept: pd.DataFrame) -> None:
     """A third of the pictures without a landing page, with another animal's caption and class."""
     every = kept.index % OFFENDING == 0
-    spoilt = kept.assign(
+    faulty = kept.assign(
         page_url=kept["page_url"].mask(every, ""),
         caption=kept["caption"].mask(every, "Sinomacrops, fossil"),
         clip_margin=kept["clip_margin"].mask(every, -kept["clip_margin"] - 1),
     )
-    parquet.write(paths.curated / "metadata.parquet", spoilt)
+    parquet.write(paths.curated / "metadata.parquet", faulty)

@@ -200,18 +200,19 @@ def _differences(key: str, old: Any, new: Any) -> Iterator[str]:
 
 def _missing(repo: Repo, nodes: list[Any]) -> tuple[Missing, ...]:
     """What a stage depends on, that does not exist and that no stage writes (in it, or above it)."""
-    written = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]
+    outs = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]
     users: dict[tuple[str, bool], list[str]] = {}
     for node in nodes:
         for dep in node.deps:
             if _is_params(dep):
-                names = [key for key in dep.params if key not in dep.read_params()]
+                written = dep.read_params()
+                names = [key for key in dep.params if key not in written]
             else:
-                names = [] if _will_exist(Path(dep.fs_path), written) else [dep.def_path]
+                names = [] if _will_exist(Path(dep.fs_path), outs) else [dep.def_path]
             for name in names:
                 users.setdefault((name, _is_params(dep)), []).append(node.name)
     return tuple(Missing(name, tuple(stages), is_param) for (name, is_param), stages in users.items())
 
 
-def _will_exist(path: Path, written: list[Path]) -> bool:
-    return path.exists() or any(path == out or path in out.parents or out in path.parents for out in written)
+def _will_exist(path: Path, outs: list[Path]) -> bool:
+    return path.exists() or any(path == out or path in out.parents or out in path.parents for out in outs)

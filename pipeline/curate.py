@@ -204,7 +204,7 @@ def _captions(table: pd.DataFrame, cache_dir: Path, params: Params, paths: Paths
         loaded = captioner.load(folder)
         for row in track(missing, "curate: caption", len(missing)):
             image = image_cache.open_image(cache_dir, table["sha256"].iloc[row])
-            found[row] = source_captions.clean(captioner.describe(loaded, [image])[0], max_words)
+            found[row] = source_captions.clean(captioner.caption_images(loaded, [image])[0], max_words)
     template = fill_prompt(params.curate.caption, name=species.name, class_noun=species.class_noun)
     return [caption or template for caption in found]
 

@@ -1,7 +1,7 @@
-"""Stage `sample`: the prompt suite drawn by the base model and by every snapshot, with the same noise in each.
+"""Stage `sample`: the prompt grid, sampled from the base model and from every snapshot, with the same noise in each.
 
 Finished batches lie in `.work/sample/<species>-<fingerprint>/` under the digest of their specs, so a run that was
-killed goes on where it was, and a new training finds the base model's pictures drawn.
+killed goes on where it was, and a new training finds the base model's pictures there.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Checkpoint, Report
 from pipeline.diffusion import samplers
+from pipeline.families import family
 from pipeline.families.model_components import ModelComponents, counter_of_cut, read_scheduler
 from pipeline.io.files import atomic_write, parquet
 from pipeline.io.files.model_folders import model_folder, weights_digest
 from pipeline.io.terminal.progress_bars import track
-from pipeline.methods import load, token_embeddings
-from pipeline.sampling import device, draw, plan, png_metadata
-from pipeline.sampling.plan import Cell
+from pipeline.methods import load, method, token_embeddings
+from pipeline.sampling import prompt_grid
+from pipeline.sampling.device import best_device
+from pipeline.sampling.generate import check_size, generate_images
+from pipeline.sampling.png_metadata import Provenance, encode_png
+from pipeline.sampling.prompt_grid import GridCell
 
 LIBRARIES = ("diffusers", "numpy", "pillow", "torch", "transformers")
 TABLE = "samples.parquet"
@@ -46,7 +50,7 @@ SPEC_COLUMNS = (
 
 
 def sample(params: Params, paths: Paths) -> Report:
-    """Draw prompts x seeds x checkpoints; see the module.
+    """Sample prompts x seeds x checkpoints; see the module.
 
     Raises
     ------
@@ -57,19 +61,19 @@ def sample(params: Params, paths: Paths) -> Report:
     """
     samplers.find(params.sample.sampler)
     species = params.species[paths.species]
-    cells = plan.suite(params.sample, name=species.name, class_noun=species.class_noun)
-    draw.check_size(cells[0].spec)
+    cells = prompt_grid.prompt_grid(params.sample, name=species.name, class_noun=species.class_noun)
+    check_size(cells[0].spec)
     card = atomic_write.read_card(paths.model)
-    columns = _columns(card, params, paths)
+    checkpoints = _checkpoints(card, params, paths)
 
-    warnings = _cut_prompts(columns[-1].checkpoint, cells)
-    pictures = (row for column in columns for row in column.pictures(cells, params.sample.batch_size))
+    warnings = _truncation_warnings(checkpoints[-1].checkpoint, cells)
+    pictures = (row for each in checkpoints for row in each.pictures(cells, params.sample.batch_size))
 
-    total = len(cells) * len(columns)
+    total = len(cells) * len(checkpoints)
     with atomic_write.fresh_folder(paths.samples) as folder:
-        rows = [_store(folder, *row) for row in track(pictures, f"sampling {paths.species}", total)]
+        rows = [_write_picture(folder, *row) for row in track(pictures, f"sampling {paths.species}", total)]
         parquet.write(folder / TABLE, pd.DataFrame(rows))
-        labels = [column.checkpoint.label for column in columns]
+        labels = [each.checkpoint.label for each in checkpoints]
         atomic_write.write_card(
             folder,
             stage="sample",
@@ -78,7 +82,7 @@ def sample(params: Params, paths: Paths) -> Report:
             n_images=total,
             checkpoints=labels,
         )
-    _forget(columns)
+    _remove_batches_of_former_trainings(checkpoints, paths.species)
     return Report(
         "sample",
         (*warnings, f"{paths.species}: {total} pictures, {len(cells)} each by {', '.join(labels)}"),
@@ -87,41 +91,41 @@ def sample(params: Params, paths: Paths) -> Report:
 
 
 @dataclass(frozen=True)
-class Column:
-    """One checkpoint with where its weights are and where its finished batches wait."""
+class SampledCheckpoint:
+    """One checkpoint to sample from, and the folder of its finished batches."""
 
     checkpoint: Checkpoint
-    origin: png_metadata.Origin
+    provenance: Provenance
     work: Path
 
-    def components(self) -> ModelComponents:
+    def load(self) -> ModelComponents:
         """Load the weights."""
-        its = self.checkpoint
-        base = Path(its.base) if its.step else None
-        components = load(its.method, its.family, Path(its.path), base, *device.best())
-        return replace(components, scheduler=self.origin.scheduler_config)
+        checkpoint = self.checkpoint
+        base = Path(checkpoint.base) if checkpoint.step else None
+        components = load(checkpoint.method, checkpoint.family, Path(checkpoint.path), base, *best_device())
+        return replace(components, scheduler=self.provenance.scheduler_config)
 
-    def pictures(self, cells: Sequence[Cell], batch_size: int) -> Iterator[tuple[Checkpoint, Cell, bytes]]:
-        """Every cell's PNG, drawn now or before; the model is loaded when the first one is missing."""
+    def pictures(self, cells: Sequence[GridCell], batch_size: int) -> Iterator[tuple[Checkpoint, GridCell, bytes]]:
+        """Every cell's PNG, new or from a finished batch; the model is loaded when the first one is missing."""
         components = None
-        for batch in plan.batches(cells, batch_size):
+        for batch in prompt_grid.batches(cells, batch_size):
             folder = self.work / digest_json([(cell.file_name, asdict(cell.spec)) for cell in batch])[:16]
             if not folder.is_dir():
-                components = components or self.components()
-                self._draw(components, batch, folder)
+                components = components or self.load()
+                self._sample_batch(components, batch, folder)
             yield from ((self.checkpoint, cell, (folder / cell.file_name).read_bytes()) for cell in batch)
 
-    def _draw(self, components: ModelComponents, batch: Sequence[Cell], final: Path) -> None:
+    def _sample_batch(self, components: ModelComponents, batch: Sequence[GridCell], final: Path) -> None:
         try:
-            images = draw.draw(components, [cell.spec for cell in batch])
+            images = generate_images(components, [cell.spec for cell in batch])
         except InputError as error:
             raise InputError(f"{self.checkpoint.label}: {error}") from error
         with atomic_write.fresh_folder(final) as folder:
             for cell, image in zip(batch, images, strict=True):
-                atomic_write.write_bytes(folder / cell.file_name, png_metadata.png(image, cell.spec, self.origin))
+                atomic_write.write_bytes(folder / cell.file_name, encode_png(image, cell.spec, self.provenance))
 
 
-def _columns(card: dict[str, Any], params: Params, paths: Paths) -> list[Column]:
+def _checkpoints(card: dict[str, Any], params: Params, paths: Paths) -> list[SampledCheckpoint]:
     """The base and each snapshot of the model's card, in the order of their steps."""
     base = model_folder(paths.root, params.base.path)
     base_digest = weights_digest(base)
@@ -137,14 +141,17 @@ def _columns(card: dict[str, Any], params: Params, paths: Paths) -> list[Column]
     ]
     # A snapshot keeps the base's scheduler, whatever it has learnt.
     zero = {"rescale_betas_zero_snr": True} if card.get("params", {}).get("loss", {}).get("zero_terminal_snr") else {}
-    return [_column(each, base_digest, paths, zero if each.step else {}) for each in checkpoints]
+    return [_sampled_checkpoint(each, base_digest, paths, zero if each.step else {}) for each in checkpoints]
 
 
-def _column(checkpoint: Checkpoint, base_digest: str, paths: Paths, learnt: dict[str, Any]) -> Column:
+def _sampled_checkpoint(
+    checkpoint: Checkpoint, base_digest: str, paths: Paths, learnt: dict[str, Any]
+) -> SampledCheckpoint:
+    """`learnt`: what its weights need of the scheduler beyond the base's own config."""
     folder = Path(checkpoint.path)
     if not folder.is_dir():
         raise InputError(f"{folder} is missing, though its card names it; run the training of {paths.species} again")
-    origin = png_metadata.Origin(
+    provenance = Provenance(
         species=paths.species,
         checkpoint=checkpoint.label,
         step=checkpoint.step,
@@ -152,24 +159,23 @@ def _column(checkpoint: Checkpoint, base_digest: str, paths: Paths, learnt: dict
         lineage_id=checkpoint.lineage_id,
         scheduler_config={**read_scheduler(Path(checkpoint.base)), **learnt},
     )
-    return Column(
-        checkpoint, origin, paths.work / "sample" / f"{paths.species}-{_fingerprint(origin, base_digest, checkpoint)}"
-    )
+    fingerprint = _fingerprint(provenance, base_digest, checkpoint)
+    return SampledCheckpoint(checkpoint, provenance, paths.work / "sample" / f"{paths.species}-{fingerprint}")
 
 
-def _fingerprint(origin: png_metadata.Origin, base_digest: str, checkpoint: Checkpoint) -> str:
+def _fingerprint(provenance: Provenance, base_digest: str, checkpoint: Checkpoint) -> str:
     """Of all that decides the bytes of a checkpoint's pictures, apart from their specs."""
-    chosen = (f"pipeline.methods.{checkpoint.method}", f"pipeline.families.{checkpoint.family}")
-    code = code_digest(["pipeline.sample", *chosen])
+    plugins = [type(each).__module__ for each in (method(checkpoint.method), family(checkpoint.family))]
+    code = code_digest(["pipeline.sample", *plugins])
     libraries = {name: version(name) for name in LIBRARIES}
-    where = [str(part) for part in device.best()]
-    return digest_json([asdict(origin), base_digest, code, libraries, where])[:16]
+    device = [str(each) for each in best_device()]
+    return digest_json([asdict(provenance), base_digest, code, libraries, device])[:16]
 
 
-def _cut_prompts(checkpoint: Checkpoint, cells: Sequence[Cell]) -> list[str]:
+def _truncation_warnings(checkpoint: Checkpoint, cells: Sequence[GridCell]) -> list[str]:
     """A warning for each prompt whose end the text encoder does not read; no weights are loaded."""
-    cut_of = counter_of_cut(Path(checkpoint.base), token_embeddings.tokens_in(Path(checkpoint.path)))
-    cut = {cell.spec.prompt: cut_of(cell.spec.prompt) for cell in cells}
+    tokens_cut = counter_of_cut(Path(checkpoint.base), token_embeddings.tokens_in(Path(checkpoint.path)))
+    cut = {cell.spec.prompt: tokens_cut(cell.spec.prompt) for cell in cells}
     return [
         f"warning: the last {n} tokens of {prompt!r} are beyond the encoder's window and change nothing; shorten it"
         for prompt, n in cut.items()
@@ -177,25 +183,24 @@ def _cut_prompts(checkpoint: Checkpoint, cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _store(folder: Path, checkpoint: Checkpoint, cell: Cell, content: bytes) -> dict[str, Any]:
+def _write_picture(folder: Path, checkpoint: Checkpoint, cell: GridCell, content: bytes) -> dict[str, Any]:
     """Write one picture; its row of samples.parquet."""
     name = f"{checkpoint.label}/{cell.file_name}"
     atomic_write.write_bytes(folder / name, content)
-    described = {"template": cell.template, **asdict(cell.spec)}
+    columns = {"template": cell.template, **asdict(cell.spec)}
     return {
         "file_name": name,
         "checkpoint": checkpoint.label,
         "step": checkpoint.step,
         "prompt_index": cell.prompt_index,
-        **{key: described[key] for key in SPEC_COLUMNS},
+        **{key: columns[key] for key in SPEC_COLUMNS},
         "sha256": digest_bytes(content),
     }
 
 
-def _forget(columns: Sequence[Column]) -> None:
-    """Drop the finished batches of this species' former trainings; the present ones stay for the next run."""
-    current = {column.work.name for column in columns}
-    species = columns[0].origin.species
-    for folder in columns[0].work.parent.glob(f"{species}-*"):
+def _remove_batches_of_former_trainings(checkpoints: Sequence[SampledCheckpoint], species: str) -> None:
+    """Drop what this species' former trainings left in the work folder; the present batches stay for the next run."""
+    current = {each.work.name for each in checkpoints}
+    for folder in checkpoints[0].work.parent.glob(f"{species}-*"):
         if folder.name not in current and folder.name.rpartition("-")[0] == species:
             shutil.rmtree(folder)

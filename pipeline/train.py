@@ -37,10 +37,12 @@ from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.data import captions, masks
 from pipeline.training.data.latent_cache import TrainingImage
 from pipeline.training.distributed import oom_advice
-from pipeline.training.loop import COLUMNS, Hooks, TrainingJob, share, train_to_end
+from pipeline.training.loop import HISTORY_COLUMNS, Hooks, TrainingJob, split_batch, train_to_end
+from pipeline.training.lr_schedules import lr_schedule
 from pipeline.training.optimisers import check_optimiser
-from pipeline.training.task import Callbacks, TrainingRun, prepare
+from pipeline.training.task import Callbacks, prepare
 from pipeline.training.timing import StepTimer
+from pipeline.training.training_run import TrainingRun
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -52,12 +54,12 @@ NO_INFLUENCE = {"save_every_steps", "keep_states", "monitor", "gradient_checkpoi
 def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | None:
     """Fine-tune the base on one species; returns a report in the main process, None in the others.
 
-    It goes on by itself where the same training was interrupted; with `resume` it does that and nothing else.
+    It continues where the same training was interrupted; with `resume` it does not start a new one.
 
     Raises
     ------
     InputError
-        With `resume`, when there is nothing to go on with: it names what has changed. When it is running already.
+        With `resume`, when there is nothing to continue: it names what has changed. When it is running already.
     GateError
         When the data set was not validated, or was refused.
     Interrupted
@@ -65,18 +67,18 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
         far is kept.
     """
     run = _training_run(params, paths)
-    preflight.check(run.family, run.method, run.base, run.train, run.subject, run.pictures, log=lambda line: None)
+    preflight.check(run, log=lambda line: None)
     store = CheckpointStore(paths.work / "train" / run.identity.lineage_id, run.identity.lineage_id)
     if resume:
-        identity.refuse_to_start(store, run.identity, run.train.snapshots)
+        identity.check_resumable(store, run.identity, run.train.snapshots)
     launched = hardware.launch_settings(run.train.optimiser)
-    share(run.train.batch_size, launched.n_processes, launched.n_parts, 0)
+    split_batch(run.train.batch_size, launched.n_processes, launched.n_parts, 0)
     with ExitStack() as locked:  # until the result is written
         with hardware.stop_requests() as should_stop, hardware.accelerated(launched) as accelerator:
             session = _Session(run, paths, store, accelerator, should_stop, launched.sharded)
             if accelerator.is_main_process:
                 locked.enter_context(store.lock())
-                for line in identity.begin(store, run.identity, hardware.environment_of(accelerator)):
+                for line in identity.record_start(store, run.identity, hardware.environment_of(accelerator)):
                     accelerator.print(line)
             history, timer = session.train(params)
             if not accelerator.is_main_process:
@@ -110,15 +112,15 @@ class _Session:
         return history, timer
 
     def _prepare(self, timer: StepTimer) -> TrainingJob:
-        run, main_process = self.run, self.accelerator.is_main_process
+        run, main_process, name = self.run, self.accelerator.is_main_process, f"train {self.paths.species}"
         with (
-            oom_advice.explained(run.train, self.accelerator, self.store),
-            timer.on("preparation"),
-            training_console.preparing(f"train {self.paths.species}", main_process=main_process) as show,
+            oom_advice.oom_explained(run.train, self.accelerator, self.store),
+            timer.measure("preparation"),
+            training_console.preparation_progress(name, main_process=main_process) as on_progress,
         ):
             callbacks = Callbacks(
                 log=self.accelerator.print,
-                on_progress=timer.telling("preparation", show),
+                on_progress=timer.timed_progress("preparation", on_progress),
                 mark=timer.mark,
                 should_stop=self.should_stop,
             )
@@ -132,10 +134,10 @@ class _Session:
             )
 
     def _train(self, job: TrainingJob, timer: StepTimer, tracked: tracking.TrackedRun) -> list[list[float]]:
-        run, main_process = self.run, self.accelerator.is_main_process
+        run, main_process, name = self.run, self.accelerator.is_main_process, f"train {self.paths.species}"
         with (
-            oom_advice.explained(run.train, self.accelerator, self.store, job),
-            training_console.shown(f"train {self.paths.species}", run.train.steps, main_process=main_process) as show,
+            oom_advice.oom_explained(run.train, self.accelerator, self.store, job),
+            training_console.training_progress(name, run.train.steps, main_process=main_process) as show,
         ):
 
             def on_step(report: StepReport) -> None:
@@ -162,8 +164,8 @@ def _publish(
 ) -> Report:
     """Put the snapshots in place of the last result, all or none; nothing of the training is left in `.work/`."""
     reports: tuple[MonitoringReport, ...] = ()
-    if monitoring.is_enabled(run.train.monitor, run.holdout):  # those of runs that were interrupted too
-        reports = monitoring.earlier(_monitoring_dir(store), run.train.snapshots)
+    if monitoring.is_enabled(run.train.monitor, run.holdout):  # those before an interruption too
+        reports = monitoring.read_reports(_monitoring_dir(store), run.train.snapshots)
     with atomic_write.fresh_folder(paths.model) as folder:
         shutil.copytree(store.snapshots, folder, copy_function=_link, dirs_exist_ok=True)
         atomic_write.write_text(folder / "train.csv", _csv(history))
@@ -179,6 +181,7 @@ def _training_run(params: Params, paths: Paths) -> TrainingRun:
     base_family, chosen = family(params.base.family), method(params.train.method)
     check_pair(chosen, base_family)
     check_optimiser(params.train, chosen)
+    lr_schedule(params.train.lr_schedule)
     dataset = _validated_dataset(paths)
     base = model_folder(paths.root, params.base.path)
     check_base(base, base_family.name)
@@ -190,7 +193,7 @@ def _training_run(params: Params, paths: Paths) -> TrainingRun:
         paths.species,
         dataset=dataset,
         base=base_digest,
-        params=_deciding_params(params, chosen, subject) | masks.digests(pictures),
+        params=_deciding_params(params, chosen, subject) | masks.mask_digests(pictures),
         code=code_digest(["pipeline.train", type(chosen).__module__, type(base_family).__module__]),
     )
     return TrainingRun(
@@ -220,7 +223,7 @@ def _training_run(params: Params, paths: Paths) -> TrainingRun:
 
 
 def _licences(paths: Paths) -> str:
-    """Digest of the sorted rows (file, licence, author, page) of the training pictures: who owns what it has learnt.
+    """Digest of the sorted rows (file, licence, author, page) of the training pictures.
 
     `data/curated/<species>/metadata.parquet` has the rows; a picture's file is named after the digest of its bytes.
     """
@@ -230,7 +233,7 @@ def _licences(paths: Paths) -> str:
 
 
 def _validated_dataset(paths: Paths) -> str:
-    """The digest of the data set, which its expectations have let pass."""
+    """The digest of the data set, which must have passed its expectations."""
     digest = atomic_write.read_card(paths.curated)["digest"]
     path = paths.validation / "verdict.json"
     if not path.is_file():
@@ -245,7 +248,7 @@ def _validated_dataset(paths: Paths) -> str:
 
 
 def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split: str) -> tuple[TrainingImage, ...]:
-    """The pictures of a split, sorted; each sentence has the species' name in it, or there is no word to learn."""
+    """The pictures of a split, sorted; every caption has the species' name in it."""
     table = parquet.read(paths.curated / "metadata.parquet")
     rows = table[table["split"] == split].sort_values("file_name")
     if rows.empty and split == "train":
@@ -254,8 +257,8 @@ def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split:
         TrainingImage(
             row.file_name,
             _content(paths.curated / row.file_name),
-            captions.named(row.caption, subject.name),
-            captions.sentences(row.caption, templates, subject),
+            captions.with_name(row.caption, subject.name),
+            captions.fill_templates(row.caption, templates, subject),
         )
         for row in rows.itertuples()
     )
@@ -266,13 +269,13 @@ def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -
     if params.train.masks.background_weight == 1:
         return pictures
     files = sorted(path for path in paths.masks.glob("*") if not path.name.startswith("."))
-    known = {path.name for split in ("train", "holdout") for path in (paths.curated / split).glob("*")}
-    return masks.assigned(
+    picture_names = {path.name for split in ("train", "holdout") for path in (paths.curated / split).glob("*")}
+    return masks.assign_masks(
         pictures,
         {path.name: _content(path) for path in files},
         paths.masks.relative_to(paths.root),
         params.train.masks.background_weight,
-        known,
+        picture_names,
     )
 
 
@@ -294,7 +297,7 @@ def _deciding_params(params: Params, chosen: Method, subject: Subject) -> dict[s
 
 
 def _monitoring_dir(store: CheckpointStore) -> Path:
-    return store.folder / "looks"
+    return store.folder / "looks"  # as earlier versions wrote it
 
 
 def _link(source: str, target: str) -> None:
@@ -307,7 +310,7 @@ def _link(source: str, target: str) -> None:
 
 def _csv(history: list[list[float]]) -> str:
     rows = [",".join([str(step), *(f"{value:.6g}" for value in row)]) for step, row in enumerate(history, start=1)]
-    return "\n".join([",".join(["step", *COLUMNS]), *rows]) + "\n"
+    return "\n".join([",".join(["step", *HISTORY_COLUMNS]), *rows]) + "\n"
 
 
 def _card(run: TrainingRun, params: Params, paths: Paths) -> dict[str, Any]:

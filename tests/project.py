@@ -56,16 +56,17 @@ def edit_params(folder: Path, changes: dict[str, Any], drop_species: tuple[str, 
     """Merge `changes` into params.yaml."""
     yaml = YAML()
     params = yaml.load(folder / "params.yaml")
-    _merge(params, changes)
+    merge(params, changes)
     for key in drop_species:
         del params["species"][key]
     yaml.dump(params, folder / "params.yaml")
 
 
-def _merge(target: Any, changes: dict[str, Any]) -> None:
+def merge(target: Any, changes: dict[str, Any]) -> None:
+    """Change nested mappings in place."""
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(target.get(key), dict):
-            _merge(target[key], value)
+            merge(target[key], value)
         else:
             target[key] = value
 

@@ -15,7 +15,6 @@ from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.lineage import digest_file, digest_tree
 from pipeline.io.files import atomic_write, parquet
 from pipeline.sample import sample
-from pipeline.sampling import draw
 from tests.released_project import changed, finish, make
 
 WEIGHTS = "step-000002/unet/diffusion_pytorch_model.safetensors"
@@ -38,15 +37,15 @@ def project(original, tmp_path):
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list:
-    """The batches that were really drawn, while the test runs."""
-    batches, real = [], draw.draw
+def sampled_batches(monkeypatch) -> list:
+    """The batches that were really computed, while the test runs."""
+    batches, real = [], stage.generate_images
 
-    def counted(parts, specs):
+    def counted(components, specs):
         batches.append(specs)
-        return real(parts, specs)
+        return real(components, specs)
 
-    monkeypatch.setattr(draw, "draw", counted)
+    monkeypatch.setattr(stage, "generate_images", counted)
     return batches
 
 
@@ -88,46 +87,48 @@ def test_sampling_twice_writes_the_same_bytes(project):
     assert _bytes(paths) == first
 
 
-def test_what_was_drawn_before_a_kill_is_not_drawn_again_and_changes_nothing(project, drawn, monkeypatch):
+def test_batches_finished_before_a_kill_are_not_sampled_again_and_the_bytes_are_the_same(
+    project, sampled_batches, monkeypatch
+):
     params, paths = project
     sample(params, paths)
     whole = _bytes(paths)
     shutil.rmtree(paths.work)
     shutil.rmtree(paths.samples)
-    drawn.clear()
-    counted = draw.draw
+    sampled_batches.clear()
+    counted = stage.generate_images
 
-    def killed(parts, specs):
-        if len(drawn) == 2:
+    def killed(components, specs):
+        if len(sampled_batches) == 2:
             raise KeyboardInterrupt
-        return counted(parts, specs)
+        return counted(components, specs)
 
-    monkeypatch.setattr(draw, "draw", killed)
+    monkeypatch.setattr(stage, "generate_images", killed)
     with pytest.raises(KeyboardInterrupt):
         sample(params, paths)
     assert not paths.samples.exists()
 
-    drawn.clear()
-    monkeypatch.setattr(draw, "draw", counted)
+    sampled_batches.clear()
+    monkeypatch.setattr(stage, "generate_images", counted)
     sample(params, paths)
-    assert len(drawn) == 1  # one batch for each of three checkpoints, two of which were there
+    assert len(sampled_batches) == 1  # one batch for each of three checkpoints, two of which were there
     assert _bytes(paths) == whole
 
 
-def test_the_base_model_is_not_drawn_again_for_a_new_training(project, drawn):
+def test_the_base_model_is_not_sampled_again_for_a_new_training(project, sampled_batches):
     params, paths = project
     sample(params, paths)
     before = _bytes(paths)
-    drawn.clear()
+    sampled_batches.clear()
     atomic_write.write_card(paths.model, **{**atomic_write.read_card(paths.model), "lineage_id": "b" * 16})
     sample(params, paths)
     after = _bytes(paths)
-    assert len(drawn) == 2
+    assert len(sampled_batches) == 2
     assert all(after[name] == content for name, content in before.items() if name.startswith("base/"))
     assert after["step-000002/p00-s00001.png"] != before["step-000002/p00-s00001.png"]  # its lineage is in it
 
 
-def test_batches_of_former_trainings_are_dropped(project):
+def test_batches_of_former_trainings_are_removed(project):
     params, paths = project
     sample(params, paths)
     (paths.work / "sample/sinomacrops-0000000000000000").mkdir()
@@ -139,7 +140,7 @@ def test_batches_of_former_trainings_are_dropped(project):
     assert len(left) == 4
 
 
-def test_weights_that_are_the_base_draw_the_base(project):
+def test_a_snapshot_with_the_weights_of_the_base_gives_its_pictures(project):
     """The same noise and the same scheduler in every column: only weights can make a difference."""
     params, paths = project
     shutil.copytree(paths.root / "base", paths.model / "step-000002", dirs_exist_ok=True)
@@ -150,7 +151,7 @@ def test_weights_that_are_the_base_draw_the_base(project):
 
 
 @pytest.mark.parametrize("kind", ["lora", "lokr", "loha", "textual_inversion", "pivotal"])
-def test_what_was_learnt_beside_the_base_is_drawn_over_it(tmp_path, kind):
+def test_snapshots_that_are_laid_over_the_base_change_its_pictures(tmp_path, kind):
     params = make(tmp_path, kind)
     paths = finish(params, tmp_path)
     sample(params, paths)
@@ -169,7 +170,7 @@ def test_the_parameters_are_in_every_picture(project):
     assert json.loads(Image.open(paths.samples / "base/p01-s00002.png").text["paleoforge"])["lineage_id"] == ""
 
 
-def test_what_was_trained_to_pure_noise_is_drawn_from_it_and_the_base_as_before(project):
+def test_zero_terminal_snr_snapshots_are_sampled_from_pure_noise_and_the_base_as_before(project):
     params, paths = project
     sample(params, paths)
     before = _columns(paths)
@@ -185,14 +186,14 @@ def test_what_was_trained_to_pure_noise_is_drawn_from_it_and_the_base_as_before(
         assert json.loads(picture.text["paleoforge"])["scheduler"]["config"]["rescale_betas_zero_snr"] is zero
 
 
-def test_a_prompt_beyond_the_window_is_drawn_with_a_warning(project):
+def test_a_prompt_beyond_the_window_is_sampled_with_a_warning(project):
     params, paths = project
     params = changed(params, **{"sample.prompts": ("{name} flying in the forest",), "sample.seeds": (1,)})
     line = sample(params, paths).lines[0]
     assert line.startswith("warning: the last ") and "'Sinomacrops bondei flying in the forest'" in line
 
 
-def test_what_is_drawn_already_is_drawn_without_loading_a_model(project, monkeypatch):
+def test_finished_pictures_are_read_back_without_loading_a_model(project, monkeypatch):
     params, paths = project
     sample(params, paths)
     before = digest_tree(paths.samples)
@@ -201,14 +202,14 @@ def test_what_is_drawn_already_is_drawn_without_loading_a_model(project, monkeyp
     assert digest_tree(paths.samples) == before
 
 
-def test_learnt_words_count_in_the_window_and_not_the_letters_of_the_name(tmp_path):
+def test_placeholder_tokens_count_in_the_window_and_not_the_letters_of_the_name(tmp_path):
     """A name of 17 letters, each of them a token of the tiny base, is four words."""
     params = changed(make(tmp_path, "textual_inversion"), **{"sample.seeds": (1,)})
     paths = finish(params, tmp_path)
-    told = sample(changed(params, **{"sample.prompts": ("{name} at sea",)}), paths).lines
-    assert len(told) == 1
-    told = sample(changed(params, **{"sample.prompts": ("{name} at the sea",)}), paths).lines
-    assert told[0].startswith("warning: the last 2 tokens of 'Sinomacrops bondei at the sea' are beyond")
+    lines = sample(changed(params, **{"sample.prompts": ("{name} at sea",)}), paths).lines
+    assert len(lines) == 1
+    lines = sample(changed(params, **{"sample.prompts": ("{name} at the sea",)}), paths).lines
+    assert lines[0].startswith("warning: the last 2 tokens of 'Sinomacrops bondei at the sea' are beyond")
 
 
 def test_a_picture_that_is_not_a_number_is_named_and_leaves_earlier_samples_alone(project):
@@ -232,11 +233,11 @@ def test_a_picture_that_is_not_a_number_is_named_and_leaves_earlier_samples_alon
         ({"sample.width_px": 20}, "sample.width_px is 20, which is no multiple of 8; use 16"),
     ],
 )
-def test_params_that_cannot_be_sampled_with_are_refused_at_once(project, drawn, change, sentence):
+def test_params_that_cannot_be_sampled_with_are_refused_at_once(project, sampled_batches, change, sentence):
     params, paths = project
     with pytest.raises(ParamsError, match=sentence):
         sample(changed(params, **change), paths)
-    assert not drawn
+    assert not sampled_batches
 
 
 def test_without_a_trained_model_the_sentence_says_what_to_run(project):

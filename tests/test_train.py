@@ -90,7 +90,7 @@ def test_twice_the_same_bytes_with_a_cold_and_a_warm_cache(paths, untracked, met
 
 def test_the_lineage_follows_what_decides_the_weights_and_nothing_else(paths, untracked):
     def lineage(**changes):
-        return stage._training_run(world.change(paths, **changes), paths).stamp["lineage_id"]
+        return stage._training_run(world.change(paths, **changes), paths).metadata["lineage_id"]
 
     first = lineage()
     assert lineage(save_every_steps=1) == first
@@ -182,8 +182,8 @@ def test_an_unfinished_training_is_continued_or_the_reason_is_named(paths, untra
     _stopped_at_2(paths, monkeypatch)
     assert was in capsys.readouterr().out and len(_begun(paths)) == 2
     stage.train(world.change(paths, learning_rate=1e-3), paths, resume=True)
-    said = capsys.readouterr().out
-    assert "continuing from step 2 of 6" in said and "is not continued" not in said
+    logged = capsys.readouterr().out
+    assert "continuing from step 2 of 6" in logged and "is not continued" not in logged
     assert len(_begun(paths)) == 1, "the other one is still there"
 
 
@@ -230,9 +230,9 @@ def test_no_process_waits_for_one_that_was_told_to_stop_while_preparing(paths, t
         assert time.monotonic() < end
         time.sleep(0.005)
     children[1].send_signal(signal.SIGTERM)
-    said = [child.communicate(timeout=120)[0] for child in children]
-    assert [child.returncode for child in children] == [75, 75], said
-    assert all("interrupted while preparing" in words and "Traceback" not in words for words in said), said
+    logged = [child.communicate(timeout=120)[0] for child in children]
+    assert [child.returncode for child in children] == [75, 75], logged
+    assert all("interrupted while preparing" in words and "Traceback" not in words for words in logged), logged
 
 
 def test_while_it_learns_no_picture_is_kept_in_memory(paths, untracked, monkeypatch):
@@ -299,9 +299,9 @@ def test_killed_stopped_and_continued_gives_the_bytes_of_an_unbroken_run(tracked
     stopped = _start(tracked)
     _wait_for_line(stopped, "continuing from step")
     stopped.send_signal(signal.SIGTERM)
-    said = stopped.communicate(timeout=120)[0]
-    assert stopped.returncode == 75, said
-    assert "saved; run again to continue" in said and "Traceback" not in said
+    logged = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode == 75, logged
+    assert "saved; run again to continue" in logged and "Traceback" not in logged
 
     _train(tracked)
     broken = _files(tracked.model)
@@ -313,14 +313,14 @@ def _wait_for_line(child: subprocess.Popen, words: str) -> None:
     for line in child.stdout:
         if words in line:
             return
-    pytest.fail(f"it never said {words!r}")
+    pytest.fail(f"it never logged {words!r}")
 
 
 def test_two_processes_share_a_batch_in_parts_and_get_the_same_losses(tracked, untracked):
     """Each of the four slots is computed apart: a rank that repeated another's noise would have other losses."""
     world.change(tracked, steps=6, snapshots=[6])
-    said = _launch(tracked, n_processes=2, ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2")
-    assert said.count("6 steps (dreambooth)") == 1, "the main process alone reports"
+    logged = _launch(tracked, n_processes=2, ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2")
+    assert logged.count("6 steps (dreambooth)") == 1, "the main process alone reports"
     shared = pd.read_csv(tracked.model / "train.csv")
     _train(tracked)
     alone = pd.read_csv(tracked.model / "train.csv")
@@ -330,9 +330,9 @@ def test_two_processes_share_a_batch_in_parts_and_get_the_same_losses(tracked, u
 def _launch(paths, n_processes: int, **extra: str) -> str:
     """What torchrun and accelerate tell their children, without the launchers."""
     children = _launched(paths, n_processes, **extra)
-    said = "".join(child.communicate(timeout=180)[0] for child in children)
-    assert [child.returncode for child in children] == [0] * n_processes, said
-    return said
+    logged = "".join(child.communicate(timeout=180)[0] for child in children)
+    assert [child.returncode for child in children] == [0] * n_processes, logged
+    return logged
 
 
 def _launched(paths, n_processes: int, **extra: str) -> list[subprocess.Popen]:

@@ -14,7 +14,7 @@ from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.io.files import atomic_write
 from pipeline.io.files.model_folders import weights_digest
-from pipeline.methods import method, trigger
+from pipeline.methods import method
 from tests.project import ROOT, edit_params
 
 SPECIES, NAME = "dodo", "Raphus cucullatus"
@@ -32,7 +32,7 @@ def make(root: Path, base: Path, name: str, kind: str, **train: Any) -> tuple[Pa
     species = {SPECIES: {"name": NAME, "class_noun": "bird", "sources": [source]}}
     edit_params(root, {"base": {"path": "base", "family": name}, "train": changes, "species": species})
     params, paths = params_module.load(root / "params.yaml"), Paths(root, SPECIES)
-    stamp = {
+    metadata = {
         "lineage_id": "a" * 16,
         "base_digest": weights_digest(base),
         "dataset_digest": "d" * 64,
@@ -40,14 +40,14 @@ def make(root: Path, base: Path, name: str, kind: str, **train: Any) -> tuple[Pa
         "species": SPECIES,
         "method": kind,
         "family": name,
-        "trigger": trigger(kind, _subject()),
+        "trigger": method(kind).trigger(_subject()),
         "base": "base",
     }
-    _snapshots(params, paths, stamp)
+    _snapshots(params, paths, metadata)
     atomic_write.write_card(
         paths.model,
         stage="train",
-        **stamp,
+        **metadata,
         name=NAME,
         steps=STEPS[-1],
         params={"seed": params.seed, **params.train.model_dump(mode="json")},
@@ -57,7 +57,7 @@ def make(root: Path, base: Path, name: str, kind: str, **train: Any) -> tuple[Pa
 
 
 def restored(params: Params, paths: Paths, step: int = STEPS[-1]):
-    """The parts of a snapshot, as `paleo sample` loads them."""
+    """The components of a snapshot, as `paleo sample` loads them."""
     base = family(params.base.family).load(paths.root / "base")
     return method(params.train.method).restore(base, paths.model / f"step-{step:06d}")
 
@@ -66,10 +66,10 @@ def _subject() -> Subject:
     return Subject(SPECIES, NAME, "bird")
 
 
-def _snapshots(params: Params, paths: Paths, stamp: dict[str, str]) -> None:
-    parts = family(params.base.family).load(paths.root / "base")
+def _snapshots(params: Params, paths: Paths, metadata: dict[str, str]) -> None:
+    components = family(params.base.family).load(paths.root / "base")
     how = method(params.train.method)
-    trainable = how.attach(parts, params.train, _subject(), 0, torch.float32)
+    trainable = how.attach(components, params.train, _subject(), 0, torch.float32)
     for step in STEPS:
         moved = torch.Generator().manual_seed(step)
         with torch.no_grad():
@@ -77,4 +77,4 @@ def _snapshots(params: Params, paths: Paths, stamp: dict[str, str]) -> None:
                 weight.add_(0.05 * torch.randn(weight.shape, generator=moved))
         folder = paths.model / f"step-{step:06d}"
         folder.mkdir(parents=True)
-        how.save(trainable, folder, torch.float32, {**stamp, "step": str(step)})
+        how.save(trainable, folder, torch.float32, {**metadata, "step": str(step)})

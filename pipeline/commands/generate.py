@@ -23,7 +23,10 @@ from pipeline.io.terminal.progress_bars import track
 from pipeline.io.tracking import registered_models
 from pipeline.methods import load
 from pipeline.registry.model_config import zero_terminal_snr
-from pipeline.sampling import device, draw, plan, png_metadata
+from pipeline.sampling.device import best_device
+from pipeline.sampling.generate import SIDE_MULTIPLE_PX, generate_images
+from pipeline.sampling.png_metadata import Provenance, encode_png
+from pipeline.sampling.prompt_grid import sample_spec
 
 SLUG_LETTERS = 48
 OPTIONS = {  # of the command line, for fields of Sample that are called otherwise
@@ -44,7 +47,7 @@ class DrawingModel:
     base: Path | None
     zero_terminal_snr: bool
     origin: dict[str, Any]
-    """Of `png_metadata.Origin`, without the scheduler."""
+    """Of `png_metadata.Provenance`, without the scheduler."""
 
 
 def generate(
@@ -79,15 +82,15 @@ def generate(
     text = _filled(params, paths, prompt)
     model = _registered(paths, version) if step is None else _snapshot(paths, step)
 
-    loaded = load(model.method, model.family, model.checkpoint, model.base, *device.best())
-    parts = from_pure_noise(loaded, model.zero_terminal_snr)
-    origin = png_metadata.Origin(**model.origin, scheduler_config=parts.scheduler)
-    pictures = _pictures(parts, [plan.spec(sample, text, seed + n) for n in range(number)], origin)
+    loaded = load(model.method, model.family, model.checkpoint, model.base, *best_device())
+    components = from_pure_noise(loaded, model.zero_terminal_snr)
+    origin = Provenance(**model.origin, scheduler_config=components.scheduler)
+    pictures = _pictures(components, [sample_spec(sample, text, seed + n) for n in range(number)], origin)
     lines = [
         _keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
         for spec, content in track(pictures, f"drawing {paths.species}", number)
     ]
-    cut = tokens_cut(parts, text)
+    cut = tokens_cut(components, text)
     warning = f"warning: the last {cut} tokens of the prompt are beyond the encoder's window; shorten it"
     return Report("generate", (*([warning] if cut else []), *lines), {"n_images": number})
 
@@ -101,7 +104,7 @@ def _check_sample(sample: Sample) -> None:
         name = str(wrong["loc"][0])
         raise ParamsError(f"{OPTIONS.get(name, f'--{name}')} is {wrong['input']!r}: {wrong['msg']}") from None
     for name in ("width_px", "height_px"):
-        side, unit = getattr(sample, name), draw.SIDE_MULTIPLE_PX
+        side, unit = getattr(sample, name), SIDE_MULTIPLE_PX
         if side % unit:
             nearest = max(unit, round(side / unit) * unit)
             raise ParamsError(f"{OPTIONS[name]} is {side}, which is no multiple of {unit}; use {nearest}")
@@ -162,11 +165,11 @@ def _snapshot(paths: Paths, step: int) -> DrawingModel:
 
 
 def _pictures(
-    parts: ModelComponents, specs: Sequence[SampleSpec], origin: png_metadata.Origin
+    components: ModelComponents, specs: Sequence[SampleSpec], origin: Provenance
 ) -> Iterator[tuple[SampleSpec, bytes]]:
     """One at a time: in the last bit a picture depends on its batch, and `-n 4` shall give the same files as `-n 1`."""
     for spec in specs:
-        yield spec, png_metadata.png(draw.draw(parts, [spec])[0], spec, origin)
+        yield spec, encode_png(generate_images(components, [spec])[0], spec, origin)
 
 
 def _keep(folder: Path, stem: str, content: bytes) -> str:

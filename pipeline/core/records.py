@@ -209,7 +209,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture drawn on the way; `content` is a PNG, `number` counts the prompts from 1."""
+    """A picture that a training draws at a monitored step; `content` is a PNG, `number` counts the prompts from 1."""
 
     number: int
     prompt: str
@@ -223,7 +223,7 @@ class Preview:
 
 @dataclass(frozen=True)
 class MonitoringReport:
-    """What a training looks like at a step: held-out losses by timestep, those of step 0 (if known), pictures."""
+    """Monitoring of a training at a step: held-out losses by timestep, `before` those of step 0 if known, previews."""
 
     step: int
     losses: Mapping[int, float] = field(default_factory=dict)
@@ -237,12 +237,12 @@ class MonitoringReport:
 
     @property
     def relative(self) -> dict[int, float]:
-        """Each loss by that of step 0."""
+        """Each loss divided by that of step 0."""
         return {t: loss / self.before[t] for t, loss in self.losses.items() if t in self.before}
 
     @property
     def relative_loss(self) -> float | None:
-        """The mean loss by the mean loss of step 0."""
+        """The mean loss divided by that of step 0."""
         return sum(self.losses.values()) / sum(self.before.values()) if self.losses and self.before else None
 
 

@@ -23,10 +23,10 @@ def lookup(kind: str, name: str, known: Mapping[str, T], *, error: type[PaleoErr
 
 
 def hint(name: str, known: Iterable[str], *, cutoff: float = 0.4) -> str:
-    """`did you mean 'lora'?`, or all known names where none is near."""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
+    """`did you mean 'lora'?`, or all known names where none is near; in any capitals."""
+    by_folded = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=cutoff)
+    return f"did you mean {by_folded[near[0]]!r}?" if near else f"known are {', '.join(by_folded.values()) or 'none'}"
 
 
 def load(entry: str) -> Any:

@@ -1,4 +1,4 @@
-"""The section `train` of params.yaml: what is learnt, from what, how fast, and what is shown meanwhile.
+"""The section `train` of params.yaml: what is trained, on what, how fast, and what is monitored meanwhile.
 
 A method's own section, such as `train.lora`, belongs to the method: see `pipeline.methods`.
 """
@@ -85,8 +85,8 @@ class Train(Section):
     """Side of a square; with buckets the shape changes and the area stays."""
     buckets: Buckets = Buckets()
     learning_rate: PositiveFloat = 3.0e-4
-    lr_schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """After the warm-up, down to zero at the last step."""
+    lr_schedule: str = "constant"
+    """constant | linear | cosine: after the warm-up, down to zero at the last step."""
     warmup_steps: NonNegativeInt = 20
     optimiser: str = "adamw"
     """adamw | adamw8bit | adafactor (learning_rate about 1e-2) | prodigy (1.0)."""

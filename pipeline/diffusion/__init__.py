@@ -1,1 +1,1 @@
-"""Tensors in, tensors out: the forward process, noise by counter, samplers. Knows no model and no file."""
+"""Forward process, counter-based noise and samplers: tensors in, tensors out, without models or files."""

@@ -1,6 +1,7 @@
-"""Random numbers by counter: each is a pure function of (seed, purpose, counters), never of what was drawn before.
+"""Counter-based random numbers: each is a pure function of (seed, purpose, counters), never of earlier draws.
 
-So a training that was killed goes on with the numbers it would have had, and the number of processes changes nothing.
+So a training that was killed goes on with the numbers that it would have had, and the number of processes changes
+nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The forward process and what a denoiser is asked for (Ho et al. 2020; Salimans and Ho 2022).
+"""The forward process and the training target: noise or velocity (Ho et al. 2020; Salimans and Ho 2022).
 
     x_t = a_t x + s_t e        a_t^2 + s_t^2 = 1        v = a_t e - s_t x        SNR(t) = a_t^2 / s_t^2
 
@@ -35,14 +35,14 @@ class Objective:
         return squared.sqrt(), (1 - squared).sqrt()
 
     def to(self, device: torch.device) -> Objective:
-        """The same, with its numbers where they are needed at every step."""
+        """The same with its tensor on this device, where every step reads it."""
         return replace(self, alphas_cumprod=self.alphas_cumprod.to(device))
 
     def min_snr_weights(self, t: torch.Tensor, gamma: float) -> torch.Tensor:
         """(n,): how much the error of each timestep counts (Hang et al. 2023, section 3.4).
 
         min(SNR, g) / SNR for noise and min(SNR, g) / (SNR + 1) for velocity: both weigh the error of x by min(SNR, g).
-        At SNR 0 the first is 1, its limit, and the second 0: nothing can be known of x there.
+        At SNR 0 the first is 1, its limit, and the second 0: x cannot be estimated there.
         """
         squared = self.alphas_cumprod.to(t.device)[t]
         snr = squared / (1 - squared)
@@ -56,12 +56,12 @@ class Objective:
         Raises
         ------
         ParamsError
-            When the model predicts noise: from pure noise that says nothing about the picture.
+            When the model predicts noise: at pure noise that says nothing about the picture.
         """
         if self.prediction_type == "epsilon":
             raise ParamsError(
                 "train.loss.zero_terminal_snr is for weights that predict velocity, and this base predicts noise, "
-                "which at the last timestep tells nothing of the picture; set it to false or take another base"
+                "which at the last timestep says nothing about the picture; set it to false or take another base"
             )
         a = self.alphas_cumprod.double().sqrt()
         stretched = (a - a[-1]) * a[0] / (a[0] - a[-1])
@@ -73,14 +73,16 @@ class Objective:
         return a * x + s * e
 
     def target(self, x: torch.Tensor, e: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """What the model should answer to x_t: e or v."""
+        """What the model should predict at x_t: e or v."""
         if self.prediction_type == "epsilon":
             return e
         a, s = self.coefficients(t)
         return a * e - s * x
 
-    def split(self, x_t: torch.Tensor, prediction: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x_0 and e as the prediction has them."""
+    def clean_and_noise(
+        self, x_t: torch.Tensor, prediction: torch.Tensor, t: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The estimates of x_0 and e that follow from a prediction at x_t."""
         a, s = self.coefficients(t)
         if self.prediction_type == "epsilon":
             return (x_t - s * prediction) / a, prediction
@@ -99,7 +101,7 @@ def from_config(config: Mapping[str, Any]) -> Objective:
 
     kind = config.get("prediction_type", "epsilon")
     if kind not in PREDICTION_TYPES:
-        raise InputError(f"the base model predicts {kind!r}; training knows {' and '.join(PREDICTION_TYPES)}")
+        raise InputError(f"the base model predicts {kind!r}; training supports {' and '.join(PREDICTION_TYPES)}")
     return Objective(DDPMScheduler.from_config(dict(config)).alphas_cumprod, kind)
 
 
@@ -111,6 +113,6 @@ def ddim(
     x_t, times = x_T, torch.linspace(objective.n_timesteps - 1, 0, n_steps + 1).round().long()
     for now, later in zip(times[:-1], times[1:], strict=True):
         t, t_later = (time.expand(len(x_t)).to(x_t.device) for time in (now, later))
-        x_0, e = objective.split(x_t, predict(x_t, t), t)
+        x_0, e = objective.clean_and_noise(x_t, predict(x_t, t), t)
         x_t = objective.add_noise(x_0, e, t_later)
     return x_t

@@ -1,4 +1,4 @@
-"""The scheduler table: a sampler's name, as people know it, gives one diffusers class with all its flags.
+"""The sampler table: a sampler's name, as people know it, gives one diffusers scheduler class with all its flags.
 
 A checkpoint decides only what its weights were trained with: the betas and the prediction type. Everything else comes
 from here, because a flag that is left out is filled with the class's own default, `save_pretrained` then writes that
@@ -9,72 +9,93 @@ diffusers mapping is known to be something else are refused.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import diffusers
 from diffusers import SchedulerMixin
 
 from pipeline.core.errors import ParamsError
+from pipeline.core.registry import lookup
+
+Flags = Mapping[str, Any]
+Schedule = Literal["", "Karras", "Exponential"]  # of the sigmas; "" is the one that the betas give
 
 TRAINED_WITH = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type")
-GRID = {"timestep_spacing": "linspace", "steps_offset": 0, "clip_sample": False}  # where the class has the field
-LEADING = {"timestep_spacing": "leading", "steps_offset": 1}
-SCHEDULES = {"": {}, "Karras": {"use_karras_sigmas": True}, "Exponential": {"use_exponential_sigmas": True}}
+GRID: Flags = {"timestep_spacing": "linspace", "steps_offset": 0, "clip_sample": False}  # where the class has the field
+SCHEDULES: Mapping[Schedule, Flags] = {
+    "": {},
+    "Karras": {"use_karras_sigmas": True},
+    "Exponential": {"use_exponential_sigmas": True},
+}
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """One row: `name` and `schedule` as AUTOMATIC1111 (1.9 and later) prints them."""
+    """A sampler with one sigma schedule; `name` and `schedule` as AUTOMATIC1111 (1.9 and later) prints them."""
 
     name: str
     class_name: str
-    flags: Mapping[str, Any] = field(default_factory=dict)
-    schedule: str = ""
-    calls_per_step: int = 1  # of the denoiser
-    note: str = ""
+    flags: Flags
+    schedule: Schedule
+    calls_per_step: int  # of the denoiser
+    note: str
 
     @property
     def label(self) -> str:
-        """The key of the table: `DPM++ 2M Karras`."""
+        """Its key in `SAMPLERS`: `DPM++ 2M Karras`."""
         return f"{self.name} {self.schedule}".strip()
 
 
-def _rows(name: str, class_name: str, schedules: tuple[str, ...] = ("",), *, calls: int = 1, note: str = "", **flags):
-    """One sampler with each of its sigma schedules; "" is the one that the betas give."""
-    return [Sampler(name, class_name, {**flags, **SCHEDULES[kind]}, kind, calls, note) for kind in schedules]
+@dataclass(frozen=True)
+class SamplerRow:
+    """One row of the table: a scheduler class of diffusers with its flags, under each of `schedules`."""
+
+    name: str
+    class_name: str
+    flags: Flags = field(default_factory=dict)
+    schedules: tuple[Schedule, ...] = ("",)
+    calls_per_step: int = 1
+    note: str = ""
+
+    @property
+    def samplers(self) -> tuple[Sampler, ...]:
+        return tuple(
+            Sampler(self.name, self.class_name, {**self.flags, **SCHEDULES[each]}, each, self.calls_per_step, self.note)
+            for each in self.schedules
+        )
 
 
-PLAIN, KARRAS, EXPONENTIAL = SCHEDULES
-SIGMA_MIN = {"final_sigmas_type": "sigma_min"}
-SDE = {"algorithm_type": "sde-dpmsolver++"}
+LEADING: Flags = {"timestep_spacing": "leading", "steps_offset": 1}
+SIGMA_MIN: Flags = {"final_sigmas_type": "sigma_min"}
+SDE: Flags = {"algorithm_type": "sde-dpmsolver++"}
 AVERAGES = "averages what the weights predict: with velocities instead of noise it is less exact"
 A1111_GRID = "A1111 drops the penultimate sigma; this follows k-diffusion"
 
-SAMPLERS: dict[str, Sampler] = {
-    row.label: row
-    for row in (
-        *_rows("DDIM", "DDIMScheduler", set_alpha_to_one=False, **LEADING),
-        *_rows("DDPM", "DDPMScheduler", **LEADING),
-        *_rows("PLMS", "PNDMScheduler", skip_prk_steps=True, set_alpha_to_one=False, note=AVERAGES, **LEADING),
-        *_rows("Euler", "EulerDiscreteScheduler", (PLAIN, KARRAS, EXPONENTIAL)),
-        *_rows("Euler a", "EulerAncestralDiscreteScheduler"),
-        *_rows("Heun", "HeunDiscreteScheduler", (PLAIN, KARRAS), calls=2),
-        *_rows("LMS", "LMSDiscreteScheduler", (PLAIN, KARRAS)),
-        *_rows("DPM2", "KDPM2DiscreteScheduler", (PLAIN, KARRAS), calls=2, note=A1111_GRID),
-        *_rows("DPM2 a", "KDPM2AncestralDiscreteScheduler", (PLAIN, KARRAS), calls=2, note=A1111_GRID),
-        # on the plain grid the class's default last sigma (zero) is 12 % off
-        *_rows("DPM++ 2M", "DPMSolverMultistepScheduler", **SIGMA_MIN),
-        *_rows("DPM++ 2M", "DPMSolverMultistepScheduler", (KARRAS, EXPONENTIAL)),
-        *_rows("DPM++ 2M SDE", "DPMSolverMultistepScheduler", (KARRAS, EXPONENTIAL), **SDE),
-        *_rows("DPM++ 2M SDE Heun", "DPMSolverMultistepScheduler", (KARRAS, EXPONENTIAL), solver_type="heun", **SDE),
-        # bh1 with the class's default last sigma gives NaN
-        *_rows("UniPC", "UniPCMultistepScheduler", solver_type="bh1", solver_order=3, **SIGMA_MIN),
-    )
-}
+# A new sampler is one row here.
+ROWS = (
+    SamplerRow("DDIM", "DDIMScheduler", {"set_alpha_to_one": False, **LEADING}),
+    SamplerRow("DDPM", "DDPMScheduler", LEADING),
+    SamplerRow("PLMS", "PNDMScheduler", {"skip_prk_steps": True, "set_alpha_to_one": False, **LEADING}, note=AVERAGES),
+    SamplerRow("Euler", "EulerDiscreteScheduler", schedules=("", "Karras", "Exponential")),
+    SamplerRow("Euler a", "EulerAncestralDiscreteScheduler"),
+    SamplerRow("Heun", "HeunDiscreteScheduler", schedules=("", "Karras"), calls_per_step=2),
+    SamplerRow("LMS", "LMSDiscreteScheduler", schedules=("", "Karras")),
+    SamplerRow("DPM2", "KDPM2DiscreteScheduler", schedules=("", "Karras"), calls_per_step=2, note=A1111_GRID),
+    SamplerRow("DPM2 a", "KDPM2AncestralDiscreteScheduler", {}, ("", "Karras"), calls_per_step=2, note=A1111_GRID),
+    # on the plain grid the class's default last sigma (zero) is 12 % off
+    SamplerRow("DPM++ 2M", "DPMSolverMultistepScheduler", SIGMA_MIN),
+    SamplerRow("DPM++ 2M", "DPMSolverMultistepScheduler", schedules=("Karras", "Exponential")),
+    SamplerRow("DPM++ 2M SDE", "DPMSolverMultistepScheduler", SDE, ("Karras", "Exponential")),
+    SamplerRow(
+        "DPM++ 2M SDE Heun", "DPMSolverMultistepScheduler", {"solver_type": "heun", **SDE}, ("Karras", "Exponential")
+    ),
+    # bh1 with the class's default last sigma gives NaN
+    SamplerRow("UniPC", "UniPCMultistepScheduler", {"solver_type": "bh1", "solver_order": 3, **SIGMA_MIN}),
+)
+SAMPLERS: dict[str, Sampler] = {sampler.label: sampler for row in ROWS for sampler in row.samplers}
 
 _NO_CLASS = "diffusers has no scheduler that draws the same pictures"
 REFUSED: dict[str, str] = {
@@ -91,19 +112,17 @@ REFUSED: dict[str, str] = {
 
 
 def find(name: str) -> Sampler:
-    """The row of a sampler.
+    """The sampler of this name.
 
     Raises
     ------
     ParamsError
         When the name is refused (with the reason) or unknown (with the nearest known one).
     """
-    if name in SAMPLERS:
-        return SAMPLERS[name]
     reason = REFUSED.get(name) or REFUSED.get(name.removesuffix(" Karras").removesuffix(" Exponential"))
-    if reason:
+    if reason and name not in SAMPLERS:
         raise ParamsError(f"the sampler {name!r} is refused: {reason}; known are {', '.join(SAMPLERS)}")
-    raise ParamsError(f"unknown sampler {name!r}; {_nearest(name)}")
+    return lookup("the sampler", name, SAMPLERS)
 
 
 def build(name: str, checkpoint: Mapping[str, Any]) -> SchedulerMixin:
@@ -114,25 +133,21 @@ def build(name: str, checkpoint: Mapping[str, Any]) -> SchedulerMixin:
     ParamsError
         When the sampler is refused or unknown, or cannot sample weights with zero terminal SNR.
     """
-    row = find(name)
-    kind = getattr(diffusers, row.class_name)
-    known = inspect.signature(kind.__init__).parameters
+    sampler = find(name)
+    scheduler_class = getattr(diffusers, sampler.class_name)
+    known = inspect.signature(scheduler_class.__init__).parameters
     trained = {key: checkpoint[key] for key in TRAINED_WITH if checkpoint.get(key) is not None}
-    flags = {**GRID, **row.flags, **_zero_snr(row, checkpoint, known)}
-    return kind(**{key: value for key, value in flags.items() if key in known}, **trained)
+    flags = {**GRID, **sampler.flags, **_zero_snr(sampler, checkpoint, known)}
+    return scheduler_class(**{key: value for key, value in flags.items() if key in known}, **trained)
 
 
-def _zero_snr(row: Sampler, checkpoint: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+def _zero_snr(sampler: Sampler, checkpoint: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
     """Weights whose last timestep is pure noise must be sampled from it (Lin et al. 2024), so the grid ends there."""
     if not checkpoint.get("rescale_betas_zero_snr"):
         return {}
     if "rescale_betas_zero_snr" not in known:
-        raise ParamsError(f"the sampler {row.label!r} cannot start from pure noise, as these weights must; use 'DDIM'")
-    ends_early = row.flags.get("timestep_spacing") == "leading"
+        raise ParamsError(
+            f"the sampler {sampler.label!r} cannot start from pure noise, as these weights must; use 'DDIM'"
+        )
+    ends_early = sampler.flags.get("timestep_spacing") == "leading"
     return {"rescale_betas_zero_snr": True, **({"timestep_spacing": "trailing"} if ends_early else {})}
-
-
-def _nearest(name: str) -> str:
-    by_folded = {label.casefold(): label for label in SAMPLERS}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.4)
-    return f"did you mean {by_folded[near[0]]!r}?" if near else f"known are {', '.join(SAMPLERS)}"

@@ -1,4 +1,4 @@
-"""Weights under the names that other programs read them by: kohya's, the original checkpoint's, diffusers'.
+"""Export formats: weights under the names that other programs read them by (kohya, diffusers, single-file).
 
 Tensors in, tensors out: files are read and written by the command. What is exported of a method in which format, its
 plugin says (`Method.formats`):
@@ -7,8 +7,8 @@ plugin says (`Method.formats`):
     lora                one file of adapters      the snapshot's file     merged into the base
     lokr, loha          one file of adapters      merged, a folder        merged into the base
     dreambooth, full    -                         the snapshot's folder   one checkpoint
-    textual_inversion   a file named as the word  the snapshot's files    -
-    pivotal             adapters and the word     the snapshot's files    -
+    textual_inversion   one file of embeddings    the snapshot's files    -
+    pivotal             adapters and embeddings   the snapshot's files    -
 """
 
 from __future__ import annotations

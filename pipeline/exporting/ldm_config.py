@@ -1,7 +1,7 @@
-"""The config that AUTOMATIC1111 wants beside a checkpoint whose weights do not say that they predict velocity.
+"""The original (LDM) config that AUTOMATIC1111 needs beside a checkpoint that predicts velocity.
 
-It is the original code's own: which classes to build, and of what sizes. Programs look for `model.yaml` beside
-`model.safetensors`; JSON is YAML.
+The weights do not say it themselves. The config names the original code's classes and their sizes. Programs look for
+`model.yaml` beside `model.safetensors`; JSON is YAML.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 Config = Mapping[str, Any]
 
 
-def config(unet: Config, vae: Config, scheduler: Config, *, openclip: bool) -> dict[str, Any]:
+def ldm_config(unet: Config, vae: Config, scheduler: Config, *, openclip: bool) -> dict[str, Any]:
     """From the configs of a diffusers folder of Stable Diffusion 1.x or 2.x."""
     kind = "FrozenOpenCLIPEmbedder" if openclip else "FrozenCLIPEmbedder"
     layer = {"freeze": True, "layer": "penultimate"} if openclip else {}
-    parts = {
-        "unet_config": _part("ldm.modules.diffusionmodules.openaimodel.UNetModel", _unet(unet)),
-        "first_stage_config": _part("ldm.models.autoencoder.AutoencoderKL", _vae(vae)),
-        "cond_stage_config": _part(f"ldm.modules.encoders.modules.{kind}", layer),
+    components = {
+        "unet_config": _target("ldm.modules.diffusionmodules.openaimodel.UNetModel", _unet(unet)),
+        "first_stage_config": _target("ldm.models.autoencoder.AutoencoderKL", _vae(vae)),
+        "cond_stage_config": _target(f"ldm.modules.encoders.modules.{kind}", layer),
     }
     model = {
         "parameterization": "v" if scheduler.get("prediction_type") == "v_prediction" else "eps",
@@ -36,12 +36,12 @@ def config(unet: Config, vae: Config, scheduler: Config, *, openclip: bool) -> d
         "channels": unet["in_channels"],
         "scale_factor": vae["scaling_factor"],
         "use_ema": False,
-        **parts,
+        **components,
     }
-    return {"model": _part("ldm.models.diffusion.ddpm.LatentDiffusion", model)}
+    return {"model": _target("ldm.models.diffusion.ddpm.LatentDiffusion", model)}
 
 
-def _part(target: str, params: Config) -> dict[str, Any]:
+def _target(target: str, params: Config) -> dict[str, Any]:
     return {"target": target, "params": dict(params)}
 
 
@@ -49,7 +49,7 @@ def _unet(unet: Config) -> dict[str, Any]:
     channels = unet["block_out_channels"]
     attends = [2**level for level, kind in enumerate(unet["down_block_types"]) if "CrossAttn" in kind]
     heads = unet["attention_head_dim"]
-    # A single number has always meant the number of heads there, a list their numbers level by level.
+    # diffusers reads a single number as the number of heads, a list as their numbers level by level.
     widths = {"num_heads": heads} if isinstance(heads, int) else {"num_head_channels": channels[0] // heads[0]}
     return {
         "image_size": 32,

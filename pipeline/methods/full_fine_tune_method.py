@@ -39,7 +39,7 @@ class FullFineTuneMethod:
         return {self.name: self.Params}
 
     def trains_text_encoder(self, train: Train) -> bool:
-        return bool(section(train, self.name, FullFineTuneParams).train_text_encoder)
+        return bool(section(train, self.name, self.Params).train_text_encoder)
 
     def check(self, family: Family, base: Path, train: Train) -> None:
         """Nothing depends on the base's shape."""

@@ -1,4 +1,4 @@
-"""Pictures to latents and back: a small AutoencoderKL (Rombach et al. 2022) that keeps edges."""
+"""The autoencoder: a small AutoencoderKL (Rombach et al. 2022) with a loss that keeps edges sharp."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import nn
 
-from pipeline.pretraining import progress
-from pipeline.pretraining.drawings import DrawingSet, batch_at, flip, generator_at
+from pipeline.pretraining.drawings import DrawingSet, generator_at, random_flip, random_rows
+from pipeline.pretraining.optimisation import OnProgress, Optimisation, optimise
 from pipeline.pretraining.settings import AutoencoderSettings
 
 
 def build(settings: AutoencoderSettings, image_px: int, seed: int) -> AutoencoderKL:
-    """Without attention: a drawing's strokes are local, and the denoiser has the whole in view."""
+    """A new model, without attention: a drawing's strokes are local, and the denoiser attends to the whole."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         levels = len(settings.channels)
@@ -29,11 +29,11 @@ def build(settings: AutoencoderSettings, image_px: int, seed: int) -> Autoencode
             mid_block_add_attention=False,
             sample_size=image_px,
         )
-    return start_quiet(vae, settings)
+    return initialise_low_variance(vae, settings)
 
 
 @torch.no_grad()
-def start_quiet(vae: AutoencoderKL, settings: AutoencoderSettings) -> AutoencoderKL:
+def initialise_low_variance(vae: AutoencoderKL, settings: AutoencoderSettings) -> AutoencoderKL:
     """Begin with little noise in the latents.
 
     From the usual start, deviation one, half of the channels never rise above their noise and carry nothing.
@@ -44,25 +44,28 @@ def start_quiet(vae: AutoencoderKL, settings: AutoencoderSettings) -> Autoencode
 
 
 def train(
-    drawings: DrawingSet, settings: AutoencoderSettings, seed: int, state_file: Path, report: progress.Report
+    drawings: DrawingSet, settings: AutoencoderSettings, seed: int, state_file: Path, on_progress: OnProgress
 ) -> tuple[AutoencoderKL, list[dict[str, float]]]:
     """The trained autoencoder, its latents scaled to unit deviation, and its losses."""
-    vae = build(settings, drawings.squares.shape[1], seed).to(memory_format=torch.channels_last)
-    work = progress.Optimisation("autoencoder", nn.ModuleDict({"vae": vae}), settings.phase)
+    vae = build(settings, drawings.images.shape[1], seed).to(memory_format=torch.channels_last)
+    work = Optimisation("autoencoder", nn.ModuleDict({"vae": vae}), settings.phase)
 
     def losses_at(step: int) -> dict[str, torch.Tensor]:
         generator = generator_at(seed, "autoencoder", step)
-        pixels = flip(drawings.pixels(batch_at(len(drawings), settings.phase.batch, generator)), generator)
+        rows = random_rows(len(drawings), settings.phase.batch, generator)
+        pixels = random_flip(drawings.pixels(rows), generator)
         return losses(vae, pixels * 2 - 1, settings.kl_weight, generator)
 
-    progress.run(work, losses_at, state_file, report)
+    optimise(work, losses_at, state_file, on_progress)
     vae = vae.to(memory_format=torch.contiguous_format).requires_grad_(False)
     vae.register_to_config(scaling_factor=1 / latent_deviation(vae, drawings[:1024]))
     return vae, work.losses
 
 
-def losses(vae: AutoencoderKL, pixels: torch.Tensor, kl_weight: float, generator: torch.Generator) -> dict:
-    """pixels (n, 3, h, w) in -1..1; the gradient term is what keeps outlines sharp."""
+def losses(
+    vae: AutoencoderKL, pixels: torch.Tensor, kl_weight: float, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Parts of the loss for pixels (n, 3, h, w) in -1..1; the term of differences keeps outlines sharp."""
     posterior = vae.encode(pixels).latent_dist
     drawn = vae.decode(posterior.sample(generator=generator)).sample
     squared, absolute = F.mse_loss(drawn, pixels), F.l1_loss(drawn, pixels)
@@ -73,12 +76,12 @@ def losses(vae: AutoencoderKL, pixels: torch.Tensor, kl_weight: float, generator
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, drawings: DrawingSet, mirrored: bool = False, batch: int = 64) -> torch.Tensor:
-    """n drawings -> scaled latents (n, c, h, w); the mean of the posterior, without its (tiny) noise."""
-    parts = []
+    """n drawings -> scaled latents (n, c, h, w); the mode of the posterior, without its (tiny) noise."""
+    batches = []
     for start in range(0, len(drawings), batch):
         pixels = drawings.pixels(range(start, min(start + batch, len(drawings)))) * 2 - 1
-        parts.append(vae.encode(pixels.flip(-1) if mirrored else pixels).latent_dist.mode())
-    return torch.cat(parts) * vae.config.scaling_factor
+        batches.append(vae.encode(pixels.flip(-1) if mirrored else pixels).latent_dist.mode())
+    return torch.cat(batches) * vae.config.scaling_factor
 
 
 @torch.no_grad()

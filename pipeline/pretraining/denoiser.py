@@ -18,21 +18,22 @@ from pipeline.families.model_components import ModelComponents
 from pipeline.methods import full_fine_tune
 from pipeline.methods.tensor_files import write_tensors
 from pipeline.methods.trainable import Trainable
-from pipeline.pretraining import clip as clip_phase
-from pipeline.pretraining import progress
-from pipeline.pretraining.drawings import DrawingSet, batch_at, generator_at, made_up_name, pick, sentence
+from pipeline.pretraining.captions import caption_in_style, made_up_name, random_key
+from pipeline.pretraining.clip import text_config
+from pipeline.pretraining.drawings import DrawingSet, generator_at, random_rows
+from pipeline.pretraining.optimisation import learning_rate_at
 from pipeline.pretraining.settings import DenoiserSettings, Phase, TextSettings
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.loop import Hooks, LoopSettings, TrainingJob, train_to_end
 
-Loss = Callable[[ModelComponents, int, Sequence[int]], torch.Tensor]
-STYLES = {"full": 0.55, "components": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
+StepLoss = Callable[[ModelComponents, int, Sequence[int]], torch.Tensor]  # components, step, slots -> loss
+STYLES = {"full": 0.55, "parts": 0.1, "medium": 0.08, "place": 0.1, "noun": 0.05, "name": 0.12}
 LOSSES = "losses"  # beside the weights, in the file of a finished phase
-OFFER_EVERY = 500  # steps
+INTERMEDIATE_EVERY_STEPS = 500
 
 
 def scheduler() -> DDIMScheduler:
-    """The noise of Stable Diffusion; the weights know these betas and no others."""
+    """The noise of Stable Diffusion; the weights are trained for these betas and no others."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_schedule="scaled_linear",
@@ -69,15 +70,15 @@ def build_unet(
 
 
 def build_text_encoder(clip: CLIPModel, text: TextSettings, tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Starts as CLIP's own text tower, which already knows what the words look like."""
-    encoder = CLIPTextModel(CLIPTextConfig(**clip_phase.text_config(text, tokenizer)))
+    """Initialised with CLIP's own text tower, which is trained to relate words to pictures."""
+    encoder = CLIPTextModel(CLIPTextConfig(**text_config(text, tokenizer)))
     encoder.load_state_dict(clip.text_model.state_dict())
     return encoder.requires_grad_(True)
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What the denoiser learns from: `latents` are the drawings' and their mirror images', each (n, c, h, w)."""
+class TrainingExamples:
+    """What the denoiser is trained on: `latents` are the drawings' and their mirror images', each (n, c, h, w)."""
 
     latents: tuple[torch.Tensor, torch.Tensor]
     drawings: DrawingSet
@@ -86,18 +87,18 @@ class Lessons:
     seed: int
     alphas: torch.Tensor = field(default_factory=lambda: scheduler().alphas_cumprod)
 
-    def both_headings(self, components: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
-        """The loss of a step, as the loop asks for it, with either heading as often."""
+    def loss_with_both_headings(self, components: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
+        """The loss of a step; half of the animals are turned to the left."""
         generator = generator_at(self.seed, "denoiser", step)
-        rows = batch_at(len(self.drawings), len(slots), generator)
+        rows = random_rows(len(self.drawings), len(slots), generator)
         mirrored = torch.rand(len(rows), generator=generator) < 0.5
         return self._loss(components, rows, mirrored, generator)
 
-    def one_heading(self, components: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
+    def loss_with_one_heading(self, components: ModelComponents, step: int, slots: Sequence[int]) -> torch.Tensor:
         """The same with every animal turned to the right."""
         generator = generator_at(self.seed, "finish", step)
-        rows = batch_at(len(self.drawings), len(slots), generator)
-        turned = torch.tensor([self.drawings.words[row].looks_left for row in rows])
+        rows = random_rows(len(self.drawings), len(slots), generator)
+        turned = torch.tensor([self.drawings.descriptions[row].looks_left for row in rows])
         return self._loss(components, rows, turned, generator)
 
     def _loss(
@@ -105,16 +106,20 @@ class Lessons:
     ) -> torch.Tensor:
         """Of a batch of these rows, some of them (b,) bool mirrored."""
         clean = torch.where(mirrored.view(-1, 1, 1, 1), self.latents[1][rows], self.latents[0][rows])
-        sentences = self.sentences(rows, generator)
+        captions = self._captions(rows, generator)
         unet, (encoder,), limit = components.unet, components.text_encoders, self.settings.snr_limit
-        return loss(unet, encoder, self.tokenizer, clean, sentences, self.alphas, generator, limit)
+        return loss(unet, encoder, self.tokenizer, clean, captions, self.alphas, generator, limit)
 
-    def sentences(self, rows: list[int], generator: torch.Generator) -> list[str]:
-        """One for each row; some are empty, for guidance without a classifier."""
-        silent = (torch.rand(len(rows), generator=generator) < self.settings.empty_prompt_share).tolist()
-        words = [self.drawings.words[row] for row in rows]
-        said = [sentence(each, pick(STYLES, generator), generator, made_up_name(generator)) for each in words]
-        return ["" if quiet else text for quiet, text in zip(silent, said, strict=True)]
+    def _captions(self, rows: list[int], generator: torch.Generator) -> list[str]:
+        """One for each row; some are empty, for classifier-free guidance."""
+        is_empty = (torch.rand(len(rows), generator=generator) < self.settings.empty_prompt_share).tolist()
+        captions = [
+            caption_in_style(
+                self.drawings.descriptions[row], random_key(STYLES, generator), generator, made_up_name(generator)
+            )
+            for row in rows
+        ]
+        return ["" if empty else caption for empty, caption in zip(is_empty, captions, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -128,38 +133,40 @@ class Denoiser:
 
 
 @dataclass(frozen=True)
-class Work:
-    """Where a phase keeps its state, whom it tells, and who is offered the unfinished model now and then."""
+class PhaseRun:
+    """Where a phase keeps its state, the loop's callbacks, and one for the unfinished model now and then."""
 
     folder: Path
     hooks: Hooks
-    offer: Callable[[Denoiser], None]
+    on_intermediate: Callable[[Denoiser], None]
 
 
-def build(lessons: Lessons, clip: CLIPModel, vae: AutoencoderKL, text: TextSettings) -> ModelComponents:
+def build(examples: TrainingExamples, clip: CLIPModel, vae: AutoencoderKL, text: TextSettings) -> ModelComponents:
     """The model before its first step."""
     return ModelComponents(
         family=family("sd"),
         folder=Path(),
-        unet=build_unet(lessons.settings, text, lessons.latents[0].shape, lessons.seed),
+        unet=build_unet(examples.settings, text, examples.latents[0].shape, examples.seed),
         vae=vae,
-        text_encoders=(build_text_encoder(clip, text, lessons.tokenizer),),
-        tokenizers=(lessons.tokenizer,),
+        text_encoders=(build_text_encoder(clip, text, examples.tokenizer),),
+        tokenizers=(examples.tokenizer,),
         scheduler=dict(scheduler().config),
         device=torch.device("cpu"),
         dtype=torch.float32,
     )
 
 
-def learn(components: ModelComponents, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> Denoiser:
+def train_phase(
+    components: ModelComponents, step_loss: StepLoss, phase: Phase, ema_decay: float, run: PhaseRun
+) -> Denoiser:
     """Take the steps of a phase that are left; afterwards `components` has the averaged weights."""
     trainable = full_fine_tune.every_weight(components, components.by_folder)
-    finished = work.folder / "finished.safetensors"
+    finished = run.folder / "finished.safetensors"
     if not finished.is_file():
-        job = _job(trainable, loss_of_step, phase, ema_decay, work)
-        done = train_to_end(job, Accelerator(cpu=True), CheckpointStore(work.folder, work.folder.name), work.hooks)
-        with done.shown():
-            losses = torch.tensor([row[0] for row in done.history], dtype=torch.float64)
+        job = _job(trainable, step_loss, phase, ema_decay, run)
+        state = train_to_end(job, Accelerator(cpu=True), CheckpointStore(run.folder, run.folder.name), run.hooks)
+        with state.ema_applied():
+            losses = torch.tensor([row[0] for row in state.history], dtype=torch.float64)
             write_tensors(finished, {**trainable.parameters, LOSSES: losses}, {})
     tensors = load_file(finished)
     with torch.no_grad():
@@ -168,13 +175,13 @@ def learn(components: ModelComponents, loss_of_step: Loss, phase: Phase, ema_dec
     return Denoiser(components, phase, phase.steps, tuple(tensors[LOSSES].tolist()))
 
 
-def _job(trainable: Trainable, loss_of_step: Loss, phase: Phase, ema_decay: float, work: Work) -> TrainingJob:
+def _job(trainable: Trainable, step_loss: StepLoss, phase: Phase, ema_decay: float, run: PhaseRun) -> TrainingJob:
     settings = LoopSettings(
         steps=phase.steps,
         batch_size=phase.batch,
-        snapshots=tuple(range(OFFER_EVERY, phase.steps, OFFER_EVERY)),
+        snapshots=tuple(range(INTERMEDIATE_EVERY_STEPS, phase.steps, INTERMEDIATE_EVERY_STEPS)),
         save_every_steps=phase.save_every,
-        learning_rate=partial(progress.rate_at, phase),
+        learning_rate=partial(learning_rate_at, phase),
         max_gradient_norm=1.0,
         ema_decay=ema_decay,
     )
@@ -183,10 +190,10 @@ def _job(trainable: Trainable, loss_of_step: Loss, phase: Phase, ema_decay: floa
         groups = trainable.optimiser_groups(phase.weight_decay)
         return torch.optim.AdamW(groups, lr=phase.peak_rate, betas=(0.9, 0.99), foreach=True)
 
-    def offer(_folder: Path, step: int) -> None:
-        work.offer(Denoiser(trainable.components, phase, step))
+    def on_snapshot(_folder: Path, step: int) -> None:
+        run.on_intermediate(Denoiser(trainable.components, phase, step))
 
-    return TrainingJob(trainable, loss_of_step, optimiser, settings, write_snapshot=offer)
+    return TrainingJob(trainable, step_loss, optimiser, settings, write_snapshot=on_snapshot)
 
 
 def loss(
@@ -194,7 +201,7 @@ def loss(
     encoder: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     clean: torch.Tensor,
-    sentences: list[str],
+    captions: list[str],
     alphas: torch.Tensor,
     generator: torch.Generator,
     snr_limit: float = float("inf"),
@@ -202,21 +209,21 @@ def loss(
     """x_t = a x + s e,  v = a e - s x,  loss = |v' - v|^2.
 
     An error of v counts as SNR + 1 errors of x; that number is limited, as in Min-SNR (Hang et al. 2023), so that
-    nearly noiseless steps do not take the network for themselves.
+    nearly noiseless steps do not dominate.
     """
     t = torch.randint(len(alphas), (len(clean),), generator=generator)
     e = torch.randn(clean.shape, generator=generator)
     a, s = (value.view(-1, 1, 1, 1) for value in (alphas[t].sqrt(), (1 - alphas[t]).sqrt()))
-    states = encoder(tokenise(tokenizer, sentences)).last_hidden_state
+    states = encoder(tokenise(tokenizer, captions)).last_hidden_state
     v = unet(a * clean + s * e, t, states).sample
     errors = (v - (a * e - s * clean)).square().mean(dim=(1, 2, 3))
     weights = ((snr_limit + 1) * (1 - alphas[t])).clamp(max=1.0)  # (limit + 1) / (SNR + 1), at most 1
     return (weights * errors).mean()
 
 
-def tokenise(tokenizer: CLIPTokenizer, sentences: list[str]) -> torch.Tensor:
+def tokenise(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tensor:
     """(n, context) ids, padded like the pipeline pads them, without a mask."""
-    return tokenizer(sentences, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    return tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
 
 
 @torch.no_grad()
@@ -229,6 +236,6 @@ def held_out_loss(
     seed: int,
 ) -> float:
     """With full captions, and the same noise at every call."""
-    sentences = [words.caption for words in drawings.words]
+    captions = [each.caption for each in drawings.descriptions]
     generator = generator_at(seed, "denoiser-held-out", 0)
-    return float(loss(unet, encoder, tokenizer, latents, sentences, scheduler().alphas_cumprod, generator))
+    return float(loss(unet, encoder, tokenizer, latents, captions, scheduler().alphas_cumprod, generator))

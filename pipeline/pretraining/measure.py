@@ -1,4 +1,4 @@
-"""What the finished folder can do, measured on drawings that training has not seen."""
+"""Measurements of the pre-trained model, on held-out drawings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from pipeline.pretraining.autoencoder import decode, encode, peak_signal_to_noise_db
+from pipeline.pretraining.captions import MEDIA, with_article
 from pipeline.pretraining.denoiser import held_out_loss
-from pipeline.pretraining.drawings import MEDIA, DrawingSet, a
+from pipeline.pretraining.drawings import DrawingSet
 from pipeline.pretraining.settings import SampleSettings
-from pipeline.vision import clip as clip_family
+from pipeline.vision import clip as vision_clip
 
-ALIVE = ("bird", "bat", "fish", "lizard", "frog", "flying reptile")
+ANIMALS = ("bird", "bat", "fish", "lizard", "frog", "flying reptile")
 PROMPTS = (
     "a painting of a red bird",
     "a painting of a red bird flying in the sky",
@@ -36,7 +37,7 @@ PROMPTS = (
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """Numbers by name, and what the page shows."""
 
     numbers: dict[str, float]
@@ -47,9 +48,9 @@ class Measured:
     reconstructed: list[Image.Image]
 
 
-def measure(folder: Path, held_out: DrawingSet, settings: SampleSettings, seed: int) -> Measured:
-    """Load the folder as anybody would, half-precision rounding included, and try it."""
-    pipeline, clip = load_pipeline(folder), clip_family.load(folder)
+def measure(folder: Path, held_out: DrawingSet, settings: SampleSettings, seed: int) -> Measurements:
+    """Load the folder as any program does, half-precision rounding included, and measure it."""
+    pipeline, clip = load_pipeline(folder), vision_clip.load(folder)
     kinds, counts = confusion(clip, held_out)
     latents = encode(pipeline.vae, held_out)
     numbers = {
@@ -62,14 +63,14 @@ def measure(folder: Path, held_out: DrawingSet, settings: SampleSettings, seed: 
         "parameters": float(sum(weight.numel() for weight in weights(pipeline, clip))),
     }
     samples = {prompt: sample(pipeline, prompt, settings) for prompt in PROMPTS}
-    few = held_out[: settings.pictures]
-    return Measured(
+    shown = held_out[: settings.pictures]
+    return Measurements(
         numbers,
         tuple(kinds),
         counts,
         samples,
-        to_images(few.pixels(range(len(few)))),
-        to_images(decode(pipeline.vae, latents[: len(few)])),
+        to_images(shown.pixels(range(len(shown)))),
+        to_images(decode(pipeline.vae, latents[: len(shown)])),
     )
 
 
@@ -81,23 +82,23 @@ def load_pipeline(folder: Path) -> StableDiffusionPipeline:
     return pipeline
 
 
-def weights(pipeline: StableDiffusionPipeline, clip: clip_family.Clip) -> list[torch.Tensor]:
+def weights(pipeline: StableDiffusionPipeline, clip: vision_clip.Clip) -> list[torch.Tensor]:
     modules = (pipeline.unet, pipeline.vae, pipeline.text_encoder, clip.model)
     return [weight for module in modules for weight in module.parameters()]
 
 
 def kind_prompts(kinds: Sequence[str]) -> dict[str, list[str]]:
     """An ensemble per kind: "a painting of a bird", "a pencil drawing of a bird"."""
-    return {kind: [f"{a(medium)} of {a(kind)}" for medium in MEDIA.values()] for kind in kinds}
+    return {kind: [f"{with_article(medium)} of {with_article(kind)}" for medium in MEDIA.values()] for kind in kinds}
 
 
-def confusion(clip: clip_family.Clip, drawings: DrawingSet) -> tuple[list[str], np.ndarray]:
+def confusion(clip: vision_clip.Clip, drawings: DrawingSet) -> tuple[list[str], np.ndarray]:
     """Kinds in order, and counts (k, k): rows what was drawn, columns what CLIP calls it."""
-    kinds = sorted({words.noun for words in drawings.words})
-    images = [Image.fromarray(square) for square in drawings.squares]
-    answers = clip_family.zero_shot(clip, images, kind_prompts(kinds)).argmax(axis=1)
+    kinds = sorted({each.noun for each in drawings.descriptions})
+    images = [Image.fromarray(pixels) for pixels in drawings.images]
+    predicted = vision_clip.zero_shot(clip, images, kind_prompts(kinds)).argmax(axis=1)
     counts = np.zeros((len(kinds), len(kinds)), dtype=int)
-    np.add.at(counts, ([kinds.index(words.noun) for words in drawings.words], answers), 1)
+    np.add.at(counts, ([kinds.index(each.noun) for each in drawings.descriptions], predicted), 1)
     return kinds, counts
 
 
@@ -106,20 +107,20 @@ def accuracy(counts: np.ndarray) -> float:
 
 
 def sampled_kind_accuracy(
-    pipeline: StableDiffusionPipeline, clip: clip_family.Clip, kinds: Sequence[str], settings: SampleSettings
+    pipeline: StableDiffusionPipeline, clip: vision_clip.Clip, kinds: Sequence[str], settings: SampleSettings
 ) -> float:
-    """Share of samples for "a painting of a bird" and so on that CLIP calls what they were asked to be."""
-    asked = [kind for kind in kinds if kind in ALIVE] or list(kinds)
-    right = []
-    for kind in asked:
-        images = sample(pipeline, f"a painting of {a(kind)}", settings)
-        answers = clip_family.zero_shot(clip, images, kind_prompts(kinds)).argmax(axis=1)
-        right += [kinds[answer] == kind for answer in answers]
-    return float(np.mean(right))
+    """Share of samples for "a painting of a bird" and so on that CLIP classifies as that kind."""
+    prompted = [kind for kind in kinds if kind in ANIMALS] or list(kinds)
+    correct: list[bool] = []
+    for kind in prompted:
+        images = sample(pipeline, f"a painting of {with_article(kind)}", settings)
+        predicted = vision_clip.zero_shot(clip, images, kind_prompts(kinds)).argmax(axis=1)
+        correct += [kinds[index] == kind for index in predicted]
+    return float(np.mean(correct))
 
 
 def sample(pipeline: StableDiffusionPipeline, prompt: str, settings: SampleSettings) -> list[Image.Image]:
-    """Pictures of one prompt; every prompt is drawn from the same noises."""
+    """Pictures of one prompt; every prompt starts from the same noise."""
     generators = [torch.Generator().manual_seed(seed) for seed in range(settings.pictures)]
     return pipeline(
         [prompt] * settings.pictures,
@@ -132,4 +133,4 @@ def sample(pipeline: StableDiffusionPipeline, prompt: str, settings: SampleSetti
 def to_images(pixels: torch.Tensor) -> list[Image.Image]:
     """(n, 3, h, w) in 0..1 -> pictures."""
     array = (pixels.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
-    return [Image.fromarray(square) for square in array]
+    return [Image.fromarray(pixels) for pixels in array]

@@ -1,15 +1,19 @@
-"""Everything `paleo pretrain` can be told, with the defaults that made the embedded model."""
+"""Settings of `paleo pretrain`; the defaults made the embedded model.
+
+Their names are part of the cached states' names and of the model's card.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True)
 class DrawingSettings:
-    """How much of the wider world is drawn; the held-out drawings follow the training ones in the same sequence."""
+    """How many drawings of the wider world; the held-out drawings follow the training ones in the same sequence."""
 
     seed: int = 0
     count: int = 12_000
@@ -27,7 +31,7 @@ class Phase:
     peak_rate: float
     warmup_steps: int = 200
     decay_share: float = 1.0
-    cycles: int = 1  # the rate starts anew so many times (Loshchilov and Hutter 2017)
+    cycles: int = 1  # the schedule restarts so many times (Loshchilov and Hutter 2017)
     weight_decay: float = 0.01
     save_every: int = 250
 
@@ -74,7 +78,7 @@ class AutoencoderSettings:
 class DenoiserSettings:
     phase: Phase = Phase(steps=15_000, batch=32, peak_rate=7e-4, warmup_steps=300, decay_share=0.35)
     channels: tuple[int, ...] = (48, 96, 128)
-    attention: tuple[bool, ...] = (False, True, True)  # 256 cells see the words through those below
+    attention: tuple[bool, ...] = (False, True, True)  # the 256 cells above get the text through those below
     norm_groups: int = 16
     heads: int = 4
     snr_limit: float = 5.0  # the last, nearly noiseless steps are about texture; they count no more than this
@@ -86,7 +90,7 @@ class DenoiserSettings:
 class FinishSettings:
     """The denoiser's last steps, with every animal turned to the right.
 
-    With both headings it learns more, but a network of this size then draws animals with a head at either end.
+    It learns more from both headings, but a network of this size then draws animals with a head at either end.
     """
 
     phase: Phase = Phase(steps=4_000, batch=32, peak_rate=5e-4, warmup_steps=100, decay_share=0.7)
@@ -94,7 +98,7 @@ class FinishSettings:
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """The pictures by which the finished model is judged."""
+    """The pictures by which the finished model is measured."""
 
     pictures: int = 8
     steps: int = 25
@@ -119,21 +123,23 @@ class Settings:
         return replace(self, drawings=replace(self.drawings, seed=seed))
 
     def scaled(self, scale: float) -> Settings:
-        """Fewer drawings and steps for the same networks: what a test or a hurried person runs."""
+        """Fewer drawings and steps for the same networks."""
         drawings = replace(
             self.drawings, count=_scaled(self.drawings.count, scale), held_out=_scaled(self.drawings.held_out, scale)
         )
-        phases = {
-            name: replace(part, phase=part.phase.scaled(scale))
-            for name in ("autoencoder", "clip", "denoiser", "finish")
-            for part in [getattr(self, name)]
-        }
-        return replace(self, drawings=drawings, **phases)
+        return replace(
+            self,
+            drawings=drawings,
+            autoencoder=replace(self.autoencoder, phase=self.autoencoder.phase.scaled(scale)),
+            clip=replace(self.clip, phase=self.clip.phase.scaled(scale)),
+            denoiser=replace(self.denoiser, phase=self.denoiser.phase.scaled(scale)),
+            finish=replace(self.finish, phase=self.finish.phase.scaled(scale)),
+        )
 
 
-def digest(*parts) -> str:
+def digest(*sections: Any) -> str:
     """A short name for the settings (dataclasses) that a piece of work depends on."""
-    text = json.dumps([asdict(part) for part in parts], sort_keys=True)
+    text = json.dumps([asdict(section) for section in sections], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

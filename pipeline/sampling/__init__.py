@@ -1,0 +1,1 @@
+"""Sampling: specs to pictures with their parameters inside."""

@@ -38,22 +38,24 @@ class ServedModel(PythonModel):
         from pipeline.families.model_components import from_pure_noise
         from pipeline.io.tracking.registered_models import base_folder
         from pipeline.methods import load
-        from pipeline.sampling import device, png_metadata
+        from pipeline.sampling.device import best_device
+        from pipeline.sampling.png_metadata import Provenance
 
         config, folder = context.model_config, Path(context.artifacts["checkpoint"])
         base = base_folder(context.artifacts.get("base"), config, Path.cwd())
-        parts = load(config["method"], config["family"], folder, base, *device.best())
+        parts = load(config["method"], config["family"], folder, base, *best_device())
         self._parts = from_pure_noise(parts, config.get("zero_terminal_snr", False))
         self._words = {name: config[name] for name in ("name", "class_noun")}
         self._spec = SampleSpec(prompt="", seed=0, **current_names(config["sample"]))
         self._batch_size = config["batch_size"]
-        self._origin = png_metadata.Origin(**config["origin"], scheduler_config=self._parts.scheduler)
+        self._origin = Provenance(**config["origin"], scheduler_config=self._parts.scheduler)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[bytes]:
         """One PNG a row; a row without seed takes `params["seed"]` plus its place, as `paleo generate -n` does."""
-        from pipeline.sampling import draw, png_metadata
+        from pipeline.sampling.generate import generate_images
+        from pipeline.sampling.png_metadata import encode_png
 
         settings = current_names(params or {})
         first_seed = int(settings.pop("seed", 1))
@@ -61,9 +63,9 @@ class ServedModel(PythonModel):
         specs = [self._row_spec(common, *row, first_seed + n) for n, row in enumerate(rows(model_input))]
         batches = [specs[start : start + self._batch_size] for start in range(0, len(specs), self._batch_size)]
         return [
-            png_metadata.png(image, spec, self._origin)
+            encode_png(image, spec, self._origin)
             for batch in batches
-            for image, spec in zip(draw.draw(self._parts, batch), batch, strict=True)
+            for image, spec in zip(generate_images(self._parts, batch), batch, strict=True)
         ]
 
     def _row_spec(self, common: SampleSpec, prompt: str, seed: int | None, default_seed: int) -> SampleSpec:

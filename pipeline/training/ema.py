@@ -1,4 +1,4 @@
-"""The running average of the weights (EMA), which snapshots and looks show instead of the last ones."""
+"""Exponential moving average (EMA) of the weights, which snapshots and monitoring use instead of the last ones."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class EMA:
         torch._foreach_lerp_(list(self.values.values()), list(self._weights.values()), 1 - decay)
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
-        """While it is open, the model has the averaged weights, and `values` the learnt ones."""
+    def applied(self) -> Iterator[None]:
+        """While it is open, the model has the averaged weights, and `values` the trained ones."""
         self._swap()
         try:
             yield
@@ -37,6 +37,6 @@ class EMA:
     def _swap(self) -> None:
         """One weight after the other, so that there is never a third copy of all of them."""
         for name, weight in self._weights.items():
-            learnt = weight.clone()
+            trained = weight.clone()
             weight.copy_(self.values[name])
-            self.values[name].copy_(learnt)
+            self.values[name].copy_(trained)

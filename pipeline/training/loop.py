@@ -1,7 +1,7 @@
-"""The training loop. It knows neither families nor methods, no optimiser by name, no clock, no files but the state's.
+"""The training loop. It depends on no family, method or optimiser, on no clock, and on no files but the states.
 
-A step is: the loss of every slot of its batch, backward, clip, optimise, average. Whatever number of processes and
-components shares the slots, the result is that of the whole batch.
+A step is: the loss of every slot of its batch, backward, clip, optimise, update the EMA. Whatever number of processes
+and parts shares the slots, the result is that of the whole batch.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from pipeline.methods.trainable import Trainable
 from pipeline.training.checkpoint import streaming
 from pipeline.training.checkpoint.state import CheckpointStore, TrainingState
 from pipeline.training.distributed.ddp import wrap
-from pipeline.training.distributed.fsdp import whole
+from pipeline.training.distributed.fsdp import full_tensor
 from pipeline.training.ema import EMA
-from pipeline.training.nan_guard import FP16_SKIPS, blame, skipping, sound
+from pipeline.training.nan_guard import MAX_FP16_SKIPS, all_finite, may_skip_step, non_finite_message
 from pipeline.training.timing import StepTimer
 
-COLUMNS = ("loss", "learning_rate", "gradient_norm")
-GPU_LOOKS_EVERY = 10  # steps; reading a number makes the CPU wait for the GPU
-SLOW_SECONDS = 1.0  # a step; beside it, such a wait is nothing
+HISTORY_COLUMNS = ("loss", "learning_rate", "gradient_norm")
+GPU_REPORT_EVERY = 10  # steps; reading a number makes the CPU wait for the GPU
+SLOW_STEP_S = 1.0  # beside such a step that wait is negligible
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How long, how fast, and when to keep something; `rate` gives the learning rate after so many steps."""
+    """How long, how fast, and when to save; `learning_rate` gives the rate after so many finished steps."""
 
     steps: int
     batch_size: int
@@ -61,11 +61,11 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One training: what learns, from what, and how.
+    """One training: what is trained, on what, and how.
 
     `loss(components, step, slots)` is a mean over slots; `examples_of(step)` names the examples of a step;
     `monitor(step)` measures and draws before the first step and at each snapshot, and changes nothing; `sharded`: each
-    process keeps a shard of the weights that learn (FSDP) instead of all of them.
+    process keeps a shard of the trained weights (FSDP) instead of all of them.
     """
 
     trainable: Trainable
@@ -79,42 +79,42 @@ class TrainingJob:
 
 
 def train_to_end(
-    job: TrainingJob, accelerator: Accelerator, saves: CheckpointStore, hooks: Hooks, spent: StepTimer | None = None
+    job: TrainingJob, accelerator: Accelerator, store: CheckpointStore, hooks: Hooks, timer: StepTimer | None = None
 ) -> TrainingState:
-    """Train to the last step, going on from a saved state; returns how far it is: to the end.
+    """Train to the last step, from the newest saved state or from the start; returns the state at the end.
 
     Raises
     ------
     Interrupted
-        When `hooks.should_stop` says so: the step was finished and the state is saved.
+        When `hooks.should_stop` is true: the step was finished and the state is saved.
     PaleoError
-        When a loss or gradient is no finite number; nothing of that step is written.
+        When a loss or gradient is NaN or infinite; nothing of that step is written.
     """
-    work = _Work(job, accelerator, saves, hooks, spent or StepTimer(hooks.clock))
-    work.look(0)  # a training that goes on has seen it, unless somebody removed it or wants to see something else
-    settings, step = job.settings, work.resume()
+    loop = _Loop(job, accelerator, store, hooks, timer or StepTimer(hooks.clock))
+    loop.monitor(0)  # a resumed training reads it, unless it was removed or its settings changed
+    settings, step = job.settings, loop.resume()
     while step < settings.steps:
-        work.take(step)
+        loop.take_step(step)
         step += 1
         if step in settings.snapshots:
-            work.snapshot(step)
-        stop = work.told_to_stop() and step < settings.steps
+            loop.snapshot(step)
+        stop = loop.stop_requested() and step < settings.steps
         due = step % settings.save_every_steps == 0 and step < settings.steps
-        saved = (stop or due) and work.save(step)
+        saved = (stop or due) and loop.save(step)
         if stop:
             how = "saved" if saved else "not saved"
             raise Interrupted(f"interrupted at step {step} of {settings.steps}; {how}; run again to continue")
-    work.tell()
-    return work.progress
+    loop.report_steps()
+    return loop.state
 
 
-def share(batch_size: int, n_processes: int, n_parts: int, process: int) -> list[range]:
-    """The slots of one process, in equal parts that are computed one after the other.
+def split_batch(batch_size: int, n_processes: int, n_parts: int, process: int) -> list[range]:
+    """The slots of one process, in equal parts whose gradients are accumulated.
 
     Raises
     ------
     ParamsError
-        When the batch cannot be shared evenly.
+        When the batch cannot be divided evenly.
     """
     if batch_size % (n_processes * n_parts):
         raise ParamsError(
@@ -126,15 +126,15 @@ def share(batch_size: int, n_processes: int, n_parts: int, process: int) -> list
     return [range(start + part * size, start + (part + 1) * size) for part in range(n_parts)]
 
 
-class _Work:
-    """The mutable state of a training."""
+class _Loop:
+    """The mutable state of a training, and what is done with it."""
 
     def __init__(
-        self, job: TrainingJob, accelerator: Accelerator, saves: CheckpointStore, hooks: Hooks, spent: StepTimer
+        self, job: TrainingJob, accelerator: Accelerator, store: CheckpointStore, hooks: Hooks, timer: StepTimer
     ):
-        self.job, self.accelerator, self.saves, self.hooks, self.spent = job, accelerator, saves, hooks, spent
+        self.job, self.accelerator, self.store, self.hooks, self.timer = job, accelerator, store, hooks, timer
         settings = job.settings
-        self.slots = share(
+        self.slots = split_batch(
             settings.batch_size,
             accelerator.num_processes,
             accelerator.gradient_accumulation_steps,
@@ -143,188 +143,189 @@ class _Work:
         self.wrapped = wrap(job.trainable, accelerator, sharded=job.sharded)
         self.weights = list(job.trainable.parameters.values())
         optimiser = job.optimiser(job.trainable)  # after sharding, which puts other parameters in the place of ours
-        self.stepper = accelerator.prepare_optimizer(optimiser)
-        average = EMA(job.trainable.parameters, settings.ema_decay) if settings.ema_decay else None
-        self.progress = TrainingState(job.trainable, optimiser, average, accelerator.scaler)
-        self.untold: list[torch.Tensor] = []
-        self.since = hooks.clock()
-        self.seconds = math.inf  # of a step, as last told
-        self.slow = True  # was it above SLOW_SECONDS on any process? The same on all of them
+        self.prepared_optimiser = accelerator.prepare_optimizer(optimiser)
+        ema = EMA(job.trainable.parameters, settings.ema_decay) if settings.ema_decay else None
+        self.state = TrainingState(job.trainable, optimiser, ema, accelerator.scaler)
+        self.unreported: list[torch.Tensor] = []  # (loss, gradient norm) of the steps since the last report
+        self.last_report_s = hooks.clock()
+        self.step_s = math.inf  # of a step, as last reported
+        self.slow = True  # was it above SLOW_STEP_S on any process? The same on all of them
 
     def resume(self) -> int:
-        """Take up the saved state; returns the number of steps it has behind it."""
-        step = self.saves.load(self.progress, self.job.settings.snapshots, self.hooks.log)
-        found = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)).tolist()
-        if len(set(found)) > 1:
+        """Restore the saved state; returns the number of its finished steps."""
+        step = self.store.load(self.state, self.job.settings.snapshots, self.hooks.log)
+        steps = self.accelerator.gather(torch.tensor([step], device=self.accelerator.device)).tolist()
+        if len(set(steps)) > 1:
             raise PaleoError(
-                f"the processes go on from different steps ({', '.join(map(str, found))}): "
-                f"{self.saves.folder} must lie on a disk that all machines share"
+                f"the processes continue from different steps ({', '.join(map(str, steps))}): "
+                f"{self.store.folder} must lie on a disk that all machines share"
             )
         if self.accelerator.is_main_process:
-            self.saves.drop_beyond(step, self.hooks.log)
+            self.store.set_aside_after(step, self.hooks.log)
         if step:
             self.hooks.log(f"continuing from step {step} of {self.job.settings.steps}")
-        self.since = self.hooks.clock()
+        self.last_report_s = self.hooks.clock()
         return step
 
-    def take(self, step: int) -> None:
+    def take_step(self, step: int) -> None:
         """One optimiser step on the whole batch."""
-        self.spent.begin()
+        self.timer.start_step()
         rate = self.job.settings.learning_rate(step)
-        for group in self.progress.optimiser.param_groups:
+        for group in self.state.optimiser.param_groups:
             group["lr"] = rate * group["lr_factor"]
         losses = [self._backward(slots, last=slots is self.slots[-1], step=step) for slots in self.slots]
         norm = self._clip()
-        self.untold.append(torch.stack([torch.stack(losses).mean(), norm]))
+        self.unreported.append(torch.stack([torch.stack(losses).mean(), norm]))
         if self.accelerator.device.type == "cpu" and not norm.isfinite():
-            self.tell()  # it ends here, while the weights are still good enough to find the picture by
-        self.stepper.step()
-        self.stepper.zero_grad(set_to_none=True)
-        if self.progress.average:
-            self.progress.average.update(step + 1)
-        self.spent.mark("steps/optimiser")
-        if self.accelerator.device.type == "cpu" or len(self.untold) >= GPU_LOOKS_EVERY:
-            self.tell()
+            self.report_steps()  # training ends here, while the weights can still show which picture is the cause
+        self.prepared_optimiser.step()
+        self.prepared_optimiser.zero_grad(set_to_none=True)
+        if self.state.ema:
+            self.state.ema.update(step + 1)
+        self.timer.mark("steps/optimiser")
+        if self.accelerator.device.type == "cpu" or len(self.unreported) >= GPU_REPORT_EVERY:
+            self.report_steps()
 
     def _clip(self) -> torch.Tensor:
-        """Shrink the gradients to the largest norm allowed; returns the norm that they had.
+        """Clip the gradients to the largest norm allowed; returns the norm that they had.
 
-        On a CPU, where asking is free, they are left alone when torch would multiply them by one.
+        On a CPU, where reading the norm is free, they are left alone when torch would multiply them by one.
         """
-        most = self.job.settings.max_gradient_norm
-        if self.accelerator.device.type != "cpu" or self.wrapped.cut:
-            return whole(self.accelerator.clip_grad_norm_(self.weights, most))
+        max_norm = self.job.settings.max_gradient_norm
+        if self.accelerator.device.type != "cpu" or self.wrapped.sharded:
+            return full_tensor(self.accelerator.clip_grad_norm_(self.weights, max_norm))
         norm = torch.nn.utils.get_total_norm([weight.grad for weight in self.weights if weight.grad is not None])
-        if most / (norm + 1e-6) < 1:
-            torch.nn.utils.clip_grads_with_norm_(self.weights, most, norm)
+        if max_norm / (norm + 1e-6) < 1:
+            torch.nn.utils.clip_grads_with_norm_(self.weights, max_norm, norm)
         return norm
 
     def _backward(self, slots: range, last: bool, step: int) -> torch.Tensor:
         """Gradients of some slots; with several processes they are exchanged after the last part only."""
         if not last:
-            with self.wrapped.alone(self.accelerator):
+            with self.wrapped.no_sync(self.accelerator):
                 return self._gradients(slots, step)
         return self._gradients(slots, step)
 
     def _gradients(self, slots: range, step: int) -> torch.Tensor:
         with self.accelerator.autocast():
             loss = self.job.loss(self.wrapped.components, step, slots)
-        self.spent.mark("steps/forward")
+        self.timer.mark("steps/forward")
         self.accelerator.backward(loss)
-        self.spent.mark("steps/backward")
+        self.timer.mark("steps/backward")
         return loss.detach()
 
-    def tell(self) -> None:
+    def report_steps(self) -> None:
         """Report the steps since the last time; here, and only here, the CPU waits for the numbers."""
-        if not self.untold:
+        if not self.unreported:
             return
-        rows = self.accelerator.reduce(torch.stack(self.untold), "mean").tolist()
-        self.untold.clear()
-        self.spent.read()
-        now = self.hooks.clock()
-        seconds, self.since = (now - self.since) / len(rows), now
-        self.seconds = seconds
-        self.spent.add("steps", seconds * len(rows))
+        rows = self.accelerator.reduce(torch.stack(self.unreported), "mean").tolist()
+        self.unreported.clear()
+        self.timer.read_gpu_events()
+        now_s = self.hooks.clock()
+        self.step_s, self.last_report_s = (now_s - self.last_report_s) / len(rows), now_s
+        self.timer.add("steps", self.step_s * len(rows))
         for loss, norm in rows:
-            self._tell_step(loss, norm, seconds)
+            self._report_step(loss, norm)
 
-    def _tell_step(self, loss: float, norm: float, seconds: float) -> None:
-        history, settings = self.progress.history, self.job.settings
+    def _report_step(self, loss: float, norm: float) -> None:
+        history, settings = self.state.history, self.job.settings
         finished = len(history)
-        norms = [row[COLUMNS.index("gradient_norm")] for row in history[-FP16_SKIPS:]]
-        if not math.isfinite(loss) or not (math.isfinite(norm) or skipping(norms, self.progress.scaler)):
-            raise PaleoError(self._blame(finished, loss, norm))
+        norms = [row[HISTORY_COLUMNS.index("gradient_norm")] for row in history[-MAX_FP16_SKIPS:]]
+        if not math.isfinite(loss) or not (math.isfinite(norm) or may_skip_step(norms, self.state.scaler)):
+            raise PaleoError(self._non_finite_message(finished, loss, norm))
         report = StepReport(
             step=finished + 1,
             loss=loss,
             learning_rate=settings.learning_rate(finished),
             gradient_norm=norm,
-            seconds=seconds,
-            images_per_second=settings.batch_size / max(seconds, 1e-9),
+            seconds=self.step_s,
+            images_per_second=settings.batch_size / max(self.step_s, 1e-9),
             memory_mb=self.hooks.memory_mb(),
         )
-        history.append([getattr(report, column) for column in COLUMNS])
+        history.append([getattr(report, column) for column in HISTORY_COLUMNS])
         self.hooks.on_step(report)
 
-    def _blame(self, finished: int, loss: float, norm: float) -> str:
-        why = blame(finished + 1, loss, norm, self.job.examples_of(finished), self._guilty(finished))
-        return f"{why}; the state of step {self.saves.step} is as it was" if self.saves.step else why
+    def _non_finite_message(self, finished: int, loss: float, norm: float) -> str:
+        examples, is_bad = self.job.examples_of(finished), self._non_finite_slots(finished)
+        message = non_finite_message(finished + 1, loss, norm, examples, is_bad)
+        return f"{message}; the state of step {self.store.step} is as it was" if self.store.step else message
 
     @torch.no_grad()
-    def _guilty(self, step: int) -> list[bool]:
-        """For each slot of a step: is its own loss no finite number?"""
+    def _non_finite_slots(self, step: int) -> list[bool]:
+        """For each slot of a step: is its own loss NaN or infinite?"""
         with self.accelerator.autocast():
             losses = [self.job.loss(self.wrapped.components, step, [slot]) for part in self.slots for slot in part]
-        return (~self.accelerator.gather(torch.stack(losses)).isfinite()).tolist()
+        bad: list[bool] = (~self.accelerator.gather(torch.stack(losses)).isfinite()).tolist()
+        return bad
 
     def _check_weights(self, step: int) -> None:
-        """Nothing is written of weights that a step has spoilt, although all its numbers were finite."""
-        if self.accelerator.reduce((~sound(self.weights)).float(), "sum"):
+        """PaleoError when the step made weights NaN or infinite, although its loss and gradient were finite."""
+        if self.accelerator.reduce((~all_finite(self.weights)).float(), "sum"):
             raise PaleoError(f"step {step} made weights that are no finite numbers; lower train.learning_rate")
 
     def snapshot(self, step: int) -> None:
-        self.tell()
+        self.report_steps()
         self._check_weights(step)
-        with self._apart("snapshots"), self.progress.shown(), self.wrapped.whole(self.accelerator):
+        with self._beside_steps("snapshots"), self.state.ema_applied(), self.wrapped.full_state_dicts(self.accelerator):
             if self.accelerator.is_main_process:
                 self._write_snapshot(step)
-        self.look(step)
+        self.monitor(step)
 
     def _write_snapshot(self, step: int) -> None:
         try:
-            self.saves.write_snapshot(step, lambda folder: self.job.write_snapshot(folder, step))
+            self.store.write_snapshot(step, lambda folder: self.job.write_snapshot(folder, step))
         except (OSError, SafetensorError) as error:  # the latter when the disk is full
             raise PaleoError(
                 f"the snapshot of step {step} could not be written ({error}); make room and run again: "
-                f"it goes on from step {self.saves.step or 0}"
+                f"it continues from step {self.store.step or 0}"
             ) from error
 
-    def look(self, step: int) -> None:
-        with self._apart("looks"), self.progress.shown():
-            if self.accelerator.is_main_process or self.wrapped.cut:  # whoever has a piece must help to compute
+    def monitor(self, step: int) -> None:
+        with self._beside_steps("monitoring"), self.state.ema_applied():
+            if self.accelerator.is_main_process or self.wrapped.sharded:  # all shards are needed to compute
                 report = self.job.monitor(step)
                 if report and self.accelerator.is_main_process:
                     self.hooks.on_monitoring(report)
 
     def save(self, step: int) -> bool:
-        """Returns whether it was possible; when the disk is full, a training that may yet end well goes on."""
-        self.tell()
+        """Returns whether it was possible; when the disk is full, training continues without a saved state."""
+        self.report_steps()
         self._check_weights(step)
-        with self._apart("saving"):
+        with self._beside_steps("saving"):
             if self.accelerator.is_main_process:
                 return self._save(step)
-            if self.wrapped.cut:
-                streaming.take_part(self.progress.tensors())
+            if self.wrapped.sharded:
+                streaming.join_gathering(self.state.tensors())
         return True
 
     def _save(self, step: int) -> bool:
         try:
-            self.saves.save(step, self.progress, self.job.settings.keep_states)
+            self.store.save(step, self.state, self.job.settings.keep_states)
         except OSError as error:
-            left = f"that of step {self.saves.step} is still there" if self.saves.step else "there is none before it"
-            self.hooks.log(f"the state of step {step} could not be saved ({error.strerror or error}); {left}")
+            kept = f"that of step {self.store.step} is still there" if self.store.step else "there is none before it"
+            self.hooks.log(f"the state of step {step} could not be saved ({error.strerror or error}); {kept}")
             return False
         return True
 
     @contextmanager
-    def _apart(self, what: str) -> Iterator[None]:
-        """Something beside the steps: its seconds are counted apart, and the processes wait for each other."""
-        with self.spent.on(what):
+    def _beside_steps(self, kind: str) -> Iterator[None]:
+        """Work beside the steps: its seconds are counted as `kind`, and the processes wait for each other."""
+        with self.timer.measure(kind):
             yield
             self.accelerator.wait_for_everyone()
-        self.since = self.hooks.clock()
+        self.last_report_s = self.hooks.clock()
 
-    def told_to_stop(self) -> bool:
-        """Was any process told to stop? All must leave at the same step.
+    def stop_requested(self) -> bool:
+        """Was any process requested to stop? All must leave at the same step.
 
-        Several GPUs with quick steps ask each other only where they wait for numbers anyway.
+        Several GPUs with quick steps exchange this only where they wait for numbers anyway.
         """
-        told = self.hooks.should_stop()
+        requested = self.hooks.should_stop()
         if self.accelerator.num_processes == 1:
-            return told
-        if self.untold and not self.slow:
+            return requested
+        if self.unreported and not self.slow:
             return False
-        mine = torch.tensor([float(told), float(self.seconds > SLOW_SECONDS)], device=self.accelerator.device)
-        anyone, slow = self.accelerator.reduce(mine, "sum").tolist()
-        self.slow = slow > 0
-        return anyone > 0
+        own = torch.tensor([float(requested), float(self.step_s > SLOW_STEP_S)], device=self.accelerator.device)
+        n_requested, n_slow = self.accelerator.reduce(own, "sum").tolist()
+        self.slow = n_slow > 0
+        return bool(n_requested > 0)

@@ -1,13 +1,14 @@
-"""The optimisers by name. Their whole state can be saved and put back: see state.py.
+"""Optimisers by name. Their whole state can be saved and restored: see `checkpoint.state`.
 
-Each takes parameter groups as `Trainable.optimised` gives them and a learning rate; the loop sets the rate of every
-group before each step.
+Each takes parameter groups as `Trainable.optimiser_groups` gives them and a learning rate; the loop sets the rate of
+every group before each step.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,42 +20,59 @@ from pipeline.core.training_params import Train
 from pipeline.methods.method import Method
 
 Groups = list[dict[str, Any]]
-PRODIGY_RATES = (0.1, 10.0)  # what its authors' rate of 1 may be multiplied by
 
 
-def adamw(groups: Groups, rate: float) -> torch.optim.Optimizer:
+@dataclass(frozen=True)
+class Optimiser:
+    """One optimiser: how it is made, and what must be known of it before.
+
+    `state_bytes` it keeps for each trained weight; `package` must be installed; learning rates must lie within
+    `learning_rates`, where it has such a range.
+    """
+
+    make: Callable[[Groups, float], torch.optim.Optimizer]
+    state_bytes: int
+    package: str = ""
+    requirement: str = ""  # of pip, for the package
+    learning_rates: tuple[float, float] | None = None
+
+
+def adamw(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     """Loshchilov and Hutter 2019."""
     # fused: one pass over the memory instead of a dozen, which is most of what AdamW costs on a CPU.
-    return torch.optim.AdamW(groups, lr=rate, fused=True)
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
 
-def adamw8bit(groups: Groups, rate: float) -> torch.optim.Optimizer:
+def adamw8bit(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     """AdamW with moments of eight bits: a quarter of their memory (Dettmers et al. 2022)."""
     from bitsandbytes.optim import AdamW8bit
 
     for group in groups:
         for weight in group["params"]:  # it would do so at the first step, after shaping its moments by the old layout
             weight.data = weight.data.contiguous()
-    return AdamW8bit(groups, lr=rate)
+    optimiser: torch.optim.Optimizer = AdamW8bit(groups, lr=learning_rate)
+    return optimiser
 
 
-def adafactor(groups: Groups, rate: float) -> torch.optim.Optimizer:
+def adafactor(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     """Moments of rows and columns only; the rate is a share of each weight's size (Shazeer and Stern 2018)."""
-    return torch.optim.Adafactor(groups, lr=rate)
+    return torch.optim.Adafactor(groups, lr=learning_rate)
 
 
-def prodigy(groups: Groups, rate: float) -> torch.optim.Optimizer:
-    """It finds the rate itself, and `rate` multiplies what it finds (Mishchenko and Defazio 2024)."""
+def prodigy(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
+    """It estimates the rate itself; `learning_rate` is a factor of the estimate (Mishchenko and Defazio 2024)."""
     from prodigyopt import Prodigy
 
-    # As its authors advise for diffusion models: the warm-up must not look like a slow learner.
-    made = Prodigy(groups, lr=rate, use_bias_correction=True, safeguard_warmup=True)
-    _go_own_ways(made)
-    return made
+    # As its authors advise for diffusion models: the warm-up must not look like slow progress.
+    optimiser: torch.optim.Optimizer = Prodigy(
+        groups, lr=learning_rate, use_bias_correction=True, safeguard_warmup=True
+    )
+    _scale_steps_by_group(optimiser)
+    return optimiser
 
 
-def _go_own_ways(optimiser: torch.optim.Optimizer) -> None:
-    """Prodigy takes one step for all groups, of which each is to go `lr_factor`."""
+def _scale_steps_by_group(optimiser: torch.optim.Optimizer) -> None:
+    """Prodigy takes one step for all groups; each group's is then scaled by its `lr_factor`."""
     starts: list[list[torch.Tensor]] = []
 
     def before(made: torch.optim.Optimizer, *_: Any) -> None:
@@ -74,41 +92,42 @@ def _go_own_ways(optimiser: torch.optim.Optimizer) -> None:
     optimiser.register_step_post_hook(after)
 
 
-OPTIMISERS: dict[str, Callable[[Groups, float], torch.optim.Optimizer]] = {
-    "adamw": adamw,
-    "adamw8bit": adamw8bit,
-    "adafactor": adafactor,
-    "prodigy": prodigy,
+OPTIMISERS: dict[str, Optimiser] = {
+    "adamw": Optimiser(adamw, state_bytes=8),
+    "adamw8bit": Optimiser(adamw8bit, state_bytes=2, package="bitsandbytes", requirement="bitsandbytes>=0.50"),
+    "adafactor": Optimiser(adafactor, state_bytes=0),
+    "prodigy": Optimiser(prodigy, state_bytes=16, learning_rates=(0.1, 10.0)),  # its authors' rate is 1
 }
 
 
-def optimiser(name: str) -> Callable[[Groups, float], torch.optim.Optimizer]:
+def optimiser(name: str) -> Optimiser:
     """The optimiser of this name; ParamsError names the nearest known one."""
     return lookup("train.optimiser", name, OPTIMISERS)
 
 
 def check_optimiser(train: Train, method: Method) -> None:
     """ParamsError or InputError unless this optimiser is known, installed and given a rate that it can use."""
-    optimiser(train.optimiser)
-    if train.optimiser == "adamw8bit" and importlib.util.find_spec("bitsandbytes") is None:
+    chosen = optimiser(train.optimiser)
+    if chosen.package and importlib.util.find_spec(chosen.package) is None:
+        others = [name for name, other in OPTIMISERS.items() if not (other.package or other.learning_rates)]
         raise InputError(
-            "train.optimiser 'adamw8bit' needs bitsandbytes, which is not installed; "
-            "run `pip install 'bitsandbytes>=0.50'`, or take adamw or adafactor"
+            f"train.optimiser {train.optimiser!r} needs {chosen.package}, which is not installed; "
+            f"run `pip install '{chosen.requirement}'`, or take {' or '.join(others)}"
         )
-    if train.optimiser == "prodigy":
-        _check_factors(train, method)
+    if chosen.learning_rates:
+        _check_learning_rates(train, method, *chosen.learning_rates)
 
 
-def _check_factors(train: Train, method: Method) -> None:
+def _check_learning_rates(train: Train, method: Method, lowest: float, highest: float) -> None:
     sections = {name: section(train, name, kind) for name, kind in method.sections.items()}
     rates = {"train.learning_rate": train.learning_rate} | {
         f"train.{name}.learning_rate": own.learning_rate
         for name, own in sections.items()
         if hasattr(own, "learning_rate")
     }
-    low, high = PRODIGY_RATES
     for name, rate in rates.items():
-        if not low <= rate <= high:
+        if not lowest <= rate <= highest:
             raise ParamsError(
-                f"{name} is {rate:g}, but prodigy finds the rate itself and multiplies it by this; set it to 1.0"
+                f"{name} is {rate:g}, but {train.optimiser} finds the rate itself and multiplies it by this; "
+                "set it to 1.0"
             )

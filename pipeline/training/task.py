@@ -13,69 +13,27 @@ import torch
 from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted, ParamsError
-from pipeline.core.records import MonitoringReport, Subject
+from pipeline.core.records import MonitoringReport
 from pipeline.core.training_params import Train
-from pipeline.families.family import Family
 from pipeline.families.model_components import Conditioning, ModelComponents, tokenise
-from pipeline.methods.method import Method
 from pipeline.methods.trainable import Trainable
 from pipeline.training import monitoring, preflight
-from pipeline.training.checkpoint.identity import Identity
 from pipeline.training.data import latent_cache
-from pipeline.training.data.batches import Examples, SamplingSettings
-from pipeline.training.data.dataset import EncodingContext, Prior, encode_dataset, encode_held_out
-from pipeline.training.data.latent_cache import LatentCache, OnProgress, TrainingImage, vae_digest
+from pipeline.training.data.batches import EncodedDataset, SamplingSettings
+from pipeline.training.data.dataset import EncodingContext, encode_dataset, encode_held_out
+from pipeline.training.data.latent_cache import LatentCache, OnProgress, vae_digest
 from pipeline.training.denoising_loss import DenoisingLoss, EncodePrompts
 from pipeline.training.distributed import memory_savings
 from pipeline.training.loop import LoopSettings, TrainingJob
 from pipeline.training.lr_schedules import learning_rate_at
 from pipeline.training.monitoring import Monitoring
 from pipeline.training.optimisers import optimiser
+from pipeline.training.training_run import TrainingRun
 
 INTERRUPTED = "interrupted while preparing; what is encoded is kept; run again to continue"
-T = TypeVar("T")
 DTYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
-@dataclass(frozen=True)
-class TrainingRun:
-    """Everything that decides a training, resolved once by the stage.
-
-    `prior_prompt` is filled in; `metadata` goes into every snapshot; `identity` is what a resume compares.
-    """
-
-    family: Family
-    method: Method
-    base: Path
-    subject: Subject
-    pictures: tuple[TrainingImage, ...]
-    holdout: tuple[TrainingImage, ...]
-    prior_prompt: str
-    train: Train
-    seed: int
-    metadata: dict[str, str]
-    identity: Identity
-
-    @property
-    def trains_text_encoder(self) -> bool:
-        return self.method.trains_text_encoder(self.train)
-
-    @property
-    def prior(self) -> Prior | None:
-        """What prior preservation uses; None where it is off."""
-        prior = self.train.prior
-        images = 0 if prior.kind == "teacher" else prior.images
-        if self.method.preserves_base or not prior.weight or (prior.kind == "pictures" and not images):
-            return None
-        return Prior(self.prior_prompt, images)
-
-    def without_bytes(self) -> TrainingRun:
-        """The same without the pictures' bytes, which nothing reads once they are encoded."""
-        pictures, holdout = (
-            tuple(replace(picture, content=b"", mask=None) for picture in some)
-            for some in (self.pictures, self.holdout)
-        )
-        return replace(self, pictures=pictures, holdout=holdout)
+MonitorStep = Callable[[int], MonitoringReport | None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -100,11 +58,11 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """What went through a frozen network: examples, their captions if the text encoder is frozen, monitoring."""
+    """What went through a frozen network: the data set, its captions if the text encoder is frozen, monitoring."""
 
-    examples: Examples
+    dataset: EncodedDataset
     captions: Conditioning | None
-    monitor: Callable[[Trainable], Callable[[int], MonitoringReport | None]]
+    monitor: Callable[[Trainable], MonitorStep]
 
 
 @dataclass(frozen=True)
@@ -117,8 +75,8 @@ class _Preparation:
 
     def encode(self) -> _Encoded:
         run, context = self.run, self.context
-        examples = encode_dataset(run.train, run.pictures, run.prior, context)
-        return _Encoded(examples, self._captions(examples.sentences), self._monitoring())
+        dataset = encode_dataset(run.train, run.pictures, run.prior, context)
+        return _Encoded(dataset, self._captions(dataset.sentences), self._monitoring())
 
     def _captions(self, sentences: Sequence[str]) -> Conditioning | None:
         if self.run.trains_text_encoder:
@@ -126,36 +84,37 @@ class _Preparation:
         context = self.context
         return latent_cache.conditioning(context.cache, context.components, sentences, context.on_progress)
 
-    def _monitoring(self) -> Callable[[Trainable], Callable[[int], MonitoringReport | None]]:
+    def _monitoring(self) -> Callable[[Trainable], MonitorStep]:
         """Encode what is monitored; the result makes the `monitor(step)` of a model that the method is attached to."""
         run, context = self.run, self.context
         params, components = run.train.monitor, context.components
         if self.monitoring_dir is None or not monitoring.is_enabled(params, run.holdout):
             return lambda trainable: lambda step: None
-        pictures = monitoring.chosen(params, run.holdout)
-        sentences = monitoring.sentences_of(params, run.subject, run.holdout)
+        pictures = monitoring.monitored_pictures(params, run.holdout)
+        sentences = monitoring.monitored_sentences(params, run.subject, run.holdout)
         process = preflight.forward_process(run.train, components.scheduler)
-        latents = [one.to(components.device) for one in encode_held_out(run.train, pictures, context)]
-        captions, held_out = self._captions(sentences), monitoring.held_out_of(pictures, latents, sentences)
+        latents = [each.to(components.device) for each in encode_held_out(run.train, pictures, context)]
+        captions, held_out = self._captions(sentences), monitoring.held_out_images(pictures, latents, sentences)
         edge = run.train.resolution_px // components.pixels_per_latent
-        settings = {
+        settings: dict[str, Any] = {
             "folder": self.monitoring_dir,
             "objective": process,
             "held_out": held_out,
-            "timesteps": monitoring.centres(params.timesteps, process.n_timesteps) if held_out else (),
-            "previews": monitoring.previews_of(params, run.subject, sentences),
-            "draw_steps": params.steps,
-            "shape": (components.latent_channels, edge, edge),
+            "timesteps": monitoring.interval_midpoints(params.timesteps, process.n_timesteps) if held_out else (),
+            "previews": monitoring.preview_specs(params, run.subject, sentences),
+            "sampling_steps": params.steps,
+            "latent_shape": (components.latent_channels, edge, edge),
             "seed": run.seed,
             "autocast": self.accelerator.autocast,
-            "writes": self.accelerator.is_main_process,
+            "writes_files": self.accelerator.is_main_process,
             "log": self.log,
             "compiled": run.train.compile,
         }
 
-        def monitor_of(trainable: Trainable) -> Callable[[int], MonitoringReport | None]:
-            prompts = _prompt_encoder(trainable, sentences, captions)
-            return partial(monitoring.monitor, Monitoring(components=trainable.components, prompts=prompts, **settings))
+        def monitor_of(trainable: Trainable) -> MonitorStep:
+            encode_prompts = _prompt_encoder(trainable, sentences, captions)
+            attached = Monitoring(components=trainable.components, encode_prompts=encode_prompts, **settings)
+            return partial(monitoring.monitor, attached)
 
         return monitor_of
 
@@ -171,8 +130,8 @@ def prepare(
 ) -> TrainingJob:
     """Load the base, encode every picture and caption once (into `cache_dir`), attach the method.
 
-    Without a `monitoring_dir` nothing is measured or drawn on the way. `sharded`: each process will keep a shard of the
-    weights that learn (FSDP). The job holds no picture's bytes.
+    Without a `monitoring_dir` nothing is measured or drawn during training. `sharded`: each process will keep a shard
+    of the trained weights (FSDP). The job holds no picture's bytes.
 
     Raises
     ------
@@ -181,7 +140,7 @@ def prepare(
     InputError, ParamsError
         When the base cannot be loaded or params do not fit it.
     """
-    preflight.check(run.family, run.method, run.base, run.train, run.subject, run.pictures, callbacks.log)
+    preflight.check(run, callbacks.log)
     callbacks.progress("loading the base", 0, 1)
     components = run.family.load(run.base, accelerator.device)
     callbacks.progress("loading the base", 1, 1)
@@ -231,8 +190,8 @@ def _main_process_first(accelerator: Accelerator, make: Callable[[], T]) -> T:
     """
     made: T | None = None
     interrupted: Interrupted | None = None
-    for turn in (True, False):
-        if accelerator.is_main_process is turn:
+    for main_process_turn in (True, False):
+        if accelerator.is_main_process is main_process_turn:
             try:
                 made = make()
             except Interrupted as error:
@@ -249,10 +208,10 @@ def _loss(
     run: TrainingRun, trainable: Trainable, encoded: _Encoded, accelerator: Accelerator, *, sharded: bool
 ) -> DenoisingLoss:
     """The denoising loss; with `prior.kind: teacher` the frozen base gives the targets of prior examples."""
-    train, uses_teacher = run.train, run.prior is not None and run.train.prior.kind == "teacher"
-    if uses_teacher and trainable.teacher is None:
+    train = run.train
+    if run.uses_teacher and trainable.teacher is None:
         raise ParamsError(
-            f"train.prior.kind is 'teacher', which train.method {train.method!r} has none of; "
+            f"train.prior.kind is 'teacher', which train.method {train.method!r} does not have; "
             "take 'pictures' or a weight of 0"
         )
     sampling = SamplingSettings(
@@ -267,11 +226,11 @@ def _loss(
     return DenoisingLoss(
         preflight.forward_process(train, trainable.components.scheduler).to(accelerator.device),
         train.loss,
-        encoded.examples,
+        encoded.dataset,
         sampling,
-        _prompt_encoder(trainable, encoded.examples.sentences, encoded.captions),
-        trainable.teacher if uses_teacher else None,
-        in_step=sharded,
+        _prompt_encoder(trainable, encoded.dataset.sentences, encoded.captions),
+        trainable.teacher if run.uses_teacher else None,
+        teacher_always=sharded,
     )
 
 
@@ -290,7 +249,7 @@ def _prompt_encoder(trainable: Trainable, sentences: Sequence[str], encoded: Con
 
 
 def _optimiser(train: Train) -> Callable[[Trainable], torch.optim.Optimizer]:
-    make = optimiser(train.optimiser)
+    make = optimiser(train.optimiser).make
     return lambda trainable: make(trainable.optimiser_groups(train.weight_decay), train.learning_rate)
 
 

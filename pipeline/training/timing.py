@@ -1,4 +1,4 @@
-"""Where the time of a training goes, in seconds by kind of work."""
+"""Step timer: where the time of a training goes, in seconds by kind of work."""
 
 from __future__ import annotations
 
@@ -8,49 +8,52 @@ from itertools import pairwise
 
 import torch
 
-BEGIN = ""
+STEP_START = ""  # a mark that ends no part of a step
 
 
 class StepTimer:
-    """Counts seconds; `clock` is handed from outside. Parts of a kind have a slash: `steps/forward`.
+    """Adds up seconds by kind of work; parts of a kind have a slash: `steps/forward`.
 
-    `marks` says how parts of a step are told apart: by the clock ("cpu"), or on a GPU, which works while the CPU is
-    ahead of it, by events in its stream ("cuda"), so that nobody waits; with "" they are not.
+    `clock` gives seconds. `marks` says how the parts of a step are measured: by the clock ("cpu"); on a GPU, which runs
+    behind the CPU, by events in its stream ("cuda"), so that nothing waits; with "" they are not.
     """
 
     def __init__(self, clock: Callable[[], float], marks: str = ""):
         self.clock, self.marks = clock, marks
         self.seconds: dict[str, float] = {}
-        self._last = 0.0
+        self._last_mark_s = 0.0
         self._events: list[tuple[str, torch.cuda.Event]] = []
 
-    def add(self, what: str, seconds: float) -> None:
-        self.seconds[what] = self.seconds.get(what, 0.0) + seconds
+    def add(self, kind: str, seconds: float) -> None:
+        self.seconds[kind] = self.seconds.get(kind, 0.0) + seconds
 
     @contextmanager
-    def on(self, what: str) -> Iterator[None]:
-        """The time while it is open."""
-        begun = self.clock()
+    def measure(self, kind: str) -> Iterator[None]:
+        """Counts the time while it is open, also when it fails."""
+        begin_s = self.clock()
         try:
             yield
         finally:
-            self.add(what, self.clock() - begun)
+            self.add(kind, self.clock() - begin_s)
 
-    def telling(self, kind: str, tell: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
-        """`tell(what, done, total)`, which counts the time between two words for what the second one tells of."""
-        last = [self.clock()]
+    def timed_progress(
+        self, kind: str, on_progress: Callable[[str, int, int], None]
+    ) -> Callable[[str, int, int], None]:
+        """`on_progress(what, done, total)`; the time since the call before counts as `kind/what`."""
+        last_s = self.clock()
 
-        def told(what: str, done: int, total: int) -> None:
-            now = self.clock()
-            self.add(f"{kind}/{what}", now - last[0])
-            last[0] = now
-            tell(what, done, total)
+        def timed(what: str, done: int, total: int) -> None:
+            nonlocal last_s
+            now_s = self.clock()
+            self.add(f"{kind}/{what}", now_s - last_s)
+            last_s = now_s
+            on_progress(what, done, total)
 
-        return told
+        return timed
 
-    def begin(self) -> None:
-        """What was before belongs to no part of a step."""
-        self.mark(BEGIN)
+    def start_step(self) -> None:
+        """The time before it belongs to no part of a step."""
+        self.mark(STEP_START)
 
     def mark(self, part: str) -> None:
         """The time since the last mark belongs to this part."""
@@ -59,13 +62,13 @@ class StepTimer:
             event.record()
             self._events.append((part, event))
         elif self.marks:
-            now = self.clock()
+            now_s = self.clock()
             if part:
-                self.add(part, now - self._last)
-            self._last = now
+                self.add(part, now_s - self._last_mark_s)
+            self._last_mark_s = now_s
 
-    def read(self) -> None:
-        """Count the events of a GPU that has been waited for."""
+    def read_gpu_events(self) -> None:
+        """Add up the events so far; the GPU must be synchronised."""
         for (_, before), (part, after) in pairwise(self._events):
             if part:
                 self.add(part, before.elapsed_time(after) / 1000)

@@ -1,0 +1,1 @@
+"""What sees: models from pictures to vectors (CLIP) and to sentences (captioner)."""

@@ -1,4 +1,4 @@
-"""A local captioning model (BLIP; Li et al. 2022): one sentence for each picture, always the same."""
+"""Image captioning with a local BLIP model (Li et al. 2022): one sentence for each picture, always the same."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from transformers import AutoTokenizer, BlipForConditionalGeneration, PreTrained
 from pipeline.core.errors import InputError
 from pipeline.vision.clip import OPENAI_MEAN, OPENAI_STD
 
-MOST_TOKENS = 40
+MAX_TOKENS = 40
 WHERE = "(`curate.captioner` in params.yaml)"
 
 
 @dataclass(frozen=True)
 class Captioner:
-    """A loaded model; pictures are squeezed to `size_px` (width, height), as it was trained."""
+    """A loaded model; pictures are resized to `size_px` (width, height), aspect not kept, as in its training."""
 
     model: BlipForConditionalGeneration
     tokenizer: PreTrainedTokenizerBase
@@ -44,11 +44,11 @@ def load(folder: Path) -> Captioner:
 
 
 @torch.no_grad()
-def describe(captioner: Captioner, images: Sequence[Image.Image]) -> list[str]:
-    """One caption for each RGB picture; the likeliest word each time, so nothing is left to chance."""
+def caption_images(captioner: Captioner, images: Sequence[Image.Image]) -> list[str]:
+    """One caption for each picture, by greedy decoding, so that nothing is left to chance."""
     pixels = torch.stack([_pixels(image, captioner) for image in images])
     tokens = captioner.model.generate(
-        pixel_values=pixels, max_new_tokens=MOST_TOKENS, min_new_tokens=1, do_sample=False, num_beams=1
+        pixel_values=pixels, max_new_tokens=MAX_TOKENS, min_new_tokens=1, do_sample=False, num_beams=1
     )
     return [text.strip() for text in captioner.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
 
@@ -66,6 +66,7 @@ def _read(folder: Path) -> Captioner:
 
 def _pixels(image: Image.Image, captioner: Captioner) -> torch.Tensor:
     """(3, height, width), normalised."""
-    squeezed = image.convert("RGB").resize(captioner.size_px, Image.Resampling.BICUBIC)
-    levels = np.asarray(squeezed, dtype=np.float32) / 255
-    return torch.from_numpy((levels - np.float32(captioner.mean)) / np.float32(captioner.std)).permute(2, 0, 1)
+    resized = image.convert("RGB").resize(captioner.size_px, Image.Resampling.BICUBIC)
+    levels = np.asarray(resized, dtype=np.float32) / 255
+    mean, std = (np.array(each, dtype=np.float32) for each in (captioner.mean, captioner.std))
+    return torch.from_numpy((levels - mean) / std).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""CLIP as this project uses it: pictures and sentences as unit vectors of one space (Radford et al. 2021).
+"""CLIP: pictures and sentences as unit vectors of one space, zero-shot classification (Radford et al. 2021).
 
 Works for the embedded model and for any local Hugging Face CLIP folder. Preprocessing is part of every number
 computed from these vectors, so there is one, and it is here: float bicubic with antialiasing on the shortest edge,
@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,13 +22,14 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from pipeline.core.errors import InputError
 
+T = TypeVar("T")
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What `preprocessor_config.json` says about pictures, in numbers."""
+    """Resizing, crop and normalisation, as `preprocessor_config.json` has them."""
 
     shortest_edge_px: int
     crop_px: int
@@ -37,7 +39,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Clip:
-    """A loaded model with its tokenizer and its way of looking at pictures."""
+    """A loaded model with its tokenizer and preprocessing."""
 
     model: CLIPModel
     tokenizer: CLIPTokenizer
@@ -75,7 +77,7 @@ def _read(folder: Path, device: str | torch.device) -> Clip:
     return Clip(model.eval().requires_grad_(False).to(device), tokenizer, parse_preprocessing(settings))
 
 
-def parse_preprocessing(settings: Mapping) -> Preprocessing:
+def parse_preprocessing(settings: Mapping[str, Any]) -> Preprocessing:
     """Both layouts of `preprocessor_config.json`: `size: 224` (2021) and `size: {shortest_edge: 224}`."""
     crop_px = _edge_px(settings.get("crop_size", settings.get("size", 224)))
     return Preprocessing(
@@ -99,7 +101,7 @@ def resize_and_crop(image: Image.Image, preprocessing: Preprocessing) -> torch.T
     scale = preprocessing.shortest_edge_px / min(pixels.shape[-2:])
     size = [max(preprocessing.crop_px, round(edge * scale)) for edge in pixels.shape[-2:]]
     if size != list(pixels.shape[-2:]):
-        # Bicubic overshoots at edges; colours outside 0..1 do not exist in the pictures a model has seen.
+        # Bicubic overshoots at edges; no picture that CLIP was trained on has colours outside 0..1.
         pixels = F.interpolate(pixels, size=size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     top, left = ((edge - preprocessing.crop_px) // 2 for edge in size)
     return pixels[0, :, top : top + preprocessing.crop_px, left : left + preprocessing.crop_px]
@@ -116,8 +118,8 @@ def normalise(squares: torch.Tensor, preprocessing: Preprocessing) -> torch.Tens
 def embed_images(clip: Clip, images: Sequence[Image.Image], batch_size: int = 64) -> np.ndarray:
     """n pictures -> (n, d) float32, rows of length one."""
     rows = [
-        _unit(clip.model.get_image_features(pixel_values=preprocess(part, clip.preprocessing).to(clip.device)))
-        for part in _parts(images, batch_size)
+        _unit_rows(clip.model.get_image_features(pixel_values=preprocess(part, clip.preprocessing).to(clip.device)))
+        for part in _batches(images, batch_size)
     ]
     return _stack(rows, clip)
 
@@ -125,7 +127,7 @@ def embed_images(clip: Clip, images: Sequence[Image.Image], batch_size: int = 64
 @torch.no_grad()
 def embed_texts(clip: Clip, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
     """n sentences -> (n, d) float32, rows of length one; a sentence longer than the context is cut."""
-    rows = [_unit(clip.model.get_text_features(**tokenise(clip, part))) for part in _parts(texts, batch_size)]
+    rows = [_unit_rows(clip.model.get_text_features(**tokenise(clip, part))) for part in _batches(texts, batch_size)]
     return _stack(rows, clip)
 
 
@@ -155,14 +157,14 @@ def class_probabilities(clip: Clip, image_rows: np.ndarray, class_rows: np.ndarr
 
 
 def _edge_px(value: int | Mapping[str, int]) -> int:
-    return int(value if isinstance(value, int) else value.get("shortest_edge", value.get("height")))
+    return int(value if isinstance(value, int) else value.get("shortest_edge") or value["height"])
 
 
-def _parts(items: Sequence, size: int) -> Iterator[Sequence]:
+def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _unit(output) -> np.ndarray:
+def _unit_rows(output: Any) -> np.ndarray:
     # transformers 5 returns an output object whose pooler_output is the projected vector.
     return F.normalize(output.pooler_output.float(), dim=-1).cpu().numpy()
 

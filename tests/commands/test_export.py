@@ -50,9 +50,11 @@ def _out(paths) -> Path:
 
 
 @torch.no_grad()
-def _answer(parts, prompt: str = "a bird") -> torch.Tensor:
-    known = parts.family
-    return known.predict(parts, torch.ones(1, 4, 8, 8), torch.tensor([400]), known.encode_prompt(parts, [prompt]))
+def _prediction(components, prompt: str = "a bird") -> torch.Tensor:
+    its_family = components.family
+    return its_family.predict(
+        components, torch.ones(1, 4, 8, 8), torch.tensor([400]), its_family.encode_prompt(components, [prompt])
+    )
 
 
 def _picture(pipeline, prompt: str = "a bird"):
@@ -67,9 +69,9 @@ def _picture(pipeline, prompt: str = "a bird"):
 
 def _expected(params, paths, prompt: str = "a bird"):
     """What the snapshot draws in plain diffusers, and that it is not what the base draws."""
-    parts = trained_models.restored(params, paths)
-    known, base = parts.family, DiffusionPipeline.from_pretrained(paths.root / "base", local_files_only=True)
-    picture = _picture(known.pipeline(parts, base.scheduler), prompt)
+    components = trained_models.restored(params, paths)
+    its_family, base = components.family, DiffusionPipeline.from_pretrained(paths.root / "base", local_files_only=True)
+    picture = _picture(its_family.pipeline(components, base.scheduler), prompt)
     assert (picture - _picture(base)).abs().max() > 2e-3
     return picture
 
@@ -86,7 +88,7 @@ def test_kohyas_lora_draws_the_same_in_plain_diffusers(trained, name, settings):
 @pytest.mark.parametrize(
     ("name", "prefixes"), [("sd", {"lora_unet", "lora_te"}), ("sdxl", {"lora_unet", "lora_te1", "lora_te2"})]
 )
-def test_the_names_and_alphas_are_those_that_other_programs_look_for(trained, name, prefixes):
+def test_the_names_and_alphas_are_those_that_other_programs_read(trained, name, prefixes):
     params, paths = trained(name, "lora", lora={**WITH_TEXT, "alpha": 8})
     export(params, paths, format="kohya", dtype="float16")
     state = load_file(_out(paths))
@@ -100,7 +102,7 @@ def test_the_names_and_alphas_are_those_that_other_programs_look_for(trained, na
     assert {state[key].dtype for key in state if not key.endswith(".alpha")} == {torch.float16}
 
 
-def _read_back(state: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
+def _weight_update(state: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
     """What ComfyUI and LyCORIS add to a layer: alpha / rank times a product, and no alpha where nothing has a rank."""
     own = {key.partition(".")[2]: tensor for key, tensor in state.items() if key.partition(".")[0] == layer}
     alpha = own["alpha"].item()
@@ -116,20 +118,25 @@ def _read_back(state: dict[str, torch.Tensor], layer: str) -> torch.Tensor:
     ("name", "kind", "settings"),
     [("sd", "loha", WITH_TEXT), ("sdxl", "loha", {}), ("sd", "lokr", {**WITH_TEXT, "rank": 2}), ("sd", "lokr", {})],
 )
-def test_lokr_and_loha_read_by_lycoris_formulas_draw_the_same(trained, name, kind, settings):
+def test_lokr_and_loha_by_the_formulas_of_lycoris_draw_the_same(trained, name, kind, settings):
     params, paths = trained(name, kind, **{kind: settings})
     export(params, paths, format="kohya")
-    state, parts = load_file(_out(paths)), family(name).load(paths.root / "base")
-    modules = {"lora_unet": parts.unet, "lora_te_text_model" if name == "sd" else "lora_te1": parts.text_encoders[0]}
+    state, components = load_file(_out(paths)), family(name).load(paths.root / "base")
+    modules = {
+        "lora_unet": components.unet,
+        "lora_te_text_model" if name == "sd" else "lora_te1": components.text_encoders[0],
+    }
     changed = set()
     for prefix, module in modules.items():
         for layer, inner in module.named_modules():
             key = f"{prefix}_{layer.replace('.', '_')}"
             if f"{key}.alpha" in state:
-                inner.weight.data += _read_back(state, key)
+                inner.weight.data += _weight_update(state, key)
                 changed.add(key)
     assert changed == {key.partition(".")[0] for key in state}, "every layer of the file is found"
-    torch.testing.assert_close(_answer(parts), _answer(trained_models.restored(params, paths)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        _prediction(components), _prediction(trained_models.restored(params, paths)), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_lokr_of_small_rank_has_two_kinds_of_layers(trained):
@@ -161,19 +168,21 @@ def test_one_checkpoint_draws_the_same_in_plain_diffusers(trained, name, kind, s
 
 
 @pytest.mark.parametrize(("name", "openclip"), [("sd", False), ("sd 2", True)])
-def test_what_predicts_velocity_has_a_config_beside_it(trained, name, openclip):
+def test_a_checkpoint_that_predicts_velocity_has_a_config_beside_it(trained, name, openclip):
     params, paths = trained(name, "dreambooth")
     report = export(params, paths, format="single-file")
-    said = json.loads(_out(paths).with_suffix(".yaml").read_text())["model"]["params"]
-    assert said["parameterization"] == "v" and said["unet_config"]["params"]["context_dim"] == tiny_models.WIDTH
-    assert said["cond_stage_config"]["target"].endswith("FrozenOpenCLIPEmbedder" if openclip else "FrozenCLIPEmbedder")
+    config = json.loads(_out(paths).with_suffix(".yaml").read_text())["model"]["params"]
+    assert config["parameterization"] == "v" and config["unet_config"]["params"]["context_dim"] == tiny_models.WIDTH
+    assert config["cond_stage_config"]["target"].endswith(
+        "FrozenOpenCLIPEmbedder" if openclip else "FrozenCLIPEmbedder"
+    )
     assert any("ModelSamplingDiscrete: v_prediction" in line for line in report.lines)
     assert any("together with dodo-dreambooth-step-000006.yaml" in line for line in report.lines)
     assert ("cond_stage_model.model.positional_embedding" in load_file(_out(paths))) is openclip
 
 
 @pytest.mark.parametrize("zero", [False, True])
-def test_xl_says_by_empty_tensors_that_it_predicts_velocity(trained, zero):
+def test_sdxl_marks_by_empty_tensors_that_it_predicts_velocity(trained, zero):
     params, paths = trained("sdxl", "dreambooth", loss={"zero_terminal_snr": zero})
     export(params, paths, format="single-file")
     assert {"v_pred", "ztsnr"} & set(load_file(_out(paths))) == ({"v_pred", "ztsnr"} if zero else {"v_pred"})
@@ -189,7 +198,7 @@ def test_merged_folders_load_as_they_are(trained, name, kind):
 
 
 @pytest.mark.parametrize("dtype", [None, "float16"])
-def test_a_whole_model_keeps_the_bases_scheduler_to_the_byte(trained, dtype):
+def test_a_full_model_keeps_the_bases_scheduler_to_the_byte(trained, dtype):
     params, paths = trained("sd", "dreambooth")
     export(params, paths, format="diffusers", dtype=dtype)
     for kept in ("scheduler/scheduler_config.json", "tokenizer/tokenizer.json", "vae/config.json"):
@@ -212,7 +221,7 @@ def test_lora_for_diffusers_keeps_its_adapter_config(trained):
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
-def test_a_learnt_word_is_a_file_named_after_it(trained, name):
+def test_embeddings_are_a_file_that_prompts_call_by_its_name(trained, name):
     params, paths = trained(name, "textual_inversion")
     report = export(params, paths, format="kohya")
     (file,) = _out(paths).iterdir()
@@ -220,13 +229,15 @@ def test_a_learnt_word_is_a_file_named_after_it(trained, name):
     assert file.name == "dodo.safetensors" and "  trigger words: dodo" in report.lines
     assert set(state) == ({"emb_params"} if name == "sd" else {"clip_l", "clip_g"})
     pipeline = PIPELINES[name].from_pretrained(paths.root / "base", local_files_only=True)
-    _learn(pipeline, state)
-    vectors = " ".join(["<x>", *(f"<x>_{n}" for n in range(1, params.train.textual_inversion.vectors))])
+    _load_embeddings(pipeline, state)
+    n_vectors = len(next(iter(state.values())))
+    assert n_vectors == 4  # by default
+    vectors = " ".join(["<x>", *(f"<x>_{n}" for n in range(1, n_vectors))])
     expected = _expected(params, paths, trained_models.restored(params, paths).placeholder_tokens[trained_models.NAME])
     assert torch.equal(_picture(pipeline, vectors), expected)
 
 
-def _learn(pipeline, state: dict[str, torch.Tensor]) -> None:
+def _load_embeddings(pipeline, state: dict[str, torch.Tensor]) -> None:
     ends = {"emb_params": "", "clip_l": "", "clip_g": "_2"}
     for key, tensor in state.items():
         part = {name: getattr(pipeline, f"{name}{ends[key]}") for name in ("tokenizer", "text_encoder")}
@@ -234,20 +245,20 @@ def _learn(pipeline, state: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize("format", ["kohya", "diffusers"])
-def test_pivotal_is_a_word_and_an_adapter(trained, format):
+def test_pivotal_is_embeddings_and_an_adapter(trained, format):
     params, paths = trained("sd", "pivotal")
     report = export(params, paths, format=format)
     names = {path.name for path in _out(paths).iterdir()}
-    adapter, word = (
+    adapter, embeddings = (
         ("dodo-pivotal-step-000006.safetensors", "dodo.safetensors")
         if format == "kohya"
         else ("pytorch_lora_weights.safetensors", "learned_embeds.safetensors")
     )
-    assert names == {adapter, word}
+    assert names == {adapter, embeddings}
     assert any("into models/loras" in line or "load_lora_weights" in line for line in report.lines)
     assert any("into embeddings" in line or "load_textual_inversion" in line for line in report.lines)
     pipeline = StableDiffusionPipeline.from_pretrained(paths.root / "base", local_files_only=True)
-    pipeline.load_textual_inversion(str(_out(paths) / word), token="<x>" if format == "kohya" else None)
+    pipeline.load_textual_inversion(str(_out(paths) / embeddings), token="<x>" if format == "kohya" else None)
     pipeline.load_lora_weights(_out(paths), weight_name=adapter, local_files_only=True)
     first = "<x>" if format == "kohya" else "<dodo>"
     expected = _expected(params, paths, trained_models.restored(params, paths).placeholder_tokens[trained_models.NAME])
@@ -255,7 +266,7 @@ def test_pivotal_is_a_word_and_an_adapter(trained, format):
 
 
 @pytest.mark.parametrize("format", ["kohya", "single-file"])
-def test_headers_say_where_it_comes_from_and_what_it_is(trained, format):
+def test_the_metadata_names_lineage_trigger_and_architecture(trained, format):
     params, paths = trained("sd", "lora")
     export(params, paths, format=format, step=2)
     with safe_open(_out(paths), "pt") as opened:
@@ -308,12 +319,15 @@ def test_it_takes_the_step_that_the_evaluation_chose(trained):
     assert not (paths.root / "exports").exists()
 
 
-def test_what_cannot_be_meant_is_refused_in_a_sentence(trained, tmp_path):
+def test_wrong_options_are_refused_in_a_sentence(trained, tmp_path):
     params, paths = trained("sd", "lora")
     for options, sentence in (
-        ({"format": "kohia"}, "--format is 'kohia', which is no format; did you mean 'kohya'"),
+        ({"format": "kohia"}, "--format is 'kohia', which is not known; did you mean 'kohya'"),
         ({"format": "kohya", "step": 3}, "dodo has no step 3; there are 2, 6"),
-        ({"format": "kohya", "dtype": "half"}, "--dtype is 'half'; there are float16, float32, bfloat16"),
+        (
+            {"format": "kohya", "dtype": "half"},
+            "--dtype is 'half', which is not known; known are float16, float32, bfloat16",
+        ),
         ({"format": "kohya", "out": tmp_path / "x.ckpt"}, "is no folder; make it, or name a file that ends in"),
     ):
         with pytest.raises(InputError, match=sentence):
@@ -349,7 +363,7 @@ def test_without_a_trained_model_it_says_what_to_run(trained):
         export(params, paths, format="kohya")
 
 
-def test_merging_wants_the_base_of_the_training_and_kohya_none(trained, bases):
+def test_merging_needs_the_base_of_the_training_and_kohya_does_not(trained, bases):
     params, paths = trained("sd", "lora")
     (paths.root / "base").unlink()
     with pytest.raises(InputError, match="merged into the base model 'base', which is not there; --format kohya"):

@@ -14,7 +14,7 @@ from transformers import CLIPModel
 from pipeline.commands import pretrain as stage
 from pipeline.pretraining import measure
 from pipeline.pretraining.drawings import DrawingSet
-from pipeline.pretraining.gather import shrink
+from pipeline.pretraining.render_drawings import shrink
 from pipeline.pretraining.settings import (
     AutoencoderSettings,
     ClipSettings,
@@ -26,7 +26,7 @@ from pipeline.pretraining.settings import (
     Settings,
     TextSettings,
 )
-from pipeline.vision import clip as clip_family
+from pipeline.vision import clip as vision_clip
 
 ASSETS = Path(__file__).parents[2] / "pipeline/assets/tiny"
 SHORT = Phase(steps=4, batch=4, peak_rate=1e-3, warmup_steps=2, save_every=2)
@@ -42,7 +42,7 @@ SMALL = Settings(
 
 
 class Killed(BaseException):
-    """Not an Exception: nobody may catch it on the way."""
+    """No Exception, so that nothing catches it on the way."""
 
 
 def run(folder: Path):
@@ -51,14 +51,14 @@ def run(folder: Path):
 
 def kill_at(monkeypatch, phase: str, step: int) -> None:
     @contextmanager
-    def show():
-        def told(name, at, steps, values):
+    def progress_display():
+        def on_progress(name, at, steps, values):
             if (name, at) == (phase, step):
                 raise Killed
 
-        yield told
+        yield on_progress
 
-    monkeypatch.setattr(stage.phases, "show", show)
+    monkeypatch.setattr(stage.phase_progress, "progress_display", progress_display)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +77,10 @@ def test_the_folder_is_a_pipeline_and_a_clip(unbroken):
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert pipeline("a bird", num_inference_steps=1, output_type="np").images.shape == (1, 64, 64, 3)
     assert CLIPModel.from_pretrained(unbroken / "out", local_files_only=True).config.projection_dim == 16
-    assert clip_family.embed_texts(clip_family.load(unbroken / "out"), ["a bird"]).shape == (1, 16)
+    assert vision_clip.embed_texts(vision_clip.load(unbroken / "out"), ["a bird"]).shape == (1, 16)
 
 
-def test_it_says_what_it_took(unbroken):
+def test_the_model_card_and_the_page_have_the_measurements(unbroken):
     assert "Measured on 8 drawings" in (unbroken / "out/README.md").read_text()
     page = (unbroken / "work/page/index.html").read_text()
     assert page.count("data:image/png") > len(measure.PROMPTS)
@@ -98,16 +98,16 @@ def test_killed_in_every_phase_and_resumed_equals_unbroken(unbroken, tmp_path, m
 
 
 def test_names_of_taxa_fit_into_the_context_with_a_caption(unbroken):
-    tokenizer = clip_family.load(unbroken / "out").tokenizer
+    tokenizer = vision_clip.load(unbroken / "out").tokenizer
     caption = "a painting of Sinomacrops bondei and Ornithocheiromorpha flying over the river"
     assert len(tokenizer(caption).input_ids) <= tokenizer.model_max_length
     assert tokenizer.unk_token_id not in tokenizer("Zyx Qü 12é!").input_ids[1:-1]
 
 
-def test_other_settings_are_other_work():
+def test_other_settings_have_another_state():
     faster = replace(SMALL, denoiser=replace(SMALL.denoiser, phase=replace(SHORT, peak_rate=2e-3)))
-    assert stage.name("denoiser", faster) != stage.name("denoiser", SMALL)
-    assert stage.name("clip", faster) == stage.name("clip", SMALL)
+    assert stage.state_name("denoiser", faster) != stage.state_name("denoiser", SMALL)
+    assert stage.state_name("clip", faster) == stage.state_name("clip", SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def held_out() -> DrawingSet:
     drawings = [stage.draw_wide(settings.seed, index, settings.drawn_px) for index in range(start, start + 120)]
     return DrawingSet(
         torch.stack([torch.from_numpy(shrink(image, settings.image_px)) for image, _ in drawings]).numpy(),
-        tuple(words for _, words in drawings),
+        tuple(description for _, description in drawings),
     )
 
 
@@ -127,7 +127,7 @@ def test_the_embedded_model_is_small():
 
 
 def test_the_embedded_clip_names_kinds_it_was_not_trained_to_name(held_out):
-    _, counts = measure.confusion(clip_family.load(ASSETS), held_out)
+    _, counts = measure.confusion(vision_clip.load(ASSETS), held_out)
     assert measure.accuracy(counts) >= 0.9
 
 

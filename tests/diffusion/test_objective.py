@@ -29,7 +29,7 @@ def test_it_is_what_diffusers_schedulers_do(kind):
 def test_a_right_prediction_splits_into_latents_and_noise(kind):
     process = objective.from_config({**BETAS, "prediction_type": kind})
     x, e, t = _tensors()
-    x_0, noise = process.split(process.add_noise(x, e, t), process.target(x, e, t), t)
+    x_0, noise = process.clean_and_noise(process.add_noise(x, e, t), process.target(x, e, t), t)
     torch.testing.assert_close(x_0, x, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(noise, e, atol=1e-4, rtol=1e-4)
 
@@ -55,7 +55,7 @@ def test_betas_that_end_in_pure_noise_are_followed():
 
 
 def test_weights_that_predict_the_picture_itself_are_refused():
-    with pytest.raises(InputError, match="predicts 'sample'; training knows epsilon and v_prediction"):
+    with pytest.raises(InputError, match="predicts 'sample'; training supports epsilon and v_prediction"):
         objective.from_config({**BETAS, "prediction_type": "sample"})
 
 

@@ -136,11 +136,11 @@ def test_a_dvc_push_without_a_default_remote_is_refused(here, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("remote", "words"),
-    [("gs://bucket/x", "gs is supported, but requires 'dvc-gs' to be installed"), ("mailto:x", "versioning.md")],
+    ("name", "words"),
+    [("store", "gs is supported, but requires 'dvc-gs' to be installed"), ("other", "remote 'other' doesn't exist")],
 )
-def test_a_dvc_remote_that_cannot_be_used_is_refused(here, remote, words):
-    (here / ".dvc/config").write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {remote}\n")
+def test_a_dvc_remote_that_cannot_be_used_is_refused(here, name, words):
+    (here / ".dvc/config").write_text(f"[core]\n    remote = {name}\n['remote \"store\"']\n    url = gs://bucket/x\n")
     with pytest.raises(FlowError, match=f"versioning.dvc_push cannot work: .*{words}"):
         versioning.check(on("dvc_push"))
 

@@ -14,14 +14,14 @@ SUBJECT = Subject("dodo", "Raphus cucullatus", "bird")
 ADAPTERS = ["lora", "lokr", "loha", "pivotal"]
 
 
-def _written(base, name, kind, folder, stamp):
+def _written(base, name, kind, folder, metadata):
     train = params_module.load(ROOT / "params.yaml").train
     small = {key: getattr(train, key).model_copy(update={"rank": 2, "alpha": 2}) for key in ("lora", "lokr", "loha")}
     trainable = method(kind).attach(
         family(name).load(base), train.model_copy(update={"method": kind, **small}), SUBJECT, 1, torch.float32
     )
     folder.mkdir(exist_ok=True)
-    method(kind).save(trainable, folder, torch.float32, stamp)
+    method(kind).save(trainable, folder, torch.float32, metadata)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tests.project import ROOT
 
 NAME = "Raphus cucullatus"
 SUBJECT = Subject("dodo", NAME, "big bird")
-STAMP = {"lineage_id": "abc"}
+METADATA = {"lineage_id": "abc"}
 SIZE = {"height": 16, "width": 16, "num_inference_steps": 2, "guidance_scale": 2.0, "output_type": "np"}
 FAMILIES, METHODS = ["sd", "sdxl"], ["textual_inversion", "pivotal"]
 
@@ -167,7 +167,7 @@ def test_the_sentence_is_read_at_its_end_whatever_old_configs_say(sdxl_base, kin
     assert not torch.equal(
         _pooled(trainable.components, f"{NAME} at sea"), _pooled(trainable.components, f"{NAME} at bay")
     )
-    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    method(kind).save(trainable, tmp_path, torch.float32, METADATA)
     back = method(kind).restore(family("sdxl").load(old), tmp_path)
     torch.testing.assert_close(_pooled(back, f"{NAME} at sea"), _pooled(wanted.components, f"{NAME} at sea"))
     assert [encoder.config.eos_token_id for encoder in back.text_encoders] == [back.tokenizers[0].eos_token_id] * 2
@@ -176,7 +176,7 @@ def test_the_sentence_is_read_at_its_end_whatever_old_configs_say(sdxl_base, kin
 def test_plain_diffusers_reads_the_sentence_at_the_last_word_where_the_config_is_old(sdxl_base, tmp_path):
     """What docs/training.md says of other programs: what follows the words does not reach the pooled vector."""
     old = _with_old_config(sdxl_base, tmp_path / "old")
-    textual_inversion.save(_learnt(sdxl_base, "sdxl"), tmp_path, torch.float32, STAMP)
+    textual_inversion.save(_learnt(sdxl_base, "sdxl"), tmp_path, torch.float32, METADATA)
     for base, differ in ((sdxl_base, True), (old, False)):
         pipeline = DiffusionPipeline.from_pretrained(base, local_files_only=True)
         _load_words(pipeline, tmp_path / token_embeddings.FILE)
@@ -189,7 +189,7 @@ def test_plain_diffusers_reads_the_sentence_at_the_last_word_where_the_config_is
 @pytest.mark.parametrize("name", ["sd"])
 def test_tokens_are_counted_from_a_checkpoint_without_loading_weights(base, name, kind, tmp_path):
     trainable = _learnt(base, name, kind, vectors=10)
-    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    method(kind).save(trainable, tmp_path, torch.float32, METADATA)
     assert (
         token_embeddings.tokens_in(tmp_path) == trainable.components.placeholder_tokens
         and token_embeddings.tokens_in(tmp_path / "none") == {}
@@ -204,20 +204,20 @@ def test_tokens_are_counted_from_a_checkpoint_without_loading_weights(base, name
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_checkpoint_comes_back_as_it_was(base, name, kind, tmp_path):
     trainable = _learnt(base, name, kind)
-    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    method(kind).save(trainable, tmp_path, torch.float32, METADATA)
     back = method(kind).restore(family(name).load(base), tmp_path)
     assert back.placeholder_tokens == trainable.components.placeholder_tokens
     torch.testing.assert_close(_states(back, NAME), _states(trainable.components, NAME))
     assert torch.equal(_states(back, "a bird"), _states(family(name).load(base), "a bird"))
     with safe_open(tmp_path / token_embeddings.FILE, "pt") as opened:
-        assert opened.metadata() == {"format": "pt", **STAMP, "name": NAME, "trigger": "<dodo>"}
+        assert opened.metadata() == {"format": "pt", **METADATA, "name": NAME, "trigger": "<dodo>"}
 
 
 @pytest.mark.parametrize("kind", METHODS)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_plain_diffusers_draws_the_same_with_the_trigger(base, name, kind, tmp_path):
     trainable = _learnt(base, name, kind, amount=0.3)
-    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    method(kind).save(trainable, tmp_path, torch.float32, METADATA)
     pipeline = DiffusionPipeline.from_pretrained(base, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     _load_words(pipeline, tmp_path / token_embeddings.FILE)
@@ -299,7 +299,7 @@ def test_a_word_that_the_base_knows_is_refused(base, name):
 @pytest.mark.parametrize(("name", "other"), [("sd", "sdxl"), ("sdxl", "sd")])
 def test_words_of_another_family_are_refused(base, name, other, tmp_path, request):
     for kind in METHODS:
-        method(kind).save(_learnt(base, name, kind), tmp_path, torch.float32, STAMP)
+        method(kind).save(_learnt(base, name, kind), tmp_path, torch.float32, METADATA)
         wrong = family(other).load(request.getfixturevalue(f"{other}_base"))
         with pytest.raises(InputError, match=f"words for .* text encoder.*family '{other}' has .*learnt on"):
             method(kind).restore(wrong, tmp_path)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from pipeline.core.records import SampleSpec
-from pipeline.sampling.png_metadata import Origin, a1111_text, full_record, png
+from pipeline.sampling.png_metadata import Provenance, a1111_text, encode_png, json_record
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": "v_prediction"}
-ORIGIN = Origin("sinomacrops", "step-000250", 250, "0123456789abcdef", "feedface", BETAS)
+PROVENANCE = Provenance("sinomacrops", "step-000250", 250, "0123456789abcdef", "feedface", BETAS)
 PAIR = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')  # of A1111's own reader
 
 
@@ -48,7 +48,7 @@ def _read(content: bytes) -> dict[str, str]:
 
 def test_the_text_is_exactly_what_a1111_writes():
     spec = _spec(sampler="DPM++ 2M Karras", negative_prompt="blurry")
-    assert a1111_text(spec, ORIGIN) == (
+    assert a1111_text(spec, PROVENANCE) == (
         "a dodo\nNegative prompt: blurry\n"
         "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 64x48, "
         "Model hash: 0123456789, Model: sinomacrops-step-000250, RNG: CPU, Version: paleoforge"
@@ -56,8 +56,8 @@ def test_the_text_is_exactly_what_a1111_writes():
 
 
 def test_without_a_negative_prompt_there_is_no_line_for_it():
-    assert "Negative" not in a1111_text(_spec(), ORIGIN)
-    assert "Schedule type" not in a1111_text(_spec(), ORIGIN)
+    assert "Negative" not in a1111_text(_spec(), PROVENANCE)
+    assert "Schedule type" not in a1111_text(_spec(), PROVENANCE)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_without_a_negative_prompt_there_is_no_line_for_it():
 )
 def test_prompts_survive_the_way_through_a_png(prompt):
     spec = _spec(prompt=prompt, negative_prompt=prompt)
-    texts = _read(png(_picture(), spec, ORIGIN))
+    texts = _read(encode_png(_picture(), spec, PROVENANCE))
     parsed = _parse(texts["parameters"])
     assert parsed["prompt"] == parsed["negative"] == prompt
     assert (parsed["Seed"], parsed["CFG scale"], parsed["Size"]) == ("7", "7.5", "64x48")
@@ -81,12 +81,12 @@ def test_prompts_survive_the_way_through_a_png(prompt):
 
 
 def test_a_model_name_that_would_break_the_line_is_quoted():
-    odd = Origin('a, "b": c', "base", 0, "0" * 64, "", BETAS)
+    odd = Provenance('a, "b": c', "base", 0, "0" * 64, "", BETAS)
     assert _parse(a1111_text(_spec(), odd))["Model"] == 'a, "b": c-base'
 
 
-def test_the_record_has_all_that_is_needed_to_draw_the_picture_again():
-    record = full_record(_spec(), ORIGIN)
+def test_the_record_has_all_that_is_needed_to_sample_the_picture_again():
+    record = json_record(_spec(), PROVENANCE)
     assert record["schema"] == 1
     assert record["scheduler"]["config"]["prediction_type"] == "v_prediction"
     assert not [key for key in record["scheduler"]["config"] if key.startswith("_")]
@@ -95,13 +95,15 @@ def test_the_record_has_all_that_is_needed_to_draw_the_picture_again():
 
 @pytest.mark.parametrize("sampler", ["DPM++ 2M SDE Karras", "UniPC", "Heun", "PLMS"])
 def test_the_record_is_json_for_strict_readers(sampler):
-    text = json.dumps(full_record(_spec(sampler=sampler), ORIGIN))
+    text = json.dumps(json_record(_spec(sampler=sampler), PROVENANCE))
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 
 def test_the_same_picture_gives_the_same_bytes():
-    assert png(_picture(), _spec(), ORIGIN) == png(_picture(), _spec(), ORIGIN)
+    assert encode_png(_picture(), _spec(), PROVENANCE) == encode_png(_picture(), _spec(), PROVENANCE)
 
 
 def test_the_pixels_are_untouched():
-    assert (np.asarray(Image.open(io.BytesIO(png(_picture(), _spec(), ORIGIN)))) == np.asarray(_picture())).all()
+    assert (
+        np.asarray(Image.open(io.BytesIO(encode_png(_picture(), _spec(), PROVENANCE)))) == np.asarray(_picture())
+    ).all()

@@ -25,10 +25,10 @@ from accelerate import Accelerator
 
 from pipeline.core.errors import Interrupted
 from pipeline.core.paths import Paths
-from pipeline.train import _stop_requests
+from pipeline.io.accelerator import stop_requests
 from pipeline.training.checkpoint import state, streaming
 from pipeline.training.checkpoint.state import CheckpointStore
-from pipeline.training.loop import Hooks, TrainingJob, run
+from pipeline.training.loop import Hooks, TrainingJob, train_to_end
 from pipeline.training.task import prepare
 from tests.training import world
 
@@ -110,7 +110,7 @@ class Trained:
     """One training in a folder of its own, as often as it takes."""
 
     def __init__(self, job: TrainingJob, folder: Path):
-        self.job, self.saves, self.ends = job, CheckpointStore(folder, "x"), []
+        self.job, self.store, self.ends = job, CheckpointStore(folder, "x"), []
 
     def go(self, meddle: Callable[[], None] = lambda: None, after: tuple[float, int] | None = None) -> int:
         """One process; `after` so many seconds it gets a signal. Returns the signal that ended it, or its code."""
@@ -127,11 +127,11 @@ class Trained:
     def _child(self, meddle: Callable[[], None]) -> None:
         code = 1
         try:
-            with _stop_requests() as stopping:
+            with stop_requests() as stopping:
                 meddle()
                 hooks = Hooks(lambda _: None, lambda _: None, stopping, time.monotonic)
-                history = run(self.job, Accelerator(cpu=True), self.saves, hooks).history
-            (self.saves.folder / "history.json").write_text(json.dumps(history))
+                history = train_to_end(self.job, Accelerator(cpu=True), self.store, hooks).history
+            (self.store.folder / "history.json").write_text(json.dumps(history))
             code = 0
         except Interrupted:
             code = STOPPED
@@ -142,10 +142,10 @@ class Trained:
             os._exit(code)
 
     def result(self) -> dict[str, object]:
-        files = sorted(path for path in self.saves.snapshots.rglob("*") if path.is_file())
-        digests = {str(path.relative_to(self.saves.snapshots)): _digest(path) for path in files}
-        hidden = [path.name for path in self.saves.folder.rglob(".*")]
-        return {"files": digests, "history": (self.saves.folder / "history.json").read_text(), "hidden": hidden}
+        files = sorted(path for path in self.store.snapshots.rglob("*") if path.is_file())
+        digests = {str(path.relative_to(self.store.snapshots)): _digest(path) for path in files}
+        hidden = [path.name for path in self.store.folder.rglob(".*")]
+        return {"files": digests, "history": (self.store.folder / "history.json").read_text(), "hidden": hidden}
 
 
 def _digest(path: Path) -> str:
@@ -169,7 +169,7 @@ def at_random(job: TrainingJob, folder: Path, seconds: float) -> Trained:
         if trained.go(after=(chance.uniform(0.2, 0.6) * seconds, kind)) == 0:
             if any(trained.ends):
                 return trained
-            trained.saves.clear()  # the machine has become faster: nobody was killed
+            trained.store.clear()  # the machine has become faster: nobody was killed
             trained.ends.clear()
             seconds /= 2
     trained.go()

@@ -18,7 +18,7 @@ from pipeline.core.paths import Paths
 from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import hardware
-from pipeline.training.loop import Hooks, run
+from pipeline.training.loop import Hooks, train_to_end
 from pipeline.training.task import prepare
 from tests.training import world
 
@@ -35,7 +35,7 @@ def main(project: Path) -> None:
         told = lambda: bool(reports) and reports[-1].step == stop_at  # noqa: E731
         hooks = Hooks(reports.append, lambda _: None, told, lambda: 0.0)
         job = prepare(task, accelerator, project / "cache", folder / "looks", sharded=wanted.sharded)
-        return run(job, accelerator, CheckpointStore(folder, "x"), hooks).history
+        return train_to_end(job, accelerator, CheckpointStore(folder, "x"), hooks).history
 
     history = train("straight")
     try:

@@ -1,4 +1,4 @@
-"""What the stage makes of pictures, masks and params, and a training with everything switched on."""
+"""What the stage makes of pictures, masks and params, and a training with every option on."""
 
 from dataclasses import replace
 
@@ -10,9 +10,8 @@ from PIL import Image
 from pipeline.core.errors import InputError, Interrupted
 from pipeline.families import family
 from pipeline.families.model_components import Conditioning
-from pipeline.train import _training_run
 from tests.training import world
-from tests.training.test_loop import Recorder, _run
+from tests.training.test_loop import Recorder, trained
 
 EVERYTHING = {
     "buckets": {"max_aspect": 2.0, "step_px": 2},
@@ -39,8 +38,8 @@ def _mask(paths, name: str, size: tuple[int, int], white: int = 255) -> None:
 
 
 @pytest.fixture
-def rich(project):
-    """A project whose pictures have other shapes and masks, with all that can be switched on."""
+def full_project(project):
+    """A project with pictures of several shapes and masks."""
     for number, (height, width) in enumerate([(20, 20), (20, 38), (40, 21), (20, 24)]):
         pixels = np.random.default_rng(number).integers(0, 255, (height, width, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(project.curated / f"train/{number:016x}.png")
@@ -50,82 +49,83 @@ def rich(project):
 
 
 @pytest.mark.parametrize("method", ["dreambooth", "lora"])
-def test_with_everything_on_it_is_interrupted_and_continued_to_the_bit(rich, tmp_path, method):
-    task = _training_run(world.change(rich, method=method, **EVERYTHING), rich)
-    straight = _run(task, tmp_path / "straight")
+def test_with_every_option_an_interrupted_training_is_resumed_bit_for_bit(full_project, tmp_path, method):
+    run = world.training_run(full_project, method=method, **EVERYTHING)
+    straight = trained(run, tmp_path / "straight")
     with pytest.raises(Interrupted):
-        _run(task, tmp_path / "broken", Recorder(stop_at=3))
-    assert _run(task, tmp_path / "broken") == straight
+        trained(run, tmp_path / "broken", Recorder(stop_at=3))
+    assert trained(run, tmp_path / "broken") == straight
     assert len({row[0] for row in straight[0]}) == 6
 
 
-def test_with_everything_on_a_batch_in_parts_gives_the_same_losses(rich, tmp_path, monkeypatch):
-    task = _training_run(world.change(rich, method="lora", **EVERYTHING), rich)
-    whole, _ = _run(task, tmp_path / "whole")
+def test_with_every_option_accumulated_gradients_give_the_same_losses(full_project, tmp_path, monkeypatch):
+    run = world.training_run(full_project, method="lora", **EVERYTHING)
+    whole, _ = trained(run, tmp_path / "whole")
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
-    parts, _ = _run(task, tmp_path / "parts")
+    parts, _ = trained(run, tmp_path / "parts")
     torch.testing.assert_close(torch.tensor(parts), torch.tensor(whole), atol=1e-5, rtol=1e-4)
 
 
-def _id(paths, **train) -> str:
-    return _training_run(world.change(paths, **train), paths).stamp["lineage_id"]
+def _lineage(paths, **train) -> str:
+    return world.training_run(paths, **train).metadata["lineage_id"]
 
 
-def test_masks_that_are_read_are_part_of_the_lineage(project):
-    plain, reading = _id(project), _id(project, masks={"background_weight": 0.5})
+def test_masks_that_are_used_are_part_of_the_lineage(project):
+    plain, used = _lineage(project), _lineage(project, masks={"background_weight": 0.5})
     _mask(project, f"{1:016x}.png", (20, 25))
-    drawn = _id(project, masks={"background_weight": 0.5})
+    drawn = _lineage(project, masks={"background_weight": 0.5})
     _mask(project, f"{1:016x}.png", (20, 25), white=254)
-    assert len({plain, reading, drawn, _id(project, masks={"background_weight": 0.5})}) == 4
-    assert _id(project, masks={"background_weight": 1.0}) == plain
-    _mask(project, f"{5:016x}.png", (20, 29))  # of a held-out picture: it is left unread
-    pictures = _training_run(world.change(project, masks={"background_weight": 0.5}), project).pictures
+    assert len({plain, used, drawn, _lineage(project, masks={"background_weight": 0.5})}) == 4
+    assert _lineage(project, masks={"background_weight": 1.0}) == plain
+    _mask(project, f"{5:016x}.png", (20, 29))  # of a held-out picture: it is not used
+    pictures = world.training_run(project, masks={"background_weight": 0.5}).pictures
     assert [picture.mask is not None for picture in pictures] == [False, True, False, False, False]
 
 
 def test_a_mask_without_a_picture_stops_the_stage_before_anything_is_loaded(project):
     _mask(project, "ffff.png", (20, 20))
     with pytest.raises(InputError, match="data/masks/dodo/ffff.png is the mask of no curated picture"):
-        _id(project, masks={"background_weight": 0.5})
-    _id(project, masks={"background_weight": 1.0})
+        _lineage(project, masks={"background_weight": 0.5})
+    _lineage(project, masks={"background_weight": 1.0})
 
 
-def test_sentences_of_the_stage_have_the_name_whatever_the_template(project):
-    pictures = _training_run(world.change(project, captions=["{caption}", "a {class_noun}"]), project).pictures
+def test_every_template_gives_a_sentence_with_the_name(project):
+    pictures = world.training_run(project, captions=["{caption}", "a {class_noun}"]).pictures
     name = "Raphus cucullatus"
     assert pictures[0].sentences == (f"{name}, a painting number 0", f"{name}, a bird")
     assert pictures[0].caption == pictures[0].sentences[0]
 
 
 @torch.no_grad()
-def test_sdxl_is_told_of_sizes_and_sd_does_not_notice(sd_base, sdxl_base):
+def test_sizes_are_a_condition_of_sdxl_and_not_of_sd(sd_base, sdxl_base):
     noisy, t = torch.ones(2, 4, 8, 8), torch.tensor([400, 400])
     own = torch.tensor([[16.0, 16, 0, 0, 16, 16]] * 2)
     cropped = torch.tensor([[300.0, 200, 7, 0, 16, 16]] * 2)
 
-    def answers(family, base):
-        parts = family.load(base)
-        told = family.encode_prompt(parts, ["a bird", "a fish"])
-        return [family.predict(parts, noisy, t, replace(told, sizes=sizes)) for sizes in (None, own, cropped)]
+    def predictions(name, base):
+        components = family(name).load(base)
+        prompts = family(name).encode_prompt(components, ["a bird", "a fish"])
+        conditioned = (replace(prompts, sizes=sizes) for sizes in (None, own, cropped))
+        return [family(name).predict(components, noisy, t, conditioning) for conditioning in conditioned]
 
-    without, same, other = answers(sdxl, sdxl_base)
+    without, same, other = predictions("sdxl", sdxl_base)
     assert torch.equal(without, same) and not torch.allclose(without, other, atol=1e-5)
-    without, same, other = answers(sd, sd_base)
+    without, same, other = predictions("sd", sd_base)
     assert torch.equal(without, same) and torch.equal(without, other)
 
 
 def test_sizes_stay_with_their_sentences():
-    told = Conditioning(torch.arange(3.0)[:, None, None], None, torch.arange(3.0)[:, None])
-    assert told[[2, 0]].sizes.flatten().tolist() == [2, 0] and told.to(torch.device("meta")).sizes.is_meta
-    assert told[[2, 0]].pooled is None
+    prompts = Conditioning(torch.arange(3.0)[:, None, None], None, torch.arange(3.0)[:, None])
+    assert prompts[[2, 0]].sizes.flatten().tolist() == [2, 0] and prompts.to(torch.device("meta")).sizes.is_meta
+    assert prompts[[2, 0]].pooled is None
 
 
 @pytest.mark.parametrize("edges", [(7, 9), (1, 1), (3, 8)])
 @torch.no_grad()
-def test_latents_that_a_unet_cannot_halve_evenly_come_back_in_their_size(sd_base, edges):
-    """diffusers' UNet enlarges to the size that it has seen on the way down, so every multiple of the VAE's works."""
-    parts = family("sd").load(sd_base)
+def test_latents_that_a_unet_cannot_halve_evenly_keep_their_size(sd_base, edges):
+    """diffusers' UNet enlarges to the size that it had on the way down, so every multiple of the VAE's works."""
+    components = family("sd").load(sd_base)
     noisy = torch.ones(1, 4, *edges)
-    told = family("sd").encode_prompt(parts, ["a bird"])
-    answer = family("sd").predict(parts, noisy, torch.tensor([400]), told)
-    assert answer.shape == noisy.shape and torch.isfinite(answer).all()
+    prompts = family("sd").encode_prompt(components, ["a bird"])
+    predicted = family("sd").predict(components, noisy, torch.tensor([400]), prompts)
+    assert predicted.shape == noisy.shape and torch.isfinite(predicted).all()

@@ -1,4 +1,4 @@
-"""What is learnt, how it is saved, and that it comes back as it was."""
+"""What is trained, how it is saved, and that it is restored as it was."""
 
 import shutil
 from dataclasses import replace
@@ -10,30 +10,20 @@ from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.records import Subject
 from pipeline.families import family
-from pipeline.methods import METHODS, check_fit, lora, method
+from pipeline.methods import METHODS, lora_file, method
 from tests import tiny_models
-from tests.project import ROOT
+from tests.training.world import train_params
 
 SUBJECT = Subject("dodo", "Raphus cucullatus", "bird")
-STAMP = {"lineage_id": "abc", "step": "7", "base_digest": "def"}
-PROMPT = "Raphus cucullatus"  # new words stand for it
+METADATA = {"lineage_id": "abc", "step": "7", "base_digest": "def"}
+PROMPT = "Raphus cucullatus"  # placeholder tokens stand for it
 BOTH = [(name, kind) for name in ("sd", "sdxl") for kind in METHODS]
 
 
-def _train(**changes):
-    """The shipped params; a dict changes some of a section."""
-    train = params_module.load(ROOT / "params.yaml").train
-    sections = {
-        key: getattr(train, key).model_copy(update=value) for key, value in changes.items() if isinstance(value, dict)
-    }
-    return train.model_copy(update={**changes, **sections})
-
-
-def _disturb(trainable, amount: float = 0.05) -> None:
+def _perturb(trainable, amount: float = 0.05) -> None:
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in trainable.parameters.values():
@@ -41,16 +31,16 @@ def _disturb(trainable, amount: float = 0.05) -> None:
 
 
 @torch.no_grad()
-def _answer(parts, prompt: str = "a bird") -> torch.Tensor:
+def _predict(components, prompt: str = "a bird") -> torch.Tensor:
     latents = torch.ones(1, 4, 8, 8)
-    known = parts.family
-    return known.predict(parts, latents, torch.tensor([400]), known.encode_prompt(parts, [PROMPT]))
+    known = components.family
+    return known.predict(components, latents, torch.tensor([400]), known.encode_prompt(components, [PROMPT]))
 
 
-def _learnt(base: Path, kind: str, name: str, **changes):
-    parts = family(name).load(base)
-    trainable = method(kind).attach(parts, _train(**changes), SUBJECT, 1, torch.float32)
-    _disturb(trainable)
+def _trained(base: Path, kind: str, name: str, **changes):
+    components = family(name).load(base)
+    trainable = method(kind).attach(components, train_params(**changes), SUBJECT, 1, torch.float32)
+    _perturb(trainable)
     return trainable
 
 
@@ -60,33 +50,33 @@ def base(request, name):
 
 
 @pytest.mark.parametrize(("name", "kind"), BOTH)
-def test_a_snapshot_comes_back_as_it_was(base, name, kind, tmp_path):
-    trainable = _learnt(base, kind, name, lora={"rank": 4, "alpha": 16})
-    method(kind).save(trainable, tmp_path / "snapshot", torch.float32, STAMP)
+def test_a_snapshot_is_restored_as_it_was(base, name, kind, tmp_path):
+    trainable = _trained(base, kind, name, lora={"rank": 4, "alpha": 16})
+    method(kind).save(trainable, tmp_path / "snapshot", torch.float32, METADATA)
     back = method(kind).restore(family(name).load(base), tmp_path / "snapshot")
-    torch.testing.assert_close(_answer(back), _answer(trainable.components), atol=1e-5, rtol=1e-5)
-    learnt = _answer(back, SUBJECT.name)  # new words change no other sentence
-    assert not torch.allclose(learnt, _answer(family(name).load(base), SUBJECT.name), atol=1e-2)
+    torch.testing.assert_close(_predict(back), _predict(trainable.components), atol=1e-5, rtol=1e-5)
+    learnt = _predict(back, SUBJECT.name)  # placeholder tokens change no other sentence
+    assert not torch.allclose(learnt, _predict(family(name).load(base), SUBJECT.name), atol=1e-2)
 
 
 @pytest.mark.parametrize(("name", "kind"), BOTH)
-def test_the_same_weights_give_the_same_bytes_with_their_origin_in_the_header(base, name, kind, tmp_path):
-    trainable = _learnt(base, kind, name)
+def test_the_same_weights_give_the_same_bytes_with_metadata_in_the_header(base, name, kind, tmp_path):
+    trainable = _trained(base, kind, name)
     files = []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        method(kind).save(trainable, folder, torch.float16, STAMP)
+        method(kind).save(trainable, folder, torch.float16, METADATA)
         files.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()})
     assert files[0] == files[1]
     weights = next(path for path in (tmp_path / "a").rglob("*.safetensors") if "vae" not in str(path))
     with safe_open(weights, "pt") as opened:
-        assert STAMP.items() <= opened.metadata().items()
+        assert METADATA.items() <= opened.metadata().items()
     assert str(tmp_path).encode() not in b"".join(files[0].values())
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
 def test_a_dreambooth_snapshot_is_a_whole_model(base, name, tmp_path):
-    trainable = _learnt(base, "dreambooth", name)
-    METHODS["dreambooth"].save(trainable, tmp_path / "snapshot", torch.float16, STAMP)
+    trainable = _trained(base, "dreambooth", name)
+    method("dreambooth").save(trainable, tmp_path / "snapshot", torch.float16, METADATA)
     pipeline = DiffusionPipeline.from_pretrained(tmp_path / "snapshot", local_files_only=True)
     assert type(pipeline).__name__ == ("StableDiffusionPipeline" if name == "sd" else "StableDiffusionXLPipeline")
     for part in ("vae", "tokenizer", "scheduler"):
@@ -97,12 +87,12 @@ def test_a_dreambooth_snapshot_is_a_whole_model(base, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["sd"])
-def test_pickles_and_second_variants_stay_behind(base, name, tmp_path):
-    trainable = _learnt(base, "dreambooth", name)
+def test_pickles_and_other_variants_are_not_copied(base, name, tmp_path):
+    trainable = _trained(base, "dreambooth", name)
     strange = [base / "vae" / "diffusion_pytorch_model.bin", base / "vae" / "diffusion_pytorch_model.fp16.safetensors"]
     for path in strange:
         path.write_bytes(b"x")
-    METHODS["dreambooth"].save(trainable, tmp_path / "snapshot", torch.float32, STAMP)
+    method("dreambooth").save(trainable, tmp_path / "snapshot", torch.float32, METADATA)
     for path in strange:
         path.unlink()
     assert sorted(path.name for path in (tmp_path / "snapshot/vae").iterdir()) == [
@@ -114,20 +104,20 @@ def test_pickles_and_second_variants_stay_behind(base, name, tmp_path):
 @pytest.mark.parametrize("name", ["sd"])
 def test_older_names_of_text_encoders_are_kept(base, name, tmp_path):
     """Files of transformers 4 have `text_model.` before every name; tools that read snapshots expect them."""
-    trainable = _learnt(base, "dreambooth", name)
+    trainable = _trained(base, "dreambooth", name)
     stored = base / "text_encoder" / "model.safetensors"
     before = stored.read_bytes()
     from safetensors.torch import save_file
 
     save_file({f"text_model.{key}": tensor for key, tensor in load_file(stored).items()}, stored)
     try:
-        METHODS["dreambooth"].save(trainable, tmp_path / "snapshot", torch.float32, STAMP)
+        method("dreambooth").save(trainable, tmp_path / "snapshot", torch.float32, METADATA)
         back = family(name).load(tmp_path / "snapshot")
     finally:
         stored.write_bytes(before)
     names = load_file(tmp_path / "snapshot/text_encoder/model.safetensors")
     assert all(key.startswith("text_model.") for key in names)
-    assert torch.equal(_answer(back), _answer(trainable.components))
+    assert torch.equal(_predict(back), _predict(trainable.components))
 
 
 TEXT_TOO = {"train_text_encoder": True}
@@ -137,82 +127,84 @@ ADAPTERS = ("lora", "lokr", "loha")
 
 @pytest.mark.parametrize("kind", ADAPTERS)
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
-def test_text_encoders_learn_too(base, name, kind, tmp_path):
-    trainable = _learnt(base, kind, name, **{kind: SMALL})
+def test_text_encoders_can_be_trained(base, name, kind, tmp_path):
+    trainable = _trained(base, kind, name, **{kind: SMALL})
     assert set(trainable.modules) == {"unet", *family(name).text_encoders}
     assert all(any(key.startswith(f"{folder}.") for key in trainable.parameters) for folder in trainable.modules)
-    method(kind).save(trainable, tmp_path, torch.float32, STAMP)
+    method(kind).save(trainable, tmp_path, torch.float32, METADATA)
     back = method(kind).restore(family(name).load(base), tmp_path)
-    assert torch.equal(_answer(back), _answer(trainable.components))
-    before, after = (family(name).encode_prompt(parts, [PROMPT]) for parts in (family(name).load(base), back))
+    assert torch.equal(_predict(back), _predict(trainable.components))
+    before, after = (family(name).encode_prompt(components, [PROMPT]) for components in (family(name).load(base), back))
     assert not torch.allclose(before.states, after.states, atol=1e-3)
     assert str(base).encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file())
 
 
 @pytest.mark.parametrize(("more"), [{"rslora": True}, {"dora": True}, {"dora": True, "rslora": True}])
 @pytest.mark.parametrize("name", ["sd"])
-def test_the_variants_of_lora_come_back(base, name, more, tmp_path):
+def test_the_variants_of_lora_are_restored(base, name, more, tmp_path):
     """The plain loader must find them in the file: as plain LoRA the same tensors draw something else."""
-    trainable = _learnt(base, "lora", name, lora={**SMALL, **more})
-    lora.save(trainable, tmp_path, torch.float32, STAMP)
+    trainable = _trained(base, "lora", name, lora={**SMALL, **more})
+    method("lora").save(trainable, tmp_path, torch.float32, METADATA)
     pipeline = StableDiffusionPipeline.from_pretrained(base, local_files_only=True)
-    pipeline.load_lora_weights(tmp_path, weight_name=lora.FILE, local_files_only=True)
+    pipeline.load_lora_weights(tmp_path, weight_name=lora_file.FILE, local_files_only=True)
     loaded = replace(family(name).load(base), unet=pipeline.unet, text_encoders=(pipeline.text_encoder,))
-    assert torch.equal(_answer(loaded), _answer(trainable.components))
+    assert torch.equal(_predict(loaded), _predict(trainable.components))
     config = pipeline.unet.peft_config["default_0"]
     assert {"rslora": config.use_rslora, "dora": config.use_dora} == {"rslora": False, "dora": False, **more}
 
 
 @pytest.mark.parametrize("name", ["sd"])
-def test_older_tools_find_the_text_encoder_under_its_older_names(base, name, tmp_path):
-    lora.save(_learnt(base, "lora", name, lora=SMALL), tmp_path, torch.float32, STAMP)
-    names = [key for key in load_file(tmp_path / lora.FILE) if not key.startswith("unet.")]
+def test_lora_of_text_encoders_has_the_names_of_older_tools(base, name, tmp_path):
+    method("lora").save(_trained(base, "lora", name, lora=SMALL), tmp_path, torch.float32, METADATA)
+    names = [key for key in load_file(tmp_path / lora_file.FILE) if not key.startswith("unet.")]
     assert names and all(key.startswith("text_encoder.text_model.encoder.layers.") for key in names)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in METHODS if kind != "textual_inversion"])
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
-def test_the_teacher_answers_as_the_base_and_disturbs_nothing(base, name, kind):
+def test_the_teacher_predicts_as_the_base_and_changes_nothing(base, name, kind):
     prior = {"kind": "teacher", "weight": 0.3}
-    trainable = _learnt(base, kind, name, prior=prior, **{kind: SMALL} if kind in ADAPTERS else {})
-    before, learning = _answer(trainable.components), list(trainable.parameters)
-    with trainable.teacher() as parts:
+    trainable = _trained(base, kind, name, prior=prior, **{kind: SMALL} if kind in ADAPTERS else {})
+    before, learning = _predict(trainable.components), list(trainable.parameters)
+    with trainable.teacher() as components:
         # A copy lies elsewhere in memory, which can change the order of sums.
-        torch.testing.assert_close(_answer(parts), _answer(family(name).load(base)), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(_predict(components), _predict(family(name).load(base)), atol=1e-6, rtol=1e-5)
         assert list(trainable.parameters) == learning
-    assert torch.equal(_answer(trainable.components), before)
+    assert torch.equal(_predict(trainable.components), before)
 
 
 @pytest.mark.parametrize("kind", ["dreambooth", "full"])
 @pytest.mark.parametrize("name", ["sd"])
-def test_a_copy_of_the_base_is_kept_only_for_who_asks(base, name, kind):
+def test_a_copy_of_the_base_is_kept_only_for_a_teacher(base, name, kind):
     for prior in ({"kind": "pictures", "weight": 0.3}, {"kind": "teacher", "weight": 0.0}):
-        assert _learnt(base, kind, name, prior=prior).teacher is None
-    parts = family(name).load(base)
-    train = _train(prior={"kind": "teacher", "weight": 0.3})
-    with method(kind).attach(parts, train, SUBJECT, 1, torch.bfloat16).teacher() as teacher:
-        assert teacher.unet.dtype == torch.bfloat16 and parts.unet.dtype == torch.float32
+        assert _trained(base, kind, name, prior=prior).teacher is None
+    components = family(name).load(base)
+    train = train_params(prior={"kind": "teacher", "weight": 0.3})
+    with method(kind).attach(components, train, SUBJECT, 1, torch.bfloat16).teacher() as teacher:
+        assert teacher.unet.dtype == torch.bfloat16 and components.unet.dtype == torch.float32
         assert not any(weight.requires_grad for weight in teacher.unet.parameters())
 
 
 @pytest.mark.parametrize("kind", METHODS)
 @pytest.mark.parametrize("name", ["sd"])
-def test_nothing_is_drawn_from_global_state(base, name, kind):
-    """peft's layers would throw dice for a dropout of nothing; what they throw must not matter."""
+def test_the_global_random_state_is_not_used(base, name, kind):
+    """peft's layers would draw random numbers for a dropout of zero; they must not matter."""
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    trainable = method(kind).attach(family(name).load(base), _train(), SUBJECT, 1, torch.float32)
-    _answer(trainable.components)
+    trainable = method(kind).attach(family(name).load(base), train_params(), SUBJECT, 1, torch.float32)
+    _predict(trainable.components)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
 def test_from_scratch_is_a_function_of_the_seed_and_not_of_the_base(base, name):
     def drawn(seed: int, text: bool = True):
-        train = _train(full={"train_text_encoder": text})
+        train = train_params(full={"train_text_encoder": text})
         return method("full").attach(family(name).load(base), train, SUBJECT, seed, torch.float32).components
 
-    assert torch.equal(_answer(drawn(1)), _answer(drawn(1))) and not torch.equal(_answer(drawn(1)), _answer(drawn(2)))
+    assert torch.equal(_predict(drawn(1)), _predict(drawn(1))) and not torch.equal(
+        _predict(drawn(1)), _predict(drawn(2))
+    )
     known, alone = family(name).load(base), drawn(1, text=False)
     assert not torch.equal(known.unet.conv_in.weight, alone.unet.conv_in.weight)
     for encoder, other in zip(known.text_encoders, alone.text_encoders, strict=True):
@@ -222,34 +214,34 @@ def test_from_scratch_is_a_function_of_the_seed_and_not_of_the_base(base, name):
 
 @pytest.mark.parametrize("name", ["sd"])
 def test_lora_loads_with_diffusers_and_keeps_its_alpha(base, name, tmp_path):
-    trainable = _learnt(base, "lora", name, lora={"rank": 4, "alpha": 16})
-    lora.save(trainable, tmp_path, torch.float32, STAMP)
+    trainable = _trained(base, "lora", name, lora={"rank": 4, "alpha": 16})
+    method("lora").save(trainable, tmp_path, torch.float32, METADATA)
     pipeline = StableDiffusionPipeline.from_pretrained(base, local_files_only=True)
-    pipeline.load_lora_weights(tmp_path, weight_name=lora.FILE, local_files_only=True)
+    pipeline.load_lora_weights(tmp_path, weight_name=lora_file.FILE, local_files_only=True)
     states = pipeline.encode_prompt([PROMPT], "cpu", 1, False)[0]
     with torch.no_grad():
         drawn = pipeline.unet(torch.ones(1, 4, 8, 8), torch.tensor([400]), states).sample
-    torch.testing.assert_close(drawn, _answer(trainable.components), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(drawn, _predict(trainable.components), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sd"])
-def test_what_learns_is_what_was_asked(base, name):
-    whole = _learnt(base, "dreambooth", name)
-    assert set(whole.modules) == {"unet", "text_encoder"}
-    without_text = _train(dreambooth={"train_text_encoder": False})
-    unet_only = METHODS["dreambooth"].attach(family(name).load(base), without_text, SUBJECT, 1, torch.float32)
+def test_the_params_decide_what_is_trained(base, name):
+    full = _trained(base, "dreambooth", name)
+    assert set(full.modules) == {"unet", "text_encoder"}
+    without_text = train_params(dreambooth={"train_text_encoder": False})
+    unet_only = method("dreambooth").attach(family(name).load(base), without_text, SUBJECT, 1, torch.float32)
     assert all(key.startswith("unet.") for key in unet_only.parameters)
-    adapters = METHODS["lora"].attach(family(name).load(base), _train(), SUBJECT, 1, torch.bfloat16)
+    adapters = method("lora").attach(family(name).load(base), train_params(), SUBJECT, 1, torch.bfloat16)
     assert all("lora_" in key and weight.dtype == torch.float32 for key, weight in adapters.parameters.items())
     assert adapters.components.unet.conv_in.weight.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("name", ["sd"])
-def test_the_first_adapters_depend_on_the_seed_and_not_on_global_state(base, name):
+def test_initial_adapters_depend_on_the_seed_and_not_on_the_global_random_state(base, name):
     def first(seed: int):
         torch.rand(3)
         before = torch.get_rng_state()
-        attached = lora.attach(family(name).load(base), _train(), SUBJECT, seed, torch.float32)
+        attached = method("lora").attach(family(name).load(base), train_params(), SUBJECT, seed, torch.float32)
         assert torch.equal(torch.get_rng_state(), before)
         return torch.cat([weight.flatten() for weight in attached.parameters.values()])
 
@@ -283,32 +275,34 @@ WRONG = [
 
 @pytest.mark.parametrize(("kind", "changes", "message"), WRONG)
 @pytest.mark.parametrize("name", ["sd"])
-def test_what_does_not_fit_is_refused_before_weights_are_loaded(base, name, kind, changes, message, tmp_path):
+def test_params_that_do_not_fit_the_base_are_refused_before_weights_are_loaded(
+    base, name, kind, changes, message, tmp_path
+):
     for config in base.glob("*/config.json"):
         (tmp_path / config.parent.name).mkdir()
         shutil.copy(config, tmp_path / config.parent.name)
-    train = _train(**{kind: changes}, method=kind)
+    train = train_params(**{kind: changes}, method=kind)
     with pytest.raises(ParamsError, match=message):
-        check_fit(name, tmp_path, train)
-    check_fit(name, tmp_path, _train(method=kind))
+        method(kind).check(family(name), tmp_path, train)
+    method(kind).check(family(name), tmp_path, train_params(method=kind))
     (tmp_path / "unet" / "config.json").unlink()
     with pytest.raises(InputError, match="has no unet/config.json, so it is no whole model"):
-        check_fit(name, tmp_path, _train(method=kind))
+        method(kind).check(family(name), tmp_path, train_params(method=kind))
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
 @pytest.mark.parametrize("name", ["sd"])
 def test_the_largest_rank_that_fits_fits(base, name, kind):
-    assert _learnt(base, kind, name, **{kind: {"rank": 16}}).parameters
+    assert _trained(base, kind, name, **{kind: {"rank": 16}}).parameters
 
 
-WHOLE = ("dreambooth", "full")
+FULL = ("dreambooth", "full")
 
 
-@pytest.mark.parametrize("kind", (*ADAPTERS, *WHOLE))
+@pytest.mark.parametrize("kind", (*ADAPTERS, *FULL))
 @pytest.mark.parametrize(("name", "other"), [("sd", "sdxl"), ("sdxl", "sd")])
 def test_a_checkpoint_from_another_family_is_refused(base, name, other, kind, tmp_path, request):
-    method(kind).save(_learnt(base, kind, name), tmp_path, torch.float32, {**STAMP, "family": name})
+    method(kind).save(_trained(base, kind, name), tmp_path, torch.float32, {**METADATA, "family": name})
     wrong = family(other).load(request.getfixturevalue(f"{other}_base"))
     with pytest.raises(InputError, match=f"was learnt on the family '{name}', and this base is '{other}'; lay it over"):
         method(kind).restore(wrong, tmp_path)
@@ -318,7 +312,7 @@ def test_a_checkpoint_from_another_family_is_refused(base, name, other, kind, tm
 @pytest.mark.parametrize("name", ["sd"])
 def test_a_checkpoint_of_another_width_or_damaged_is_refused(base, name, kind, tmp_path):
     other = tiny_models.write_sd(tmp_path / "other", channels=(24, 32))
-    method(kind).save(_learnt(other, kind, name), tmp_path, torch.float32, {**STAMP, "family": name})
+    method(kind).save(_trained(other, kind, name), tmp_path, torch.float32, {**METADATA, "family": name})
     with pytest.raises(InputError, match=f"does not fit the base '{base}' .*; lay it over the base"):
         method(kind).restore(family(name).load(base), tmp_path)
     path = next(tmp_path.glob("*.safetensors"), tmp_path / "unet" / "adapter_model.safetensors")
@@ -327,6 +321,6 @@ def test_a_checkpoint_of_another_width_or_damaged_is_refused(base, name, kind, t
         method(kind).restore(family(name).load(base), tmp_path)
 
 
-def test_an_unknown_method_answers_with_the_nearest():
-    with pytest.raises(ParamsError, match="'dreambboth', which is no method; did you mean 'dreambooth'"):
+def test_an_unknown_method_is_refused_with_the_nearest_name():
+    with pytest.raises(ParamsError, match="'dreambboth', which is not known; did you mean 'dreambooth'"):
         method("dreambboth")

@@ -16,7 +16,7 @@ from pipeline.families import FAMILIES
 from pipeline.methods import METHODS, check_pair, lora, token_embeddings, trigger
 from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
-from pipeline.training.loop import Hooks, run
+from pipeline.training.loop import Hooks, train_to_end
 from pipeline.training.task import prepare
 from tests.project import edit_params
 from tests.training import world
@@ -81,11 +81,11 @@ LOADERS = {
 
 def _trained(task, folder: Path, stop_at: int | None = None):
     """Parts, numbers of every step, and the one checkpoint, of a training in `folder`."""
-    reports, saves = [], CheckpointStore(folder, "x")
+    reports, store = [], CheckpointStore(folder, "x")
     hooks = Hooks(reports.append, print, lambda: len(reports) == stop_at, lambda: 0.0)
     accelerator = Accelerator(cpu=True)
-    progress = run(prepare(task, accelerator, folder.parent / "cache"), accelerator, saves, hooks)
-    return progress.trainable.components, progress.history, saves.snapshot(STEPS)
+    progress = train_to_end(prepare(task, accelerator, folder.parent / "cache"), accelerator, store, hooks)
+    return progress.trainable.components, progress.history, store.snapshot(STEPS)
 
 
 def _drawn(pipeline: DiffusionPipeline, **prompt) -> np.ndarray:
@@ -115,11 +115,11 @@ def test_diffusers_alone_draws_what_was_learnt(kind, name, project, tmp_path, re
     parts, history, checkpoint = _trained(task, tmp_path / "run")
     assert len(history) == STEPS
 
-    said = f"{trigger(kind, task.subject)} at"
-    theirs = _drawn(LOADERS[kind](base, checkpoint), prompt=said, negative_prompt=" ")
-    np.testing.assert_allclose(theirs, _drawn_by(parts, said, base), atol=1e-5)
+    logged = f"{trigger(kind, task.subject)} at"
+    theirs = _drawn(LOADERS[kind](base, checkpoint), prompt=logged, negative_prompt=" ")
+    np.testing.assert_allclose(theirs, _drawn_by(parts, logged, base), atol=1e-5)
     if kind != "textual_inversion":  # the base cannot read its words
-        assert abs(theirs - _drawn(_whole(base, base), prompt=said, negative_prompt=" ")).max() > 0.01
+        assert abs(theirs - _drawn(_whole(base, base), prompt=logged, negative_prompt=" ")).max() > 0.01
 
 
 @pytest.mark.parametrize("kind", METHODS)

@@ -24,10 +24,10 @@ def _train(**changes):
 
 
 def _said(base, sentences, **changes):
-    said: list[str] = []
+    logged: list[str] = []
     picture = TrainingImage("train/01.png", encoded(scene(1, (20, 20))), sentences[0], sentences=tuple(sentences))
-    preflight.check("sd", base, _train(**changes), PTERANODON, [picture], said.append)
-    return [line for line in said if line.startswith("warning")]
+    preflight.check("sd", base, _train(**changes), PTERANODON, [picture], logged.append)
+    return [line for line in logged if line.startswith("warning")]
 
 
 @pytest.mark.parametrize("sentence", ["Pteranodons over the sea", "Pteranodontidae, reconstruction", "a bird"])
@@ -58,14 +58,14 @@ def test_tokens_are_counted_before_loading_as_they_are_read(sd_base, sentence):
         family("sd").load(sd_base), train, PTERANODON, 1, family("sd").load(sd_base).dtype
     ).components
     lost = tokens_cut(taught, sentence)
-    said = _said(sd_base, [sentence], method="textual_inversion")
-    assert len(said) == (lost > 0)
-    assert not lost or f"its last {lost} {'are' if lost > 1 else 'is'} cut" in said[0]
+    logged = _said(sd_base, [sentence], method="textual_inversion")
+    assert len(logged) == (lost > 0)
+    assert not lost or f"its last {lost} {'are' if lost > 1 else 'is'} cut" in logged[0]
 
 
 def test_the_sentence_with_most_tokens_counts_and_not_the_one_with_most_letters(sd_base):
     """The tiny base has a token for each letter, and one for a new word however long it is."""
     long, short = "Pteranodon " * 3, "abcdefghijklm"
     assert len(long) > len(short)
-    (said,) = _said(sd_base, [long, short], method="textual_inversion")
-    assert "its last 3 are cut" in said
+    (logged,) = _said(sd_base, [long, short], method="textual_inversion")
+    assert "its last 3 are cut" in logged

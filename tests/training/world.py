@@ -1,9 +1,11 @@
-"""A project that is ready to be trained: a tiny base, a few curated pictures, a green verdict."""
+"""A project that is ready to be trained: a tiny base, a few curated pictures, a verdict without failures."""
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,10 @@ from ruamel.yaml import YAML
 from pipeline.core import params as params_module
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
-from tests.project import ROOT, edit_params
+from pipeline.core.training_params import Train
+from pipeline.train import _training_run
+from pipeline.training.training_run import TrainingRun
+from tests.project import ROOT, edit_params, merge
 
 SPECIES = "dodo"
 QUICK = {
@@ -51,6 +56,23 @@ def change(paths: Paths, **train: Any) -> Params:
     """Edit the `train` section on disk and read it again."""
     edit_params(paths.root, {"train": train})
     return load(paths)
+
+
+def training_run(paths: Paths, **train: Any) -> TrainingRun:
+    """The training run of a project whose `train` section was edited."""
+    return _training_run(change(paths, **train), paths)
+
+
+def train_params(**changes: Any) -> Train:
+    """The shipped `train` section with other values; a dict changes some values of a section, or of a method's own."""
+    raw = copy.deepcopy(_shipped())
+    merge(raw["train"], changes)
+    return params_module.parse(json.dumps(raw), "params.yaml").train
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    return YAML(typ="safe").load(ROOT / "params.yaml")
 
 
 def _only_dodo(path: Path) -> None:

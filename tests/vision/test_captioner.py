@@ -1,3 +1,5 @@
+"""Captions by a random model in the layout of a real BLIP."""
+
 import json
 import shutil
 
@@ -14,12 +16,12 @@ def folder(tmp_path_factory):
     return write_captioner(tmp_path_factory.mktemp("blip"))
 
 
-def test_a_picture_gets_words_and_always_the_same(folder):
+def test_a_picture_gets_a_caption_and_always_the_same(folder):
     model = captioner.load(folder)
-    first = captioner.describe(model, [scene(1)])
+    first = captioner.caption_images(model, [scene(1)])
     assert isinstance(first[0], str) and first[0].split()
-    assert captioner.describe(captioner.load(folder), [scene(1)]) == first
-    assert captioner.describe(model, [scene(1), scene(2)])[0] == first[0]
+    assert captioner.caption_images(captioner.load(folder), [scene(1)]) == first
+    assert captioner.caption_images(model, [scene(1), scene(2)])[0] == first[0]
 
 
 def _other_model(folder):
@@ -28,7 +30,7 @@ def _other_model(folder):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("spoil", "sentence"),
     [
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "has no preprocessor_config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "no BLIP model that can be loaded"),
@@ -36,8 +38,8 @@ def _other_model(folder):
         (_other_model, "model_type 'git'"),
     ],
 )
-def test_a_damaged_model_is_one_sentence(folder, tmp_path, spoil, says):
+def test_a_damaged_model_is_refused_in_one_sentence(folder, tmp_path, spoil, sentence):
     copy = shutil.copytree(folder, tmp_path / "blip")
     spoil(copy)
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=sentence):
         captioner.load(copy)

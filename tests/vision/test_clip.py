@@ -66,7 +66,7 @@ def test_rows_have_length_one_and_do_not_depend_on_the_batch(folder):
     assert np.allclose(clip.embed_images(loaded, images, batch_size=1), rows, atol=1e-5)
 
 
-def test_half_precision_files_are_computed_in_full(folder):
+def test_half_precision_files_are_computed_in_full_precision(folder):
     assert clip.load(folder).model.dtype is torch.float32
 
 
@@ -74,7 +74,7 @@ def test_texts_longer_than_the_context_are_cut(folder):
     assert clip.embed_texts(clip.load(folder), ["a bird", "bird " * 60]).shape == (2, 24)
 
 
-def test_nothing_in_nothing_out(folder):
+def test_no_pictures_and_no_texts_give_no_rows(folder):
     loaded = clip.load(folder)
     assert clip.embed_images(loaded, []).shape == clip.embed_texts(loaded, []).shape == (0, 24)
 
@@ -86,7 +86,7 @@ def test_zero_shot_is_a_distribution_over_the_classes(folder):
 
 
 @pytest.mark.parametrize("size_px", [(32, 32), (64, 32), (33, 100), (500, 301), (20, 20)])
-def test_any_size_becomes_the_crop(folder, size_px):
+def test_pictures_of_any_size_are_cropped(folder, size_px):
     square = clip.resize_and_crop(picture(*size_px), clip.load(folder).preprocessing)
     assert square.shape == (3, 32, 32)
     assert square.min() >= 0 and square.max() <= 1
@@ -107,7 +107,7 @@ def test_preprocessing_is_close_to_the_processor_of_transformers(folder):
     assert (ours - theirs).abs().mean() < 0.02  # theirs rounds to 8 bits on the way
 
 
-def test_a_folder_that_is_no_clip_says_what_is_missing(tmp_path):
+def test_a_folder_that_is_no_clip_is_refused_with_what_is_missing(tmp_path):
     with pytest.raises(InputError, match="has no config.json"):
         clip.load(tmp_path)
 

@@ -9,45 +9,50 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.io.files import atomic_write
 
-LINE_EVERY_S = 15.0
-NOTE_EVERY_S = 5.0  # how often the seconds are written down
-PAUSE_S = 60.0  # a longer silence between two reports is somebody's break, not work
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
-Show = Callable[[str, int, int, Mapping[str, float]], None]
+LINE_INTERVAL_S = 15.0
+SAVE_INTERVAL_S = 5.0  # how often the seconds are written to disk
+MAX_STEP_S = 60.0  # a longer time between two reports is a suspended process, not work
+
+OnProgress = Callable[[str, int, int, Mapping[str, float]], None]  # phase, step, of steps, values
 
 
 @dataclass
-class Clock:
+class PhaseTimer:
     """Seconds spent in each phase, over all the runs that it took; each phase has a file of its own."""
 
     files: Mapping[str, Path]
     seconds: dict[str, float] = field(default_factory=dict)
     _last_s: float = field(default_factory=time.monotonic)
-    _noted_s: float = 0.0
+    _saved_s: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for phase, file in self.files.items():
             if file.is_file():
                 self.seconds[phase] = json.loads(file.read_text(encoding="utf-8"))["seconds"]
 
-    def tick(self, phase: str) -> None:
+    def add_to(self, phase: str) -> None:
+        """Count the time since the last call for this phase."""
         now_s = time.monotonic()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + min(now_s - self._last_s, PAUSE_S)
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + min(now_s - self._last_s, MAX_STEP_S)
         self._last_s = now_s
-        if now_s - self._noted_s > NOTE_EVERY_S:
-            self.note()
+        if now_s - self._saved_s > SAVE_INTERVAL_S:
+            self.save()
 
-    def note(self) -> None:
-        self._noted_s = time.monotonic()
-        for phase, spent in self.seconds.items():
-            atomic_write.write_json(self.files[phase], {"seconds": spent})
+    def save(self) -> None:
+        self._saved_s = time.monotonic()
+        for phase, seconds in self.seconds.items():
+            atomic_write.write_json(self.files[phase], {"seconds": seconds})
 
 
 @contextmanager
-def show() -> Iterator[Show]:
+def progress_display() -> Iterator[OnProgress]:
     """A function (phase, step, steps, values) that shows how far each phase is."""
     if not sys.stderr.isatty():
         yield _lines()
@@ -66,27 +71,27 @@ def show() -> Iterator[Show]:
         yield _bars(bars)
 
 
-def _bars(bars) -> Show:
-    tasks: dict[str, int] = {}
+def _bars(bars: Progress) -> OnProgress:
+    tasks: dict[str, TaskID] = {}
 
-    def told(phase: str, step: int, steps: int, values: Mapping[str, float]) -> None:
+    def on_progress(phase: str, step: int, steps: int, values: Mapping[str, float]) -> None:
         if phase not in tasks:
             tasks[phase] = bars.add_task(phase, total=steps, values="")
         bars.update(tasks[phase], completed=step, values=_text(values))
 
-    return told
+    return on_progress
 
 
-def _lines() -> Show:
-    shown_s: dict[str, float] = {}
+def _lines() -> OnProgress:
+    printed_s: dict[str, float] = {}
 
-    def told(phase: str, step: int, steps: int, values: Mapping[str, float]) -> None:
+    def on_progress(phase: str, step: int, steps: int, values: Mapping[str, float]) -> None:
         now_s = time.monotonic()
-        if step == steps or now_s - shown_s.get(phase, -LINE_EVERY_S) >= LINE_EVERY_S:
-            shown_s[phase] = now_s
+        if step == steps or now_s - printed_s.get(phase, -LINE_INTERVAL_S) >= LINE_INTERVAL_S:
+            printed_s[phase] = now_s
             print(f"{phase}: {step} of {steps} {_text(values)}".rstrip(), file=sys.stderr, flush=True)
 
-    return told
+    return on_progress
 
 
 def _text(values: Mapping[str, float]) -> str:

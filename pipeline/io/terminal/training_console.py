@@ -1,4 +1,7 @@
-"""A training's numbers for people, on standard error: live on a terminal, plain lines every two seconds elsewhere."""
+"""Training console: progress and numbers of a training on standard error.
+
+Live on a terminal, plain lines every two seconds elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,18 @@ from typing import TYPE_CHECKING
 from pipeline.core.records import MonitoringReport, StepReport
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 LINE_EVERY_S = 2.0
-TIMESTEPS_SHOWN = 8  # of a look, on a terminal that is wide enough
-CELL = 8  # characters of a column of that table
-Show = Callable[[StepReport | MonitoringReport], None]
-Tell = Callable[[str, int, int], None]  # what is done, how many of it, of how many
+MAX_TIMESTEPS = 8  # of held-out losses, on a terminal that is wide enough
+CELL_WIDTH = 8  # characters of a column of that table
+OnReport = Callable[[StepReport | MonitoringReport], None]
+OnProgress = Callable[[str, int, int], None]  # what is computed, how many are done, of how many
 
 
 @contextmanager
-def shown(name: str, n_steps: int, *, main_process: bool = True) -> Iterator[Show]:
-    """While it is open: a function that is told every step and every look, and shows some of it."""
+def training_progress(name: str, n_steps: int, *, main_process: bool = True) -> Iterator[OnReport]:
+    """While it is open: a function that takes every report of a step or of monitoring, and prints some of it."""
     if not main_process:
         yield lambda report: None
     elif sys.stderr.isatty():
@@ -33,12 +36,12 @@ def shown(name: str, n_steps: int, *, main_process: bool = True) -> Iterator[Sho
 
 
 @contextmanager
-def preparing(name: str, *, main_process: bool = True) -> Iterator[Tell]:
-    """While it is open: a function that is told what is being prepared, and how much of it is done."""
+def preparation_progress(name: str, *, main_process: bool = True) -> Iterator[OnProgress]:
+    """While it is open: a function that takes what is being prepared and how much of it is done, and prints some."""
     if not main_process:
         yield lambda what, done, total: None
     elif sys.stderr.isatty():
-        with _bars() as bars:
+        with _progress_bars() as bars:
             yield _Phases(name, bars)
     else:
         yield _PhaseLines(name)
@@ -50,22 +53,22 @@ def time_table(seconds: Mapping[str, float]) -> tuple[str, ...]:
     rows = [row for kind in kinds for row in _rows(kind, seconds)]
     total = sum(seconds[kind] for kind in kinds)
     width = max([len("where the time went"), *(len(label) for label, _ in rows)])
-    lines = [f"{label:<{width}}{spent:>9.1f} s{spent / max(total, 1e-9):>7.1%}" for label, spent in rows]
+    lines = [f"{label:<{width}}{own:>9.1f} s{own / max(total, 1e-9):>7.1%}" for label, own in rows]
     return (f"{'where the time went':<{width}}{total:>9.1f} s", *lines)
 
 
 def _rows(kind: str, seconds: Mapping[str, float]) -> list[tuple[str, float]]:
-    parts = {name.partition("/")[2]: spent for name, spent in seconds.items() if name.startswith(f"{kind}/")}
+    parts = {name.partition("/")[2]: own for name, own in seconds.items() if name.startswith(f"{kind}/")}
     if parts:
         parts["the rest"] = max(0.0, seconds[kind] - sum(parts.values()))
-    return [(f"  {kind}", seconds[kind]), *((f"    {part}", spent) for part, spent in parts.items())]
+    return [(f"  {kind}", seconds[kind]), *((f"    {part}", own) for part, own in parts.items())]
 
 
 # --- without a terminal ---
 
 
 class _Lines:
-    """The first step, then one every two seconds, and the last; every look."""
+    """The first step, then one every two seconds, and the last; every report of monitoring."""
 
     def __init__(self, name: str, n_steps: int):
         self.name, self.n_steps, self.last_s = name, n_steps, 0.0
@@ -73,16 +76,16 @@ class _Lines:
     def __call__(self, report: StepReport | MonitoringReport) -> None:
         if isinstance(report, MonitoringReport):
             if report.losses:
-                _say(f"{self.name}: step {report.step}, {_look_words(report)}")
+                _print_line(f"{self.name}: step {report.step}, {_held_out_text(report)}")
             return
         now_s = time.monotonic()
         if now_s - self.last_s >= LINE_EVERY_S or report.step == self.n_steps:
             self.last_s = now_s
-            _say(f"{self.name}: step {report.step} of {self.n_steps}, {_numbers(report)}")
+            _print_line(f"{self.name}: step {report.step} of {self.n_steps}, {_step_text(report)}")
 
 
 class _PhaseLines:
-    """A line when something is begun, and one every two seconds."""
+    """A line at the start of each part, and one every two seconds."""
 
     def __init__(self, name: str):
         self.name, self.what, self.last_s = name, "", 0.0
@@ -91,28 +94,28 @@ class _PhaseLines:
         now_s = time.monotonic()
         if what != self.what or now_s - self.last_s >= LINE_EVERY_S:
             self.what, self.last_s = what, now_s
-            _say(f"{self.name}: {what}" + (f", {done} of {total}" if total > 1 else ""))
+            _print_line(f"{self.name}: {what}" + (f", {done} of {total}" if total > 1 else ""))
 
 
-def _say(line: str) -> None:
+def _print_line(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _look_words(report: MonitoringReport) -> str:
-    words = f"held-out loss {report.loss:.4f}"
+def _held_out_text(report: MonitoringReport) -> str:
+    text = f"held-out loss {report.loss:.4f}"
     if not report.before or report.step == 0:
-        return words
+        return text
     low, high = (choose(report.relative.items(), key=lambda pair: pair[1]) for choose in (min, max))
     span = f"{low[1]:.1%} at t {low[0]} to {high[1]:.1%} at t {high[0]}"
-    return f"{words}, {report.relative_loss:.1%} of step 0's ({span})"
+    return f"{text}, {report.relative_loss:.1%} of step 0's ({span})"
 
 
 # --- on a terminal ---
 
 
 @contextmanager
-def _live(name: str, n_steps: int) -> Iterator[Show]:
-    """A bar with a line of numbers below it; looks stay above as a growing table."""
+def _live(name: str, n_steps: int) -> Iterator[OnReport]:
+    """A bar with a line of numbers below it; held-out losses stay above as a growing table."""
     from rich.console import Console, Group
     from rich.live import Live
     from rich.padding import Padding
@@ -121,9 +124,9 @@ def _live(name: str, n_steps: int) -> Iterator[Show]:
     progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     numbers = Progress(TextColumn("{task.description}", style="dim"))
     below = Padding(numbers, (0, 0, 0, 2))
-    task, words = progress.add_task(name, total=n_steps), numbers.add_task("")
+    task, numbers_task = progress.add_task(name, total=n_steps), numbers.add_task("")
     console = Console(stderr=True)
-    table = _LookTable(console.width)
+    table = _HeldOutTable(console.width)
 
     def show(report: StepReport | MonitoringReport) -> None:
         if isinstance(report, MonitoringReport):
@@ -131,42 +134,42 @@ def _live(name: str, n_steps: int) -> Iterator[Show]:
                 console.print(line, highlight=False, soft_wrap=True)
         else:
             progress.update(task, completed=report.step)
-            numbers.update(words, description=_numbers(report))
+            numbers.update(numbers_task, description=_step_text(report))
 
     with Live(Group(progress, below), console=console, transient=True, refresh_per_second=5):
         yield show
 
 
-class _LookTable:
-    """One line for each look, with a heading before the first one."""
+class _HeldOutTable:
+    """One line for each report with held-out losses, and a heading before the first one."""
 
     def __init__(self, width: int) -> None:
-        self.headed = False
-        self.n_shown = max(1, min(TIMESTEPS_SHOWN, (width - len(_row("", "", []))) // CELL))
+        self.has_heading = False
+        self.n_timesteps = max(1, min(MAX_TIMESTEPS, (width - len(_row("", "", []))) // CELL_WIDTH))
 
     def lines(self, report: MonitoringReport) -> list[str]:
         if not report.losses:
             return []
-        shown = _spread(list(report.losses), self.n_shown)
-        heading = [] if self.headed else [_row("held-out loss", "mean", [f"t {t}" for t in shown])]
-        self.headed = True
+        timesteps = _evenly_spaced(list(report.losses), self.n_timesteps)
+        heading = [] if self.has_heading else [_row("held-out loss", "mean", [f"t {t}" for t in timesteps])]
+        self.has_heading = True
         if report.step == 0 or not report.before:
-            cells = [f"{report.losses[t]:.4f}" for t in shown]
+            cells = [f"{report.losses[t]:.4f}" for t in timesteps]
             return [*heading, _row(f"step {report.step}", f"{report.loss:.4f}", cells)]
-        cells = [f"{report.relative[t]:.1%}" for t in shown]
+        cells = [f"{report.relative[t]:.1%}" for t in timesteps]
         return [*heading, _row(f"step {report.step}", f"{report.relative_loss:.1%}", cells)]
 
 
 def _row(label: str, mean: str, cells: list[str]) -> str:
-    return f"{label:<14}{mean:>8}  " + "".join(f"{cell:>{CELL}}" for cell in cells)
+    return f"{label:<14}{mean:>8}  " + "".join(f"{cell:>{CELL_WIDTH}}" for cell in cells)
 
 
-def _spread(items: list[int], n: int) -> list[int]:
-    """At most n of them, equally far apart."""
+def _evenly_spaced(items: list[int], n: int) -> list[int]:
+    """At most n of the items, at equal distances."""
     return items[:: -(-len(items) // max(1, n))]
 
 
-def _bars() -> Progress:
+def _progress_bars() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -175,10 +178,11 @@ def _bars() -> Progress:
 
 
 class _Phases:
-    """One bar for each thing that is prepared."""
+    """One bar for each part of the preparation."""
 
     def __init__(self, name: str, bars: Progress):
-        self.name, self.bars, self.tasks = name, bars, {}
+        self.name, self.bars = name, bars
+        self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, what: str, done: int, total: int) -> None:
         if what not in self.tasks:
@@ -189,11 +193,11 @@ class _Phases:
 # --- numbers ---
 
 
-def _numbers(report: StepReport) -> str:
-    words = [f"loss {report.loss:.4f}", f"{report.images_per_second:.1f} images/s", f"{report.seconds:.3f} s a step"]
+def _step_text(report: StepReport) -> str:
+    parts = [f"loss {report.loss:.4f}", f"{report.images_per_second:.1f} images/s", f"{report.seconds:.3f} s a step"]
     if report.memory_mb:
-        words.append(_memory(report.memory_mb))
-    return ", ".join([*words, f"gradient {report.gradient_norm:.2f}"])
+        parts.append(_memory(report.memory_mb))
+    return ", ".join([*parts, f"gradient {report.gradient_norm:.2f}"])
 
 
 def _memory(megabytes: float) -> str:

@@ -1,13 +1,13 @@
-"""What decides the weights of a training, by name, so that a resume can say what is no longer the same.
+"""What decides the weights of a training, by name, so that a resume can report what has changed.
 
-Each unfinished training keeps it beside its states, as `.work/train/<lineage id>/identity.json`.
+Each unfinished training has it beside its states, as `.work/train/<lineage id>/identity.json`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from pipeline.core.lineage import lineage_id
 from pipeline.training.checkpoint.state import CheckpointStore
 
 FILE = "identity.json"
-NAMED = 4  # differences; the others are counted
+ENVIRONMENT = "means"  # its key in the file, beside those of `Identity`
+MAX_DIFFERENCES = 4  # that are named; the others are counted
 
 
 @dataclass(frozen=True)
@@ -36,72 +37,74 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Unfinished:
-    """A training that was begun and did not end."""
+class UnfinishedTraining:
+    """A training that was started and did not end."""
 
-    saves: CheckpointStore
+    store: CheckpointStore
     identity: Identity
     bytes: int
 
     def __str__(self) -> str:
         steps = self.identity.params["train"]["steps"]
-        return f"the unfinished training of {self.identity.species} (step {self.saves.step} of {steps})"
+        return f"the unfinished training of {self.identity.species} (step {self.store.step} of {steps})"
 
 
-def begin(saves: CheckpointStore, identity: Identity, means: Mapping[str, str]) -> list[str]:
-    """Write down what is about to be trained, and by which `means` (versions, hardware); returns what to tell.
+def record_start(store: CheckpointStore, identity: Identity, environment: Mapping[str, str]) -> list[str]:
+    """Write the identity of a training beside its states, with its `environment` (versions, hardware).
 
-    A training that goes on is told of other means; one that starts, of unfinished ones that it leaves alone.
+    Returns lines to log: of a resumed training how its environment has changed, of a new one which unfinished trainings
+    are not continued.
     """
-    path = saves.folder / FILE
+    path = store.folder / FILE
     before = _read(path)
-    if saves.step and before:
-        return _other_means(before.get("means", {}), means)
-    saves.folder.mkdir(parents=True, exist_ok=True)
+    if store.step and before:
+        return _environment_changes(before.get(ENVIRONMENT, {}), environment)
+    store.folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{FILE}")
-    partial.write_text(json.dumps({**asdict(identity), "means": dict(means)}, indent=2) + "\n", encoding="utf-8")
+    content = {**asdict(identity), ENVIRONMENT: dict(environment)}
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
-    return list(_left_alone(unfinished(saves.folder.parent, identity), identity))
+    return _not_continued(other_unfinished(store.folder.parent, identity), identity)
 
 
-def refuse_to_start(saves: CheckpointStore, identity: Identity, snapshots: tuple[int, ...]) -> None:
-    """For who wants to go on and nothing else.
+def check_resumable(store: CheckpointStore, identity: Identity, snapshots: tuple[int, ...]) -> None:
+    """For `--resume`, which must not start a new training.
 
     Raises
     ------
     InputError
         When there is nothing that can be continued; it names what has changed since.
     """
-    if saves.whole(snapshots) is not None:
+    if store.newest_intact_step(snapshots) is not None:
         return
-    if saves.step:
+    if store.step:
         raise InputError(
             f"the unfinished training of {identity.species} cannot be continued: none of its states is "
-            f"whole; run it without --resume to start again"
+            f"intact; run it without --resume to start again"
         )
-    left = list(_left_alone(unfinished(saves.folder.parent, identity), identity))
-    if not left:
+    lines = _not_continued(other_unfinished(store.folder.parent, identity), identity)
+    if not lines:
         raise InputError(f"there is no unfinished training of {identity.species}; run it without --resume to start one")
-    raise InputError(f"{left[0]}; nothing was started")
+    raise InputError(f"{lines[0]}; nothing was started")
 
 
-def unfinished(folder: Path, identity: Identity) -> list[Unfinished]:
+def other_unfinished(folder: Path, identity: Identity) -> list[UnfinishedTraining]:
     """The other trainings of the same species with a saved state below `folder`, the newest first."""
     found = []
     for path in folder.glob(f"*/{FILE}"):
-        content, saves = _read(path), CheckpointStore(path.parent, path.parent.name)
-        if content and saves.step and path.parent.name != identity.lineage_id:
-            content.pop("means", None)
-            found.append(Unfinished(saves, Identity(**content), _size(path.parent)))
-    same = [one for one in found if one.identity.species == identity.species]
-    return sorted(same, key=lambda one: one.saves.states[0].path.stat().st_mtime, reverse=True)
+        content, store = _read(path), CheckpointStore(path.parent, path.parent.name)
+        if content and store.step and path.parent.name != identity.lineage_id:
+            content.pop(ENVIRONMENT, None)
+            found.append(UnfinishedTraining(store, Identity(**content), _size_bytes(path.parent)))
+    same = [training for training in found if training.identity.species == identity.species]
+    return sorted(same, key=lambda training: training.store.states[0].path.stat().st_mtime, reverse=True)
 
 
 def differences(before: Identity, now: Identity) -> list[str]:
-    """What a person has changed between two trainings of a species, in words."""
+    """What has changed between two trainings of a species, each as a clause."""
     old, new = _flat(before.params, before.species), _flat(now.params, now.species)
     # A param that only one of them has belongs to another method or another version of the code.
-    words = [
+    clauses = [
         f"{name} was {old[name]!r} and is {new[name]!r}"
         for name in old
         if name in new and old[name] != new[name] and not name.startswith("masks.")
@@ -113,7 +116,7 @@ def differences(before: Identity, now: Identity) -> list[str]:
         "the weights of the base model changed": before.base != now.base,
         "the code of training changed": before.code != now.code,
     }
-    return words + [sentence for sentence, is_so in changed.items() if is_so]
+    return clauses + [clause for clause, is_so in changed.items() if is_so]
 
 
 def _flat(params: Mapping[str, Any], species: str, above: str = "") -> dict[str, Any]:
@@ -128,44 +131,52 @@ def _flat(params: Mapping[str, Any], species: str, above: str = "") -> dict[str,
     return found
 
 
-def _left_alone(others: list[Unfinished], identity: Identity) -> Iterator[str]:
+def _not_continued(others: list[UnfinishedTraining], identity: Identity) -> list[str]:
+    """Lines about unfinished trainings of the species that are left as they are, and why."""
     if not others:
-        return
+        return []
     newest, *older = others
-    words = differences(newest.identity, identity)
-    more = [f"and {len(words) - NAMED} more things changed"] if len(words) > NAMED else []
-    back = "put it back" if len(words) == 1 else "put them back"
-    yield (
-        f"{newest} is not continued: {', '.join(words[:NAMED] + more)}; {back} to go on with it, or remove "
-        f"{newest.saves.folder} ({_words(newest.bytes)})"
-    )
+    changes = differences(newest.identity, identity)
+    named = changes[:MAX_DIFFERENCES]
+    if more := len(changes) - len(named):
+        named.append(f"and {more} more things changed")
+    change_back = "change it back" if len(changes) == 1 else "change them back"
+    lines = [
+        f"{newest} is not continued: {', '.join(named)}; {change_back} to continue it, or remove "
+        f"{newest.store.folder} ({_size(newest.bytes)})"
+    ]
     if older:
-        yield (
+        lines.append(
             f"{len(older)} older unfinished training{'s' if len(older) > 1 else ''} of {identity.species} beside it "
-            f"take {_words(sum(one.bytes for one in older))}"
+            f"take {_size(sum(training.bytes for training in older))}"
         )
+    return lines
 
 
-def _other_means(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def _environment_changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     changed = [f"{name} {before[name]}, now {now[name]}" for name in now if before.get(name, now[name]) != now[name]]
     if not changed:
         return []
-    return [f"this training was begun with {'; '.join(changed)}: it goes on, but not to the bytes of an unbroken one"]
+    return [
+        f"this training was started with {'; '.join(changed)}: it continues, but its result will not be the same bytes "
+        "as that of an uninterrupted one"
+    ]
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """The content of an identity file; None where it is missing or of another form."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        Identity(**{key: value for key, value in content.items() if key != "means"})
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        Identity(**{key: value for key, value in content.items() if key != ENVIRONMENT})
         content["params"]["train"]["steps"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return content
 
 
-def _size(folder: Path) -> int:
+def _size_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _words(n_bytes: int) -> str:
+def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

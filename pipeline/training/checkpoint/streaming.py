@@ -1,4 +1,4 @@
-"""A safetensors file written tensor by tensor, so that it needs the memory of one of them and not of all.
+"""Streaming safetensors writer: tensor by tensor, so that it needs the memory of one of them and not of all.
 
 The format: eight bytes with the size of the header, the header as JSON, the bytes of the tensors end to end.
 https://huggingface.co/docs/safetensors
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from pipeline.training.distributed.fsdp import whole
+from pipeline.training.distributed.fsdp import full_tensor
 
 DTYPES = {
     torch.float64: "F64",
@@ -31,12 +31,12 @@ DTYPES = {
 
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
-    """Write the file at `path`; returns its sha256. Pieces of weights (FSDP) are put together: see `take_part`.
+    """Write the file at `path`; returns its sha256. Shards of weights (FSDP) are gathered: see `join_gathering`.
 
     Raises
     ------
     OSError
-        When the disk is full; half a file is left.
+        When the disk is full; a partial file is left.
     """
     sha256, contents = hashlib.sha256(), _contents(tensors, metadata)
     try:
@@ -45,16 +45,16 @@ def write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str
                 stream.write(content)
                 sha256.update(content)
     except OSError:
-        for _ in contents:  # the others are giving their pieces, and wait until each was taken
+        for _ in contents:  # the other processes wait until every shard is gathered
             pass
         raise
     return sha256.hexdigest()
 
 
-def take_part(tensors: Mapping[str, torch.Tensor]) -> None:
-    """What the other processes do meanwhile: each has a piece of every tensor that is put together."""
+def join_gathering(tensors: Mapping[str, torch.Tensor]) -> None:
+    """Called by the processes that do not write: each contributes its shard of every tensor."""
     for tensor in tensors.values():
-        whole(tensor)
+        full_tensor(tensor)
 
 
 def _contents(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
@@ -62,12 +62,13 @@ def _contents(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) 
     yield len(header).to_bytes(8, "little")
     yield header
     for tensor in tensors.values():
-        plain = whole(tensor.detach()).cpu().contiguous()
-        yield memoryview(plain.reshape(-1).view(torch.uint8).numpy())
+        plain = full_tensor(tensor.detach()).cpu().contiguous()
+        yield plain.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _header(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
-    entries, end = {}, 0
+    entries: dict[str, dict[str, object]] = {}
+    end = 0
     for name, tensor in tensors.items():
         start, end = end, end + prod(tensor.shape) * tensor.element_size()
         entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}

@@ -1,7 +1,7 @@
-"""Which examples a step sees, with which noise: a pure function of (seed, step, slot).
+"""Batches: which examples a step has, with which noise, as a pure function of (seed, step, slot).
 
 A slot is a place in the global batch. However many processes share the slots, and however often the training was
-killed, slot 3 of step 120 holds the same picture, mirrored or not, with the same noise.
+killed, slot 3 of step 120 holds the same picture, flipped or not, with the same noise.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import torch
 
 from pipeline.diffusion import noise
 
-EMPTY = 0  # row of the empty prompt among the sentences
+EMPTY_PROMPT = 0  # its row among the sentences
 
 
 @dataclass(frozen=True)
 class Bucket:
     """Examples of one shape.
 
-    `latents` (n, k, c, h, w) has each picture and, with k = 2, its mirror image; `sizes` (n, k, 6) what SDXL is told of
-    them (see `buckets.Cut.ids`); `masks` (n_pictures, k, 1, h, w) weights with a mean of one. `texts` has for each
-    example the rows of its sentences, of which one is read at a time. The first `n_pictures` show the species, the
+    `latents` (n, k, c, h, w) has each picture and, with k = 2, its mirror image; `sizes` (n, k, 6) the size conditions
+    of SDXL (see `buckets.Crop.size_ids`); `masks` (n_pictures, k, 1, h, w) weights with a mean of one. `texts` has for
+    each example the rows of its sentences, of which one is used at a time. The first `n_pictures` show the species, the
     others are prior examples: pictures of their own or, where there are no more latents, the species' own once more,
-    for which a teacher knows the answer. `names` are for messages.
+    for which a teacher gives the target. `names` are for messages.
     """
 
     latents: torch.Tensor
@@ -42,8 +42,8 @@ class Bucket:
 
 
 @dataclass(frozen=True)
-class Examples:
-    """All there is to learn from, by shape; `sentences` begin with the empty one. Batches go to `device`."""
+class EncodedDataset:
+    """All examples, by shape; `sentences` begin with the empty prompt. Batches are put on `device`."""
 
     buckets: tuple[Bucket, ...]
     sentences: tuple[str, ...]
@@ -52,7 +52,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """How a training looks at its examples, the same at every step."""
+    """How examples are drawn, the same at every step."""
 
     seed: int
     batch_size: int
@@ -79,112 +79,121 @@ class Batch:
     prior: tuple[int, ...]
 
 
-def batch_at(step: int, slots: Sequence[int], examples: Examples, draw: SamplingSettings, n_timesteps: int) -> Batch:
+def batch_at(
+    step: int, slots: Sequence[int], dataset: EncodedDataset, sampling: SamplingSettings, n_timesteps: int
+) -> Batch:
     """The examples of some slots of one step, on the device."""
-    bucket, before = bucket_at(step, examples, draw.seed)
-    rows = [example_at(before * draw.batch_size + slot, bucket, draw) for slot in slots]
-    luck = [_Luck.of(draw.seed, step, slot, bucket.latents.shape[2:]) for slot in slots]
-    at = [(row % len(bucket.latents), int(draw.horizontal_flip and one.mirror < 0.5)) for row, one in zip(rows, luck)]
+    bucket, steps_before = bucket_at(step, dataset, sampling.seed)
+    rows = [example_at(steps_before * sampling.batch_size + slot, bucket, sampling) for slot in slots]
+    random = [_SlotRandomness.of(sampling.seed, step, slot, bucket.latents.shape[2:]) for slot in slots]
+    at = [
+        (row % len(bucket.latents), int(sampling.horizontal_flip and each.flip < 0.5))
+        for row, each in zip(rows, random)
+    ]
     texts = [
-        EMPTY if one.silence < draw.caption_dropout else _said(bucket.texts[row], draw.seed, step, slot)
-        for row, one, slot in zip(rows, luck, slots)
+        EMPTY_PROMPT
+        if each.dropout < sampling.caption_dropout
+        else _choose_sentence(bucket.texts[row], sampling.seed, step, slot)
+        for row, each, slot in zip(rows, random, slots)
     ]
     prior = tuple(place for place, row in enumerate(rows) if row >= bucket.n_pictures)
-    device = examples.device
+    device = dataset.device
     return Batch(
-        clean=_gathered(bucket.latents, at, device),
-        noise=sent(_noise(luck, slots, step, draw), device),
-        timesteps=sent(torch.tensor(timesteps_at(step, slots, draw, n_timesteps)), device),
-        texts=sent(torch.tensor(texts), device),
-        sizes=None if bucket.sizes is None else _gathered(bucket.sizes, at, device),
+        clean=_take(bucket.latents, at, device),
+        noise=to_device(_noise(random, slots, step, sampling), device),
+        timesteps=to_device(torch.tensor(timesteps_at(step, slots, sampling, n_timesteps)), device),
+        texts=to_device(torch.tensor(texts), device),
+        sizes=None if bucket.sizes is None else _take(bucket.sizes, at, device),
         masks=None if bucket.masks is None else _masks(bucket.masks, at, prior, device),
         prior=prior,
     )
 
 
-def bucket_at(step: int, examples: Examples, seed: int) -> tuple[Bucket, int]:
+def bucket_at(step: int, dataset: EncodedDataset, seed: int) -> tuple[Bucket, int]:
     """The bucket that fills a step, and how many steps it has filled before.
 
     In as many steps as there are pictures each bucket has as many as it has pictures, in an order that is shuffled
-    every time: a picture is seen as often as any other, whatever its shape.
+    every time: a picture is used as often as any other, whatever its shape.
     """
-    sizes = tuple(bucket.n_pictures for bucket in examples.buckets)
+    sizes = tuple(bucket.n_pictures for bucket in dataset.buckets)
     epoch, place = divmod(step, sum(sizes))
-    number, before = _turns(sizes, seed, epoch)[place]
-    return examples.buckets[number], epoch * sizes[number] + before
+    number, before = _bucket_order(sizes, seed, epoch)[place]
+    return dataset.buckets[number], epoch * sizes[number] + before
 
 
-def example_at(position: int, bucket: Bucket, draw: SamplingSettings) -> int:
+def example_at(position: int, bucket: Bucket, sampling: SamplingSettings) -> int:
     """The row at a position of the endless sequence of a bucket's slots.
 
     L = L_species + w L_prior is minimised by letting w / (1 + w) of the examples be prior ones, evenly spread: the
     same gradient on average as weighting them, and no computation is spent on examples that count little.
     """
-    share = draw.prior_weight / (1 + draw.prior_weight) if bucket.n_prior else 0.0
+    share = sampling.prior_weight / (1 + sampling.prior_weight) if bucket.n_prior else 0.0
     prior_before = floor(position * share)
     if floor((position + 1) * share) > prior_before:
-        return bucket.n_pictures + _shuffled(prior_before, bucket.n_prior, draw.seed, "prior order")
-    return _shuffled(position - prior_before, bucket.n_pictures, draw.seed, "picture order")
+        return bucket.n_pictures + _shuffled_index(prior_before, bucket.n_prior, sampling.seed, "prior order")
+    return _shuffled_index(position - prior_before, bucket.n_pictures, sampling.seed, "picture order")
 
 
-def timesteps_at(step: int, slots: Sequence[int], draw: SamplingSettings, n_timesteps: int) -> list[int]:
+def timesteps_at(step: int, slots: Sequence[int], sampling: SamplingSettings, n_timesteps: int) -> list[int]:
     """For each slot its own, evenly spread over a batch, so the loss is less noisy (Kingma et al. 2021).
 
     `logit_normal` has more of the middle: t / T is the logistic function of a standard normal number (Esser et al.
     2024), here of the quantile that the even spread gives.
     """
-    (offset,) = noise.uniform(1, noise.generator(draw.seed, "timesteps", step))
-    shares = [(offset + slot / draw.batch_size) % 1 for slot in slots]
-    if draw.timesteps == "logit_normal":
+    (offset,) = noise.uniform(1, noise.generator(sampling.seed, "timesteps", step))
+    shares = [(offset + slot / sampling.batch_size) % 1 for slot in slots]
+    if sampling.timesteps == "logit_normal":
         shares = torch.special.ndtri(torch.tensor(shares, dtype=torch.float64)).sigmoid().tolist()
     return [int(share * n_timesteps) for share in shares]
 
 
 @dataclass(frozen=True)
-class _Luck:
-    """What chance decides about one slot; each number comes from the generator in this order."""
+class _SlotRandomness:
+    """The random numbers of one slot, drawn in this order."""
 
-    mirror: float
-    silence: float
+    flip: float
+    dropout: float
     noise: torch.Tensor
 
     @classmethod
-    def of(cls, seed: int, step: int, slot: int, shape: torch.Size) -> _Luck:
+    def of(cls, seed: int, step: int, slot: int, shape: torch.Size) -> _SlotRandomness:
         generator = noise.generator(seed, "slot", step, slot)
-        mirror, silence = noise.uniform(2, generator)
-        return cls(mirror, silence, torch.randn(shape, generator=generator))
+        flip, dropout = noise.uniform(2, generator)
+        return cls(flip, dropout, torch.randn(shape, generator=generator))
 
 
-def _said(rows: tuple[int, ...], seed: int, step: int, slot: int) -> int:
-    """One of an example's sentences, each as often."""
+def _choose_sentence(rows: tuple[int, ...], seed: int, step: int, slot: int) -> int:
+    """The row of one of an example's sentences, each with the same probability."""
     if len(rows) == 1:
         return rows[0]
-    (chance,) = noise.uniform(1, noise.generator(seed, "caption", step, slot))
-    return rows[int(chance * len(rows))]
+    (share,) = noise.uniform(1, noise.generator(seed, "caption", step, slot))
+    return rows[int(share * len(rows))]
 
 
-def _noise(luck: Sequence[_Luck], slots: Sequence[int], step: int, draw: SamplingSettings) -> torch.Tensor:
+def _noise(
+    random: Sequence[_SlotRandomness], slots: Sequence[int], step: int, sampling: SamplingSettings
+) -> torch.Tensor:
     """White noise and, with an offset, one more number for each channel (Guttenberg 2023)."""
-    white = torch.stack([one.noise for one in luck])
-    if not draw.noise_offset:
+    white = torch.stack([each.noise for each in random])
+    if not sampling.noise_offset:
         return white
     channels = white.shape[1]
-    generators = [noise.generator(draw.seed, "noise offset", step, slot) for slot in slots]
+    generators = [noise.generator(sampling.seed, "noise offset", step, slot) for slot in slots]
     shifts = torch.stack([torch.randn((channels, 1, 1), generator=generator) for generator in generators])
-    return white + draw.noise_offset * shifts
+    return white + sampling.noise_offset * shifts
 
 
-def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """On the device; a GPU that is still busy with the step before is not waited for, which takes pinned memory."""
+def to_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device; from pinned memory, so that the copy does not wait for a GPU that is still busy."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
-def _gathered(table: torch.Tensor, at: Sequence[tuple[int, int]], device: torch.device) -> torch.Tensor:
+def _take(table: torch.Tensor, at: Sequence[tuple[int, int]], device: torch.device) -> torch.Tensor:
     """The rows of a table that lies on the device or, when it is large, in memory that a GPU can copy from."""
     if table.device.type == device.type:
-        rows, sides = sent(torch.tensor(at).T.contiguous(), device)
+        rows, sides = to_device(torch.tensor(at).T.contiguous(), device)
         return table[rows, sides]
     return torch.stack([table[place].to(device, non_blocking=True) for place in at])
 
@@ -192,32 +201,32 @@ def _gathered(table: torch.Tensor, at: Sequence[tuple[int, int]], device: torch.
 def _masks(
     table: torch.Tensor, at: Sequence[tuple[int, int]], prior: tuple[int, ...], device: torch.device
 ) -> torch.Tensor:
-    """Of prior examples every place counts the same: what is to be kept is the whole picture."""
+    """Masks (b, 1, h, w); all of a prior example counts the same, since the whole picture is to be preserved."""
     rows = [(0 if place in prior else row, side) for place, (row, side) in enumerate(at)]
-    masks = _gathered(table, rows, device)
+    masks = _take(table, rows, device)
     for place in prior:
         masks[place] = 1
     return masks
 
 
-def _shuffled(count: int, n: int, seed: int, purpose: str) -> int:
-    """The `count`-th of numbers below n that are shuffled anew every time all were seen."""
+def _shuffled_index(count: int, n: int, seed: int, purpose: str) -> int:
+    """The `count`-th of the numbers below n, which are shuffled anew after each pass over all of them."""
     epoch, place = divmod(count, n)
-    return _order(n, seed, purpose, epoch)[place]
+    return _permutation(n, seed, purpose, epoch)[place]
 
 
 @lru_cache(maxsize=64)  # two for each bucket, and the next epoch's
-def _order(n: int, seed: int, purpose: str, epoch: int) -> list[int]:
+def _permutation(n: int, seed: int, purpose: str, epoch: int) -> list[int]:
     return torch.randperm(n, generator=noise.generator(seed, purpose, epoch)).tolist()
 
 
 @lru_cache(maxsize=4)
-def _turns(sizes: tuple[int, ...], seed: int, epoch: int) -> list[tuple[int, int]]:
+def _bucket_order(sizes: tuple[int, ...], seed: int, epoch: int) -> list[tuple[int, int]]:
     """For each step of an epoch the number of its bucket, and how many of the epoch's steps that bucket had before."""
-    of_picture = [number for number, size in enumerate(sizes) for _ in range(size)]
-    turns, before = [], [0] * len(sizes)
-    for picture in _order(len(of_picture), seed, "shape order", epoch):
-        number = of_picture[picture]
-        turns.append((number, before[number]))
+    bucket_of_picture = [number for number, size in enumerate(sizes) for _ in range(size)]
+    order, before = [], [0] * len(sizes)
+    for picture in _permutation(len(bucket_of_picture), seed, "shape order", epoch):
+        number = bucket_of_picture[picture]
+        order.append((number, before[number]))
         before[number] += 1
-    return turns
+    return order

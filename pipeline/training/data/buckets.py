@@ -1,4 +1,4 @@
-"""Shapes: which ones pictures have in training, and how a picture becomes one of them.
+"""Aspect-ratio bucketing: the shapes that pictures have in training, and how a picture is cropped to one of them.
 
 A shape is (height, width) in pixels. All have about the area of the square, never more, so that none needs more
 memory; Stable Diffusion XL was trained on such a list (Podell et al. 2023, appendix I).
@@ -13,7 +13,7 @@ from math import log
 Shape = tuple[int, int]
 
 
-def shapes(side_px: int, max_aspect: float, step_px: int) -> list[Shape]:
+def bucket_shapes(side_px: int, max_aspect: float, step_px: int) -> list[Shape]:
     """The square first, then every other shape of sides in whole steps, from the highest to the widest."""
     found = {(side_px, side_px)}
     for short in range(step_px, side_px, step_px) if max_aspect > 1 else ():
@@ -23,14 +23,14 @@ def shapes(side_px: int, max_aspect: float, step_px: int) -> list[Shape]:
     return sorted(found, key=lambda shape: (shape[0] != shape[1], -shape[0], shape[1]))
 
 
-def nearest(size: tuple[int, int], among: Sequence[Shape]) -> Shape:
-    """The shape that is most like a picture of (height, width): least is cropped; the square if two are equal."""
+def nearest_shape(size: tuple[int, int], shapes: Sequence[Shape]) -> Shape:
+    """The shape to which a picture of (height, width) loses least by cropping; the square if two are equal."""
     height, width = size
-    return min(among, key=lambda shape: abs(log(height / width * shape[1] / shape[0])))
+    return min(shapes, key=lambda shape: abs(log(height / width * shape[1] / shape[0])))
 
 
 @dataclass(frozen=True)
-class Cut:
+class Crop:
     """A picture of (`height`, `width`), scaled until it covers a shape, of which the middle is kept; all in pixels."""
 
     height: int
@@ -52,15 +52,16 @@ class Cut:
         """Left, upper, right, lower, as Pillow crops."""
         return self.left, self.top, self.left + self.shape[1], self.top + self.shape[0]
 
-    def ids(self, mirrored: bool) -> list[int]:
-        """What SDXL is told: original height and width, crop top and left, target height and width."""
-        left = self.scaled_width - self.shape[1] - self.left if mirrored else self.left
+    def size_ids(self, flipped: bool) -> list[int]:
+        """The size conditions of SDXL: original height and width, crop top and left, target height and width."""
+        left = self.scaled_width - self.shape[1] - self.left if flipped else self.left
         return [self.height, self.width, self.top, left, *self.shape]
 
 
-def cut(size: tuple[int, int], shape: Shape) -> Cut:
-    """How a picture of (height, width) becomes the shape."""
+def centre_crop(size: tuple[int, int], shape: Shape) -> Crop:
+    """The crop of a picture of (height, width) to the shape."""
     height, width = size
     scale = max(shape[0] / height, shape[1] / width)
     scaled = (max(edge, round(of * scale)) for of, edge in zip(size, shape, strict=True))
-    return Cut(height, width, *scaled, shape)
+    scaled_height, scaled_width = scaled
+    return Crop(height, width, scaled_height, scaled_width, shape)

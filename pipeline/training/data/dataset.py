@@ -12,12 +12,19 @@ import torch
 
 from pipeline.core.training_params import Train
 from pipeline.families.model_components import ModelComponents
-from pipeline.training.data import latent_cache, masks
-from pipeline.training.data.batches import Bucket, Examples
-from pipeline.training.data.buckets import Cut, Shape, cut, nearest, shapes
-from pipeline.training.data.latent_cache import DRAWING, ENCODING, LatentCache, OnProgress, TrainingImage
+from pipeline.training.data import latent_cache
+from pipeline.training.data.batches import Bucket, EncodedDataset
+from pipeline.training.data.buckets import Crop, Shape, bucket_shapes, centre_crop, nearest_shape
+from pipeline.training.data.latent_cache import (
+    ENCODING_PICTURES,
+    GENERATING_PRIOR,
+    LatentCache,
+    OnProgress,
+    TrainingImage,
+)
+from pipeline.training.data.masks import mask_weights
 
-MOST_BYTES_ON_DEVICE = 2 << 30  # of latents; more stay in the computer's own memory
+MAX_BYTES_ON_DEVICE = 2 << 30  # of latents; more stay in the computer's own memory
 
 
 @dataclass(frozen=True)
@@ -41,92 +48,90 @@ class Prior:
 
 def encode_dataset(
     train: Train, pictures: Sequence[TrainingImage], prior: Prior | None, context: EncodingContext
-) -> Examples:
+) -> EncodedDataset:
     """Every picture and prior picture as latents, by shape."""
-    sentences = _sentences(pictures, prior)
+    sentences = _all_sentences(pictures, prior)
     row_of = {sentence: row for row, sentence in enumerate(sentences)}
     by_shape = by_nearest_shape(train, pictures)
-    shares = {shape: ceil(prior.images * len(its) / len(pictures)) if prior else 0 for shape, its in by_shape.items()}
-    context = replace(
-        context,
-        on_progress=summed_progress(context.on_progress, {ENCODING: len(pictures), DRAWING: sum(shares.values())}),
-    )
+    n_prior = {shape: ceil(prior.images * len(its) / len(pictures)) if prior else 0 for shape, its in by_shape.items()}
+    totals = {ENCODING_PICTURES: len(pictures), GENERATING_PRIOR: sum(n_prior.values())}
+    context = replace(context, on_progress=summed_progress(context.on_progress, totals))
     buckets = []
     for shape, its in by_shape.items():
         bucket = _bucket(train, shape, its, row_of, context)
         if prior:
-            bucket = _with_prior(bucket, shape, replace(prior, images=shares[shape]), row_of, context)
+            bucket = _with_prior(bucket, shape, replace(prior, images=n_prior[shape]), row_of, context)
         buckets.append(bucket)
     device = context.components.device
-    return Examples(tuple(_placed(buckets, device)), sentences, device)
+    return EncodedDataset(tuple(_placed(buckets, device)), sentences, device)
 
 
 def summed_progress(on_progress: OnProgress, totals: Mapping[str, int]) -> OnProgress:
     """What is reported bucket by bucket, as one count over all buckets; `totals` by what is reported."""
-    before: Counter[str] = Counter()
+    finished: Counter[str] = Counter()
 
-    def onward(what: str, done: int, of_shape: int) -> None:
-        on_progress(what, before[what] + done, totals[what])
+    def on_bucket_progress(what: str, done: int, of_shape: int) -> None:
+        on_progress(what, finished[what] + done, totals[what])
         if done == of_shape:
-            before[what] += of_shape
+            finished[what] += of_shape
 
-    return onward
+    return on_bucket_progress
 
 
 def encode_held_out(train: Train, pictures: Sequence[TrainingImage], context: EncodingContext) -> list[torch.Tensor]:
-    """Latents (c, h, w) of pictures that are not learnt from, in memory, each in its own shape."""
+    """Latents (c, h, w) of pictures that are not trained on, in memory, each in its own shape."""
     shape_of = {id(picture): shape for shape, its in by_nearest_shape(train, pictures).items() for picture in its}
     found: list[torch.Tensor] = []
     for picture in pictures:
-        found.append(
-            latent_cache.picture_latents(context.cache, context.components, [picture], shape_of[id(picture)])[0, 0]
-        )
+        shape = shape_of[id(picture)]
+        found.append(latent_cache.picture_latents(context.cache, context.components, [picture], shape)[0, 0])
         context.on_progress("encoding held-out pictures", len(found), len(pictures))
     return found
 
 
 def by_nearest_shape(train: Train, pictures: Sequence[TrainingImage]) -> dict[Shape, list[TrainingImage]]:
     """The pictures of each shape that is used, in the order of the shapes."""
-    known = shapes(train.resolution_px, train.buckets.max_aspect, train.buckets.step_px)
-    found: dict[Shape, list[TrainingImage]] = {shape: [] for shape in known}
+    shapes = bucket_shapes(train.resolution_px, train.buckets.max_aspect, train.buckets.step_px)
+    found: dict[Shape, list[TrainingImage]] = {shape: [] for shape in shapes}
     for picture in pictures:
-        found[nearest(picture.size, known)].append(picture)
+        found[nearest_shape(picture.size, shapes)].append(picture)
     return {shape: its for shape, its in found.items() if its}
-
-
-def _sentences(pictures: Sequence[TrainingImage], prior: Prior | None) -> tuple[str, ...]:
-    """All that is ever read, the empty one first."""
-    said = [sentence for picture in pictures for sentence in sentences_of(picture)] + ([prior.prompt] if prior else [])
-    return ("", *dict.fromkeys(sentence for sentence in said if sentence))
 
 
 def sentences_of(picture: TrainingImage) -> tuple[str, ...]:
     return picture.sentences or (picture.caption,)
 
 
+def _all_sentences(pictures: Sequence[TrainingImage], prior: Prior | None) -> tuple[str, ...]:
+    """Every sentence once, the empty one first."""
+    used = [sentence for picture in pictures for sentence in sentences_of(picture)] + ([prior.prompt] if prior else [])
+    return ("", *dict.fromkeys(sentence for sentence in used if sentence))
+
+
 def _bucket(
     train: Train, shape: Shape, pictures: list[TrainingImage], row_of: dict[str, int], context: EncodingContext
 ) -> Bucket:
-    components, store = context.components, context.cache
+    cache, components = context.cache, context.components
     sides = 1 + train.horizontal_flip
-    cuts = [cut(picture.size, shape) for picture in pictures]
+    crops = [centre_crop(picture.size, shape) for picture in pictures]
     return Bucket(
-        latents=latent_cache.picture_latents(store, components, pictures, shape, context.on_progress)[:, :sides],
+        latents=latent_cache.picture_latents(cache, components, pictures, shape, context.on_progress)[:, :sides],
         texts=tuple(tuple(row_of[sentence] for sentence in sentences_of(picture)) for picture in pictures),
         n_pictures=len(pictures),
         names=tuple(picture.file_name for picture in pictures),
-        sizes=_sizes(cuts)[:, :sides],
-        masks=masks.weights(store, components, pictures, cuts, train.masks.background_weight, sides),
+        sizes=_size_ids(crops)[:, :sides],
+        masks=mask_weights(cache, components, pictures, crops, train.masks.background_weight, sides),
     )
 
 
-def _sizes(cuts: Sequence[Cut]) -> torch.Tensor:
+def _size_ids(crops: Sequence[Crop]) -> torch.Tensor:
     """(n, 2, 6): of each picture and its mirror image."""
-    return torch.tensor([[each.ids(mirrored=False), each.ids(mirrored=True)] for each in cuts], dtype=torch.float32)
+    rows = [[crop.size_ids(flipped=False), crop.size_ids(flipped=True)] for crop in crops]
+    return torch.tensor(rows, dtype=torch.float32)
 
 
 def _with_prior(bucket: Bucket, shape: Shape, prior: Prior, row_of: dict[str, int], context: EncodingContext) -> Bucket:
-    """The bucket and its prior examples: as many as drawn pictures, or every picture once more for the teacher."""
+    """The bucket and its prior examples: generated pictures, or every picture once more for the teacher."""
     n = prior.images or bucket.n_pictures
     name = "a prior picture" if prior.images else "a picture for the teacher"
     bucket = replace(bucket, texts=bucket.texts + ((row_of[prior.prompt],),) * n, names=bucket.names + (name,) * n)
@@ -134,28 +139,29 @@ def _with_prior(bucket: Bucket, shape: Shape, prior: Prior, row_of: dict[str, in
         return bucket
     sides = bucket.latents.shape[1]
     with context.autocast():
-        drawn = latent_cache.prior_latents(
+        generated = latent_cache.prior_latents(
             context.cache, context.components, prior.prompt, n, shape, context.seed, context.on_progress
         )
-    drawn = drawn.float()[:, :sides]
-    own = _sizes([cut(shape, shape)] * n)[:, :sides]
-    return replace(bucket, latents=torch.cat([bucket.latents, drawn]), sizes=torch.cat([bucket.sizes, own]))
+    generated = generated.float()[:, :sides]
+    assert bucket.sizes is not None
+    sizes = torch.cat([bucket.sizes, _size_ids([centre_crop(shape, shape)] * n)[:, :sides]])
+    return replace(bucket, latents=torch.cat([bucket.latents, generated]), sizes=sizes)
 
 
 def _placed(buckets: Sequence[Bucket], device: torch.device) -> list[Bucket]:
-    """Everything on the device; when the latents are too many they stay where the device can copy from."""
-    small = sum(bucket.latents.nbytes for bucket in buckets) <= MOST_BYTES_ON_DEVICE
+    """Everything on the device; latents that are too many for it stay where the device can copy from."""
+    small = sum(bucket.latents.nbytes for bucket in buckets) <= MAX_BYTES_ON_DEVICE
     return [
         replace(
             bucket,
-            latents=bucket.latents.to(device) if small else _copyable(bucket.latents, device),
-            sizes=bucket.sizes.to(device),
+            latents=bucket.latents.to(device) if small else _pinned(bucket.latents, device),
+            sizes=None if bucket.sizes is None else bucket.sizes.to(device),
             masks=None if bucket.masks is None else bucket.masks.to(device),
         )
         for bucket in buckets
     ]
 
 
-def _copyable(latents: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """In pages that stay where they are, so that a GPU can copy while it computes."""
+def _pinned(latents: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """In pinned memory, so that a GPU can copy while it computes."""
     return latents.pin_memory() if device.type == "cuda" else latents

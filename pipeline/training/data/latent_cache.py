@@ -1,7 +1,7 @@
-"""What a frozen network says about a picture or a sentence is computed once, and kept under `.work/cache/`.
+"""Latent cache: what frozen networks compute of pictures and sentences is kept under `.work/cache/`.
 
-Files are named by everything that decides their content, so nothing is ever stale, and sealed: what was cut short,
-changed or put in another's place is made again. Each picture and each sentence goes through its network alone: in a
+Files are named by everything that decides their content, so none is ever stale, and carry a checksum: a file that was
+truncated, changed or swapped is computed again. Each picture and each sentence goes through its network alone: in a
 batch its last bits would depend on its neighbours, and so on what was cached before.
 """
 
@@ -26,25 +26,25 @@ from safetensors import SafetensorError, safe_open
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_bytes, digest_json, digest_tree
 from pipeline.diffusion import noise, objective
+from pipeline.families.guidance import GUIDANCE_SCALE, guided
 from pipeline.families.model_components import Conditioning, ModelComponents
 from pipeline.methods.tensor_files import write_tensors
-from pipeline.training.data.buckets import Shape, cut
-from pipeline.training.guidance import GUIDANCE, guided
+from pipeline.training.data.buckets import Shape, centre_crop
 
-FORMAT = 2  # of the entries; higher when the code below gives others
-RESIZE = "lanczos, covers the shape, centre crop; beside it the mirror image"
+FORMAT = 2  # of the entries; counted up when the code below computes others
+RESIZE = "lanczos, covers the shape, centre crop; beside it the mirror image"  # in the cache keys
 LIBRARIES = (torch.__version__, diffusers.__version__, transformers.__version__, PIL.__version__)
 PRIOR_STEPS, PRIOR_BATCH = 20, 4
-ENCODING, DRAWING = "encoding pictures", "drawing prior pictures"  # what is on_progress
+ENCODING_PICTURES, GENERATING_PRIOR = "encoding pictures", "drawing prior pictures"  # as progress names them
 Tensors = dict[str, torch.Tensor]
-OnProgress = Callable[[str, int, int], None]  # what is being made, how many of it are there, of how many
+OnProgress = Callable[[str, int, int], None]  # what is computed, how many are done, of how many
 
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """A picture to learn from: the bytes of its file, its sentence, and the bytes of its mask if it has one.
+    """A picture to train on: the bytes of its file, its caption, and the bytes of its mask if it has one.
 
-    `sentences` are what the templates make of its caption, if there is more than the one sentence.
+    `sentences` are what the caption templates give, where that is more than the caption.
     """
 
     file_name: str
@@ -55,67 +55,67 @@ class TrainingImage:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels; InputError when the file is no picture."""
-        with opened(self.file_name, self.content) as image:
+        """Height and width in pixels; InputError when the file cannot be read as a picture."""
+        with open_image(self.file_name, self.content) as image:
             return image.height, image.width
 
 
 @dataclass(frozen=True)
 class LatentCache:
-    """A folder of tensors by content.
+    """A folder of tensors by what decides them.
 
-    `model` is the digest of the base's weights, `vae` of its autoencoder's alone, `precision` of the computation.
-    `say` hears that nothing can be kept.
+    `model` is the digest of the base's weights, `vae` of its autoencoder's alone, `precision` that of the computation.
+    `log` takes the warning that nothing can be written.
     """
 
     folder: Path
     model: str
     precision: str
     vae: str
-    say: Callable[[str], None] = lambda line: None
+    log: Callable[[str], None] = lambda line: None
 
-    def get(self, kind: str, decided_by: Any, components: ModelComponents, make: Callable[[], Tensors]) -> Tensors:
-        """The tensors that `make` gives, in memory; what cannot be read, or is not what was written, is made again."""
-        # Other hardware and other versions round otherwise.
-        where = [components.device.type, str(components.dtype), self.precision, LIBRARIES]
-        key = digest_json([FORMAT, kind, decided_by, where])
+    def get(self, kind: str, decided_by: Any, components: ModelComponents, compute: Callable[[], Tensors]) -> Tensors:
+        """The tensors that `compute` gives, in memory; an entry that is missing or damaged is computed again."""
+        # Other hardware and other versions round differently.
+        environment = [components.device.type, str(components.dtype), self.precision, LIBRARIES]
+        key = digest_json([FORMAT, kind, decided_by, environment])
         path = self.folder / kind / f"{key[:32]}.safetensors"
         if (found := _read(path, key)) is not None:
             return found
-        tensors = {name: tensor.cpu() for name, tensor in make().items()}
+        tensors = {name: tensor.cpu() for name, tensor in compute().items()}
         try:
-            write_tensors(path, tensors, {"seal": _seal(key, tensors)})
+            write_tensors(path, tensors, {"seal": _checksum(key, tensors)})
         except OSError as error:
-            self.say(
-                f"nothing can be kept in {self.folder} ({error.strerror}); the training goes on, and what is "
-                "encoded now will be encoded again in the next one"
+            self.log(
+                f"nothing can be written to {self.folder} ({error.strerror}); training continues, and what is "
+                "encoded now will be encoded again by the next training"
             )
         return tensors
 
 
 def vae_digest(folder: Path) -> str:
-    """Of the autoencoder in a diffusers folder: bases that share it share latents."""
+    """Digest of the autoencoder in a diffusers folder: bases that share it share latents."""
     return digest_tree(folder / "vae", ("*.safetensors", "*.json"))
 
 
 def _read(path: Path, key: str) -> Tensors | None:
-    """An entry's tensors, if it is whole and the key's own."""
+    """An entry's tensors; None when there is none, or it is damaged or not of this key."""
     try:
         with safe_open(path, "pt") as entry:
             tensors = {name: entry.get_tensor(name) for name in entry.keys()}  # noqa: SIM118 - it has no iterator
-            seal = (entry.metadata() or {}).get("seal")
+            checksum = (entry.metadata() or {}).get("seal")
     except (FileNotFoundError, SafetensorError):
         return None
-    return tensors if seal == _seal(key, tensors) else None
+    return tensors if checksum == _checksum(key, tensors) else None
 
 
-def _seal(key: str, tensors: Tensors) -> str:
+def _checksum(key: str, tensors: Tensors) -> str:
     """sha256 of the key and of every tensor's name, type, shape and bytes."""
-    seal = hashlib.sha256(key.encode())
+    checksum = hashlib.sha256(key.encode())
     for name, tensor in sorted(tensors.items()):
-        seal.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        seal.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
-    return seal.hexdigest()
+        checksum.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        checksum.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return checksum.hexdigest()
 
 
 def picture_latents(
@@ -125,15 +125,12 @@ def picture_latents(
     shape: Shape,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> torch.Tensor:
-    """(n, 2, c, h, w) in memory: each picture, made to fit, and its mirror image, as the UNet sees them."""
+    """(n, 2, c, h, w) in memory: each picture, fitted to the shape, and its mirror image, scaled for the UNet."""
     rows = []
     for picture in pictures:
         key = [digest_bytes(picture.content), RESIZE, list(shape), cache.vae]
-        made = cache.get(
-            "latents", key, components, lambda picture=picture: {"latents": encode(components, fit(picture, shape))}
-        )
-        rows.append(made["latents"])
-        on_progress(ENCODING, len(rows), len(pictures))
+        rows.append(cache.get("latents", key, components, partial(_encode, components, picture, shape))["latents"])
+        on_progress(ENCODING_PICTURES, len(rows), len(pictures))
     return torch.stack(rows)
 
 
@@ -146,18 +143,19 @@ def prior_latents(
     seed: int,
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> torch.Tensor:
-    """(n, 2, c, h, w) in memory: what the base itself draws of the class; their mirror images are themselves.
+    """(n, 2, c, h, w) in memory: pictures of the class by the base itself; they stand for their mirror images too.
 
-    They are kept as they are drawn, a few at a time, so that who was killed does not begin again.
+    They are cached a few at a time, so that a training that was killed does not begin again.
     """
-    drawn: list[torch.Tensor] = []
+    generated: list[torch.Tensor] = []
     for first in range(0, n, PRIOR_BATCH):
         numbers = range(first, min(first + PRIOR_BATCH, n))
-        key = [cache.model, components.family.name, prompt, list(numbers), list(shape), seed, PRIOR_STEPS, GUIDANCE]
-        make = partial(draw, components, prompt, numbers, shape, seed)
-        drawn += cache.get("prior", key, components, lambda make=make: {"latents": make()})["latents"]
-        on_progress(DRAWING, len(drawn), n)
-    latents = torch.stack(drawn)
+        key = [cache.model, components.family.name, prompt, list(numbers), list(shape), seed]
+        key += [PRIOR_STEPS, GUIDANCE_SCALE]
+        compute = partial(_prior, components, prompt, numbers, shape, seed)
+        generated += cache.get("prior", key, components, compute)["latents"]
+        on_progress(GENERATING_PRIOR, len(generated), n)
+    latents = torch.stack(generated)
     return torch.stack([latents, latents], dim=1)
 
 
@@ -167,26 +165,27 @@ def conditioning(
     sentences: Sequence[str],
     on_progress: OnProgress = lambda what, done, total: None,
 ) -> Conditioning:
-    """The sentences as a frozen text encoder reads them."""
+    """The sentences, encoded by a frozen text encoder."""
     rows: list[Tensors] = []
     for text in sentences:
-        key = [cache.model, components.family, text]
-        rows.append(cache.get("prompts", key, components, lambda text=text: _encoded(components, text)))
-        on_progress("reading sentences", len(rows), len(sentences))
+        key = [cache.model, components.family.name, text]
+        rows.append(cache.get("prompts", key, components, partial(_conditioning, components, text)))
+        on_progress("encoding captions", len(rows), len(sentences))
     pooled = torch.cat([row["pooled"] for row in rows]) if "pooled" in rows[0] else None
     return Conditioning(torch.cat([row["states"] for row in rows]), pooled).to(components.device)
 
 
 def fit(picture: TrainingImage, shape: Shape) -> torch.Tensor:
     """(3, h, w) in -1..1: scaled until it covers the shape, the middle kept."""
-    image = opened(picture.file_name, picture.content)
-    how = cut((image.height, image.width), shape)
-    image = decoded(picture.file_name, image).resize((how.scaled_width, how.scaled_height), Image.Resampling.LANCZOS)
-    pixels = np.array(image.crop(how.box), dtype=np.float32)
+    image = open_image(picture.file_name, picture.content)
+    crop = centre_crop((image.height, image.width), shape)
+    scaled_size = (crop.scaled_width, crop.scaled_height)
+    image = decode_image(picture.file_name, image).resize(scaled_size, Image.Resampling.LANCZOS)
+    pixels = np.array(image.crop(crop.box), dtype=np.float32)
     return torch.from_numpy(pixels / 127.5 - 1).permute(2, 0, 1)
 
 
-def opened(file_name: str, content: bytes) -> Image.Image:
+def open_image(file_name: str, content: bytes) -> Image.Image:
     """A picture of which only the header was read."""
     try:
         return Image.open(io.BytesIO(content))
@@ -194,10 +193,10 @@ def opened(file_name: str, content: bytes) -> Image.Image:
         raise _unreadable(file_name) from None
 
 
-def decoded(file_name: str, image: Image.Image, mode: str = "RGB") -> Image.Image:
+def decode_image(file_name: str, image: Image.Image, mode: str = "RGB") -> Image.Image:
     try:
         return image.convert(mode)
-    except (OSError, ValueError, SyntaxError):  # Pillow's word for a broken PNG
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for a broken PNG
         raise _unreadable(file_name) from None
 
 
@@ -206,7 +205,7 @@ def _unreadable(file_name: str) -> InputError:
 
 
 @torch.no_grad()
-def encode(components: ModelComponents, pixels: torch.Tensor) -> torch.Tensor:
+def encode_pixels(components: ModelComponents, pixels: torch.Tensor) -> torch.Tensor:
     """(3, h, w) in -1..1 -> (2, c, h, w): the mean of the posterior, scaled, of the picture and its mirror image."""
     both = torch.stack([pixels, pixels.flip(-1)]).to(components.device, components.vae.dtype)
     settings = components.vae.config
@@ -214,7 +213,9 @@ def encode(components: ModelComponents, pixels: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def draw(components: ModelComponents, prompt: str, numbers: Sequence[int], shape: Shape, seed: int) -> torch.Tensor:
+def generate_prior(
+    components: ModelComponents, prompt: str, numbers: Sequence[int], shape: Shape, seed: int
+) -> torch.Tensor:
     """Latents (n, c, h, w) of pictures of a prompt: DDIM with guidance; a picture's number decides its noise."""
     both = components.family.encode_prompt(components, ["", prompt])
     latent = (components.latent_channels, *(side // components.pixels_per_latent for side in shape))
@@ -227,7 +228,17 @@ def draw(components: ModelComponents, prompt: str, numbers: Sequence[int], shape
     )
 
 
+def _encode(components: ModelComponents, picture: TrainingImage, shape: Shape) -> Tensors:
+    return {"latents": encode_pixels(components, fit(picture, shape))}
+
+
+def _prior(components: ModelComponents, prompt: str, numbers: Sequence[int], shape: Shape, seed: int) -> Tensors:
+    return {"latents": generate_prior(components, prompt, numbers, shape, seed)}
+
+
 @torch.no_grad()
-def _encoded(components: ModelComponents, text: str) -> Tensors:
-    made = components.family.encode_prompt(components, [text])
-    return {"states": made.states} if made.pooled is None else {"states": made.states, "pooled": made.pooled}
+def _conditioning(components: ModelComponents, text: str) -> Tensors:
+    encoded = components.family.encode_prompt(components, [text])
+    return (
+        {"states": encoded.states} if encoded.pooled is None else {"states": encoded.states, "pooled": encoded.pooled}
+    )

@@ -1,7 +1,7 @@
-"""Where in a picture its loss counts: grey pictures beside the curated ones, drawn by people.
+"""Loss masks: where in a picture the loss counts, as grey pictures beside the curated ones, drawn by people.
 
 White counts 1, black counts `train.masks.background_weight`. Each mask becomes weights of its latent cells with a mean
-of one: a picture with a small animal teaches as much as one that it fills, and the learning rate stays what it was.
+of one: a picture with a small animal counts as much as one that it fills, and the learning rate keeps its meaning.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from PIL import Image
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import digest_bytes
 from pipeline.families.model_components import ModelComponents
-from pipeline.training.data.buckets import Cut
-from pipeline.training.data.latent_cache import LatentCache, TrainingImage, decoded, opened
+from pipeline.training.data.buckets import Crop
+from pipeline.training.data.latent_cache import LatentCache, TrainingImage, decode_image, open_image
 
-GREY = ("1", "L", "LA", "P", "RGB", "RGBA")  # modes of Pillow that have 8 bits
-RESIZE = "box, as the picture, means of cells"
+EIGHT_BIT_MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # of Pillow
+RESIZE = "box, as the picture, means of cells"  # in the cache keys
 
 
-def assigned(
+def assign_masks(
     pictures: Sequence[TrainingImage],
     masks: Mapping[str, bytes],
     folder: Path,
     background_weight: float,
-    known: Collection[str],
+    picture_names: Collection[str],
 ) -> tuple[TrainingImage, ...]:
-    """The pictures with their masks (by file name, of `folder`); every mask's name must be `known` as a picture's.
+    """The pictures with their masks, which are given by file name; `folder` is for messages.
 
     Raises
     ------
     InputError
-        When a mask belongs to no picture, is none, has another aspect ratio or leaves nothing to learn from.
+        When a mask belongs to none of `picture_names`, cannot be read, has another aspect ratio than its picture or
+        would mask all of it.
     """
-    stems = {PurePosixPath(name).stem for name in known}
+    stems = {PurePosixPath(name).stem for name in picture_names}
     if unknown := [name for name in masks if not name.endswith(".png") or PurePosixPath(name).stem not in stems]:
-        name = min(unknown)
         raise InputError(
-            f"{folder}/{name} is the mask of no curated picture; masks are PNGs named as the pictures in "
-            "data/curated/*/train: rename it or take it away"
+            f"{folder}/{min(unknown)} is the mask of no curated picture; masks are PNGs named as the pictures in "
+            "data/curated/*/train: rename it or remove it"
         )
     for picture in pictures:
         if mask := masks.get(mask_name(picture)):
@@ -51,8 +51,8 @@ def assigned(
     return tuple(replace(picture, mask=masks.get(mask_name(picture))) for picture in pictures)
 
 
-def digests(pictures: Sequence[TrainingImage]) -> dict[str, dict[str, str]]:
-    """What of the masks decides the weights: nothing when there are none."""
+def mask_digests(pictures: Sequence[TrainingImage]) -> dict[str, dict[str, str]]:
+    """What of the masks decides the weights: `masks` by file name; empty without any."""
     found = {picture.file_name: digest_bytes(picture.mask) for picture in pictures if picture.mask}
     return {"masks": found} if found else {}
 
@@ -62,7 +62,7 @@ def mask_name(picture: TrainingImage) -> str:
 
 
 def _check(picture: TrainingImage, mask: bytes, name: str, background_weight: float) -> None:
-    image = opened(name, mask)
+    image = open_image(name, mask)
     (height, width), (mask_height, mask_width) = picture.size, (image.height, image.width)
     # A smaller mask was rounded to whole pixels.
     if abs(mask_width * height - mask_height * width) > height + width:
@@ -70,52 +70,51 @@ def _check(picture: TrainingImage, mask: bytes, name: str, background_weight: fl
             f"{name} is {mask_width} x {mask_height} pixels and its picture {width} x {height}: the sides have another "
             "ratio; draw it on the curated picture"
         )
-    if image.mode not in GREY:
+    if image.mode not in EIGHT_BIT_MODES:
         raise InputError(f"{name} has the mode {image.mode!r}; save it as a PNG with 8 bits of grey")
-    if background_weight == 0 and decoded(name, image, "L").getextrema()[1] == 0:
+    if background_weight == 0 and decode_image(name, image, "L").getextrema()[1] == 0:
         raise InputError(f"{name} is black, and train.masks.background_weight is 0: nothing of its picture would count")
 
 
-def weights(
-    store: LatentCache,
+def mask_weights(
+    cache: LatentCache,
     components: ModelComponents,
     pictures: Sequence[TrainingImage],
-    cuts: Sequence[Cut],
+    crops: Sequence[Crop],
     background_weight: float,
     sides: int,
 ) -> torch.Tensor | None:
     """(n, sides, 1, h, w) with a mean of one each, of the pictures and their mirror images; None without any mask."""
     if background_weight == 1 or not any(picture.mask for picture in pictures):
         return None
-    unit = components.pixels_per_latent
     rows = []
-    for picture, how in zip(pictures, cuts, strict=True):
-        white = (
-            _white(store, components, picture, how)
-            if picture.mask
-            else torch.ones([edge // unit for edge in how.shape])
-        )
-        counted = background_weight + (1 - background_weight) * white
-        if not counted.any():
+    for picture, crop in zip(pictures, crops, strict=True):
+        white = _whiteness(cache, components, picture.mask, picture.file_name, crop)
+        weights = background_weight + (1 - background_weight) * white
+        if not weights.any():
             raise InputError(
                 f"the mask of {picture.file_name} is black where the picture is kept, and "
                 f"train.masks.background_weight is 0: "
                 "nothing of it would count; draw it nearer to the middle, or let black count a little"
             )
-        rows.append(torch.stack([counted, counted.flip(-1)])[:sides, None] / counted.mean())
+        rows.append(torch.stack([weights, weights.flip(-1)])[:sides, None] / weights.mean())
     return torch.stack(rows)
 
 
-def _white(store: LatentCache, components: ModelComponents, picture: TrainingImage, how: Cut) -> torch.Tensor:
-    """(h, w) in 0..1: how white the mask is above each latent cell."""
-    unit = components.pixels_per_latent
-    key = [digest_bytes(picture.mask), [how.scaled_height, how.scaled_width, *how.box], unit, RESIZE]
-    return store.get("masks", key, components, lambda: {"white": cells(picture, how, unit)})["white"]
+def _whiteness(
+    cache: LatentCache, components: ModelComponents, mask: bytes | None, file_name: str, crop: Crop
+) -> torch.Tensor:
+    """(h, w) in 0..1: how white the mask is above each latent cell; without a mask all of it."""
+    unit_px = components.pixels_per_latent
+    if not mask:
+        return torch.ones([edge // unit_px for edge in crop.shape])
+    key = [digest_bytes(mask), [crop.scaled_height, crop.scaled_width, *crop.box], unit_px, RESIZE]
+    return cache.get("masks", key, components, lambda: {"white": downsample(mask, file_name, crop, unit_px)})["white"]
 
 
-def cells(picture: TrainingImage, how: Cut, unit: int) -> torch.Tensor:
-    """The mask cut as its picture was, then averaged over squares of `unit` pixels."""
-    grey = decoded(picture.file_name, opened(picture.file_name, picture.mask), "L")
-    grey = grey.resize((how.scaled_width, how.scaled_height), Image.Resampling.BOX).crop(how.box)
+def downsample(mask: bytes, file_name: str, crop: Crop, unit_px: int) -> torch.Tensor:
+    """The mask cropped as its picture, then averaged over squares of `unit_px` pixels."""
+    grey = decode_image(file_name, open_image(file_name, mask), "L")
+    grey = grey.resize((crop.scaled_width, crop.scaled_height), Image.Resampling.BOX).crop(crop.box)
     pixels = torch.from_numpy(np.array(grey, dtype=np.float32) / 255)
-    return torch.nn.functional.avg_pool2d(pixels[None], unit)[0]
+    return torch.nn.functional.avg_pool2d(pixels[None], unit_px)[0]

@@ -1,8 +1,8 @@
-"""Out of memory: which params to change, and by how much.
+"""OOM advice: after out of memory, which params to change and by how much.
 
-What a step needs is what it has whatever the batch (weights, gradients, the optimiser's numbers) and what the forward
-pass keeps of each example, which grows with the area of the pictures. After a failure both are measured: everything of
-the failed step is let go, and one example is put through again, counting what is kept of it.
+What a step needs is what it has whatever the batch (weights, gradients, optimiser state) and the activations that the
+forward pass keeps of each example, which grow with the area of the pictures. After a failure both are measured:
+everything of the failed step is released, and one example is computed again, counting the activations it keeps.
 """
 
 from __future__ import annotations
@@ -27,136 +27,154 @@ from pipeline.methods.trainable import Trainable
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import memory_savings
 from pipeline.training.loop import TrainingJob
+from pipeline.training.optimisers import optimiser
 
-OF_OPTIMISER = {"adamw": 8, "adamw8bit": 2, "adafactor": 0, "prodigy": 16}  # bytes for each weight that learns
-SPARE = 0.95  # of the room, since memory is never filled without gaps
-FAILED = re.compile(
+USABLE_SHARE = 0.95  # of the available memory, since memory is never filled without gaps
+OOM_ERROR = re.compile(
     r"can't allocate memory|cannot allocate memory|out of memory|bad_alloc|could not create a memory", re.IGNORECASE
 )
-ASKED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
+REQUESTED = re.compile(r"tried to allocate ([\d.]+) ?(bytes|[KMGT]i?B)", re.IGNORECASE)
 UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """In bytes: the room there is, what is needed whatever the batch, and what one example needs beside.
+    """In bytes: `available`, `fixed` whatever the batch, and what one example needs, also with gradient checkpointing.
 
-    `checkpointed`: what it would need with gradient checkpointing; `at_once`: examples that are computed together.
+    `micro_batch` examples are computed together; `trained_share` of the weights are trained.
     """
 
-    room: int
+    available: int
     fixed: int
-    example: int
-    checkpointed: int
-    at_once: int
+    per_example: int
+    per_example_checkpointed: int
+    micro_batch: int
+    trained_share: float
 
-    def step(self, example: float | None = None) -> float:
-        return self.fixed + (self.example if example is None else example) * self.at_once
+    def step(self, per_example: int | None = None) -> int:
+        return self.fixed + (self.per_example if per_example is None else per_example) * self.micro_batch
 
     @property
-    def share(self) -> float:
-        """Of what the examples need: how much there is."""
-        return max(0.0, SPARE * self.room - self.fixed) / max(1, self.example * self.at_once)
+    def fitting_share(self) -> float:
+        """The share of what the examples need that is available."""
+        left = USABLE_SHARE * self.available - self.fixed
+        return max(0.0, left) / max(1, self.per_example * self.micro_batch)
 
 
 @contextmanager
-def explained(
-    train: Train, accelerator: Accelerator, saves: CheckpointStore, job: TrainingJob | None = None
+def oom_explained(
+    train: Train, accelerator: Accelerator, store: CheckpointStore, job: TrainingJob | None = None
 ) -> Iterator[None]:
-    """While it is open, an allocation that fails ends in a PaleoError that says what to change.
+    """While it is open, an allocation that fails becomes a PaleoError that says what to change.
 
-    Without a `job` nothing was loaded yet that could be measured.
+    Without a `job` nothing is loaded yet that could be measured.
     """
     try:
         yield
         return
     except (torch.OutOfMemoryError, MemoryError) as error:
-        failure = _let_go(error)
+        failure = _release_frames(error)
     except RuntimeError as error:
-        if not FAILED.search(str(error)):
+        if not OOM_ERROR.search(str(error)):
             raise
-        failure = _let_go(error)
-    kept = f"; the state of step {saves.step} is kept" if saves.step else ""
+        failure = _release_frames(error)
+    kept = f"; the state of step {store.step} is kept" if store.step else ""
     if job is None:
-        raise PaleoError(f"out of memory before the first step{_wanted(failure)}; {_smaller(train)}{kept}")
-    raise PaleoError(f"out of memory: {advice(train, measure(train, accelerator, job, failure))}{kept}")
+        requested = f" ({_size(requested_bytes(failure))} could not be allocated)" if requested_bytes(failure) else ""
+        raise PaleoError(f"out of memory before the first step{requested}; {_advice_before_training(train)}{kept}")
+    raise PaleoError(f"out of memory: {advice(train, estimate(train, accelerator, job, failure))}{kept}")
 
 
-def advice(train: Train, bill: MemoryEstimate) -> str:
+def advice(train: Train, memory: MemoryEstimate) -> str:
     """What a step needs, what there is, and three params that would change it."""
     needs = (
-        f"a step needs about {_size(bill.step())}, {_size(bill.fixed)} of it for weights and optimiser, and there are "
-        f"{_size(bill.room)}"
+        f"a step needs about {_size(memory.step())}, {_size(memory.fixed)} of it for weights and optimiser, and there "
+        f"are {_size(memory.available)}"
     )
-    if bill.fixed >= SPARE * bill.room:
-        return f"{needs}; neither batch nor size would help: {_join(_lighter(train, bill))}"
-    ways = [*_checkpointing(train, bill), *_batch(train, bill), *_side(train, bill), *_lighter(train, bill)]
-    return f"{needs}; {_join(ways[:3])}"
+    lighter = _lighter_weights(train, memory)
+    if memory.fixed >= USABLE_SHARE * memory.available:
+        return f"{needs}; neither batch nor size would help: {_change(lighter)}"
+    ways = [*_checkpointing(train, memory), *_smaller_batch(train, memory), *_smaller_side(train, memory), *lighter]
+    return f"{needs}; {_change(ways[:3])}"
 
 
-def measure(train: Train, accelerator: Accelerator, job: TrainingJob, failure: str) -> MemoryEstimate:
-    """What is needed and what there is, after the failed step was let go."""
+def estimate(train: Train, accelerator: Accelerator, job: TrainingJob, failure: str) -> MemoryEstimate:
+    """What is needed and what there is, after everything of the failed step was released."""
     for weight in job.trainable.parameters.values():
         weight.grad = None
-    at_once = train.batch_size // (accelerator.num_processes * accelerator.gradient_accumulation_steps)
-    loaded, learns = _loaded(job.trainable)
+    micro_batch = train.batch_size // (accelerator.num_processes * accelerator.gradient_accumulation_steps)
+    loaded, n_weights, n_trained = _weights_on_device(job.trainable)
     if accelerator.device.type == "cuda":
         torch.cuda.empty_cache()
-        room = torch.cuda.mem_get_info(accelerator.device)[0] + torch.cuda.memory_reserved(accelerator.device)
+        available = torch.cuda.mem_get_info(accelerator.device)[0] + torch.cuda.memory_reserved(accelerator.device)
     else:
-        room = _free_on_cpu() + loaded
-    fixed = loaded + learns * (4 + OF_OPTIMISER.get(train.optimiser, 8) + (4 if train.ema_decay else 0))
-    least = max(asked(failure) // at_once, (room - fixed) // at_once)  # or it would not have failed
-    whole, checkpointed = _of_example(job, accelerator)
-    # What was never computed, or failed again, is judged by what is usual: a third is kept.
-    return MemoryEstimate(room, fixed, max(whole, least), checkpointed or max(whole, least) // 3, at_once)
+        available = _available_on_cpu() + loaded
+    bytes_per_trained = 4 + optimiser(train.optimiser).state_bytes + (4 if train.ema_decay else 0)
+    fixed = loaded + n_trained * bytes_per_trained
+    least = max(requested_bytes(failure) // micro_batch, (available - fixed) // micro_batch)  # or it would have fitted
+    plain, checkpointed = _bytes_per_example(job, accelerator)
+    # What was never computed, or failed again, is estimated by what is usual: a third is kept.
+    return MemoryEstimate(
+        available,
+        fixed,
+        per_example=max(plain, least),
+        per_example_checkpointed=checkpointed or max(plain, least) // 3,
+        micro_batch=micro_batch,
+        trained_share=n_trained / max(1, n_weights),
+    )
 
 
-def asked(failure: str) -> int:
-    """Bytes that could not be had, as the message says; 0 when it does not."""
-    match = ASKED.search(failure)
+def requested_bytes(failure: str) -> int:
+    """Bytes that could not be allocated, by the error message; 0 when it does not say."""
+    match = REQUESTED.search(failure)
     return int(float(match[1]) * UNITS[match[2][0].lower()]) if match else 0
 
 
-def _let_go(error: BaseException) -> str:
+def _release_frames(error: BaseException) -> str:
     """The message; the frames that the error came through hold what did not fit."""
     traceback.clear_frames(error.__traceback__)
     gc.collect()
     return str(error)
 
 
-def _loaded(trainable: Trainable) -> tuple[int, int]:
-    """Bytes of all weights on the device of the training, and the number of those that learn."""
-    components = trainable.components
-    weights = [weight for part in (components.unet, *components.text_encoders) for weight in part.parameters()]
-    here = [weight for weight in weights if weight.device.type == components.device.type]
-    learns = sum(weight.numel() for weight in trainable.parameters.values())
-    return sum(weight.numel() * weight.element_size() for weight in here), learns
+def _weights_on_device(trainable: Trainable) -> tuple[int, int, int]:
+    """Bytes of all weights on the device of the training, the number of all weights, and of those that are trained."""
+    weights = list(_weights(trainable.components))
+    device = trainable.components.device.type
+    loaded = sum(weight.numel() * weight.element_size() for weight in weights if weight.device.type == device)
+    n_trained = sum(weight.numel() for weight in trainable.parameters.values())
+    return loaded, sum(weight.numel() for weight in weights), n_trained
 
 
-def _free_on_cpu() -> int:
+def _weights(components: ModelComponents) -> Iterator[torch.Tensor]:
+    for part in (components.unet, *components.text_encoders):
+        yield from part.parameters()
+
+
+def _available_on_cpu() -> int:
     free, limit = psutil.virtual_memory().available, resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         free = min(free, limit - psutil.Process().memory_info().vms)
     return max(0, free)
 
 
-def _of_example(job: TrainingJob, accelerator: Accelerator) -> tuple[int, int]:
-    """Bytes that the forward pass keeps of one example, without and with checkpointing; zeros where it cannot be told.
+def _bytes_per_example(job: TrainingJob, accelerator: Accelerator) -> tuple[int, int]:
+    """Bytes of one example's activations, without and with gradient checkpointing; zeros where it cannot be measured.
 
     Checkpointing computes one block at a time again; half of the saving is counted, to be on the safe side.
     """
     if job.sharded:  # it would take all processes to compute
         return 0, 0
     try:
-        whole = _kept(job, accelerator)
-        memory_savings.checkpoint(job.trainable)
-        return whole, (whole + _kept(job, accelerator)) // 2
+        plain = _activation_bytes(job, accelerator)
+        memory_savings.enable_gradient_checkpointing(job.trainable)
+        return plain, (plain + _activation_bytes(job, accelerator)) // 2
     except (torch.OutOfMemoryError, MemoryError, RuntimeError):
         return 0, 0
 
 
-def _kept(job: TrainingJob, accelerator: Accelerator) -> int:
+def _activation_bytes(job: TrainingJob, accelerator: Accelerator) -> int:
+    """What the forward pass of one example keeps for the backward pass."""
     kept: dict[int, int] = {weight.untyped_storage().data_ptr(): 0 for weight in _weights(job.trainable.components)}
 
     def count(tensor: torch.Tensor) -> torch.Tensor:
@@ -170,21 +188,17 @@ def _kept(job: TrainingJob, accelerator: Accelerator) -> int:
     return sum(kept.values())
 
 
-def _weights(components: ModelComponents) -> Iterator[torch.Tensor]:
-    for part in (components.unet, *components.text_encoders):
-        yield from part.parameters()
-
-
-def _checkpointing(train: Train, bill: MemoryEstimate) -> list[str]:
+def _checkpointing(train: Train, memory: MemoryEstimate) -> list[str]:
     if train.gradient_checkpointing:
         return []
-    return [f"train.gradient_checkpointing from false to true (then about {_size(bill.step(bill.checkpointed))})"]
+    then = _size(memory.step(memory.per_example_checkpointed))
+    return [f"train.gradient_checkpointing from false to true (then about {then})"]
 
 
-def _batch(train: Train, bill: MemoryEstimate) -> list[str]:
-    fitting = max(1, min(int(bill.at_once * bill.share), bill.at_once // 2))
-    fewer = max((n for n in range(1, fitting + 1) if bill.at_once % n == 0), default=1)
-    parts = bill.at_once // fewer
+def _smaller_batch(train: Train, memory: MemoryEstimate) -> list[str]:
+    fitting = max(1, min(int(memory.micro_batch * memory.fitting_share), memory.micro_batch // 2))
+    smaller = max((n for n in range(1, fitting + 1) if memory.micro_batch % n == 0), default=1)
+    parts = memory.micro_batch // smaller
     if parts == 1:
         return []
     return [
@@ -193,42 +207,38 @@ def _batch(train: Train, bill: MemoryEstimate) -> list[str]:
     ]
 
 
-def _side(train: Train, bill: MemoryEstimate) -> list[str]:
-    side, unit = train.resolution_px, _unit(train.resolution_px)
-    smaller = max(unit, min(side - unit, int(side * math.sqrt(bill.share)) // unit * unit))
+def _smaller_side(train: Train, memory: MemoryEstimate) -> list[str]:
+    side, unit = train.resolution_px, _side_unit_px(train.resolution_px)
+    smaller = max(unit, min(side - unit, int(side * math.sqrt(memory.fitting_share)) // unit * unit))
     return [f"train.resolution_px from {side} to {smaller}"] if smaller < side else []
 
 
-def _unit(side_px: int) -> int:
-    """Steps that every base can divide: of a size that fits the side."""
+def _side_unit_px(side_px: int) -> int:
+    """A unit that the autoencoder of every base divides evenly, of a size that suits the side."""
     return 64 if side_px >= 256 else 8
 
 
-def _lighter(train: Train, bill: MemoryEstimate) -> list[str]:
-    """What makes weights and optimiser smaller."""
+def _lighter_weights(train: Train, memory: MemoryEstimate) -> list[str]:
+    """What makes weights and optimiser state smaller."""
     ways = []
-    if train.method in ("dreambooth", "full"):
+    if memory.trained_share > 0.5:
         ways.append("train.method to lora, which learns a hundredth of the weights")
-    if OF_OPTIMISER.get(train.optimiser, 0) > 2:
+    if optimiser(train.optimiser).state_bytes > optimiser("adamw8bit").state_bytes:
         ways.append(f"train.optimiser from {train.optimiser} to adamw8bit")
     if train.ema_decay:
         ways.append(f"train.ema_decay from {train.ema_decay} to 0")
     return [*ways, "base.path to a smaller model"]
 
 
-def _smaller(train: Train) -> str:
-    side, unit = train.resolution_px, _unit(train.resolution_px)
+def _advice_before_training(train: Train) -> str:
+    side, unit = train.resolution_px, _side_unit_px(train.resolution_px)
     ways = [f"train.resolution_px from {side} to {max(unit, side // 2 // unit * unit)}"]
     if train.prior.kind == "pictures" and train.prior.images:
         ways.append(f"train.prior.images from {train.prior.images} to 0")
-    return _join([*ways, "base.path to a smaller model"])
+    return _change([*ways, "base.path to a smaller model"])
 
 
-def _wanted(failure: str) -> str:
-    return f" ({_size(asked(failure))} could not be had)" if asked(failure) else ""
-
-
-def _join(ways: list[str]) -> str:
+def _change(ways: list[str]) -> str:
     return "change " + (", ".join(ways[:-1]) + " or " if ways[:-1] else "") + ways[-1]
 
 

@@ -1,4 +1,4 @@
-"""What keeps an unfinished training from being continued is said by name."""
+"""What keeps an unfinished training from being continued is logged by name."""
 
 import json
 import os
@@ -29,10 +29,10 @@ def _changed(**train) -> Identity:
 @pytest.fixture
 def begun(tmp_path):
     """An unfinished training at step 2."""
-    saves = CheckpointStore(tmp_path / FIRST.lineage_id, FIRST.lineage_id)
-    assert begin(saves, FIRST, MEANS) == []
-    saves.save(2, _trained(2), keep=1)
-    return saves
+    store = CheckpointStore(tmp_path / FIRST.lineage_id, FIRST.lineage_id)
+    assert begin(store, FIRST, MEANS) == []
+    store.save(2, _trained(2), keep=1)
+    return store
 
 
 def _saves(folder, identity):

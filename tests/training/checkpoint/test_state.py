@@ -35,43 +35,43 @@ def _step(progress: TrainingState, value: float = 1.0) -> torch.Tensor:
     (progress.trainable.modules["unet"](torch.full((1, 2, 4, 4), value)) ** 2).mean().backward()
     progress.optimiser.step()
     progress.optimiser.zero_grad()
-    progress.average.update(3)
-    weights = [*progress.trainable.parameters.values(), *progress.average.values.values()]
+    state.ema.update(3)
+    weights = [*progress.trainable.parameters.values(), *state.ema.values.values()]
     return torch.cat([weight.detach().flatten() for weight in weights])
 
 
 @pytest.fixture
-def saves(tmp_path):
-    saves = CheckpointStore(tmp_path / "abc", "abc")
-    saves.save(2, _trained(2), keep=2)
-    return saves
+def store(tmp_path):
+    store = CheckpointStore(tmp_path / "abc", "abc")
+    store.save(2, _trained(2), keep=2)
+    return store
 
 
 @pytest.fixture
-def said():
+def logged():
     return []
 
 
-def test_a_restored_training_takes_the_same_next_step(saves, said):
+def test_a_restored_training_takes_the_same_next_step(store, logged):
     fresh = _trained(0)
-    assert saves.load(fresh, (), said.append) == saves.step == 2 and fresh.history == HISTORY
-    assert torch.equal(_step(fresh), _step(_trained(2))) and not said
+    assert store.load(fresh, (), logged.append) == store.step == 2 and fresh.history == HISTORY
+    assert torch.equal(_step(fresh), _step(_trained(2))) and not logged
 
 
-def test_the_newest_are_kept_and_the_newest_is_continued(saves, said):
+def test_the_newest_are_kept_and_the_newest_is_continued(store, logged):
     for step in (4, 6):
-        saves.save(step, _trained(step), keep=2)
-    assert [state.step for state in saves.states] == [6, 4]
+        store.save(step, _trained(step), keep=2)
+    assert [state.step for state in store.states] == [6, 4]
     fresh = _trained(0)
-    assert saves.load(fresh, (), said.append) == 6 and torch.equal(_step(fresh), _step(_trained(6)))
-    saves.save(8, _trained(8), keep=1)
-    assert [state.step for state in saves.states] == [8]
+    assert store.load(fresh, (), logged.append) == 6 and torch.equal(_step(fresh), _step(_trained(6)))
+    store.save(8, _trained(8), keep=1)
+    assert [state.step for state in store.states] == [8]
 
 
-def test_no_state_is_no_state(tmp_path, said):
-    saves = CheckpointStore(tmp_path / "none", "none")
-    assert saves.step is None and saves.whole(()) is None and saves.load(_trained(0), (2,), said.append) == 0
-    assert not said
+def test_no_state_is_no_state(tmp_path, logged):
+    store = CheckpointStore(tmp_path / "none", "none")
+    assert store.step is None and store.whole(()) is None and store.load(_trained(0), (2,), logged.append) == 0
+    assert not logged
 
 
 def _flip(path):
@@ -85,127 +85,129 @@ def _halve(path):
 
 
 @pytest.mark.parametrize("harm", [_flip, _halve, lambda path: path.write_bytes(b"")])
-def test_the_state_before_a_damaged_one_is_continued_and_takes_its_place(saves, said, harm):
-    saves.save(4, _trained(4), keep=2)
-    harm(saves.states[0].path)
+def test_the_state_before_a_damaged_one_is_continued_and_takes_its_place(store, logged, harm):
+    store.save(4, _trained(4), keep=2)
+    harm(store.states[0].path)
     fresh = _trained(0)
-    assert saves.whole(()) == saves.load(fresh, (), said.append) == 2 and torch.equal(_step(fresh), _step(_trained(2)))
-    assert said == [
-        f"the state of step 4 in {saves.folder} is not whole (its bytes are not what was saved); "
+    assert store.whole(()) == store.load(fresh, (), logged.append) == 2 and torch.equal(
+        _step(fresh), _step(_trained(2))
+    )
+    assert logged == [
+        f"the state of step 4 in {store.folder} is not whole (its bytes are not what was saved); "
         "training goes on from step 2"
     ]
-    saves.drop_beyond(2, said.append)
-    assert len(said) == 1 and len(list(saves.folder.glob("*state-*"))) == 1
-    saves.save(3, _trained(3), keep=2)
-    assert [state.step for state in saves.states] == [3, 2], "the damaged one must not crowd out a whole one"
+    store.drop_beyond(2, logged.append)
+    assert len(logged) == 1 and len(list(store.folder.glob("*state-*"))) == 1
+    store.save(3, _trained(3), keep=2)
+    assert [state.step for state in store.states] == [3, 2], "the damaged one must not crowd out a whole one"
 
 
-def test_when_none_is_whole_training_starts_again_with_nothing_touched(saves, said):
-    saves.save(4, _trained(4), keep=2)
-    for state in saves.states:
+def test_when_none_is_whole_training_starts_again_with_nothing_touched(store, logged):
+    store.save(4, _trained(4), keep=2)
+    for state in store.states:
         _halve(state.path)
     fresh = _trained(0)
-    assert saves.load(fresh, (), said.append) == 0 and saves.whole(()) is None
-    assert said[0].count("is not whole") == 2 and said[0].endswith("; training starts again")
+    assert store.load(fresh, (), logged.append) == 0 and store.whole(()) is None
+    assert logged[0].count("is not whole") == 2 and logged[0].endswith("; training starts again")
     assert torch.equal(_step(fresh), _step(_trained(0)))
 
 
-def test_a_state_of_another_training_or_of_other_weights_is_not_continued(saves, said):
-    assert CheckpointStore(saves.folder, "other").load(_trained(0), (), said.append) == 0
-    assert "(it belongs to another training)" in said[0]
+def test_a_state_of_another_training_or_of_other_weights_is_not_continued(store, logged):
+    assert CheckpointStore(store.folder, "other").load(_trained(0), (), logged.append) == 0
+    assert "(it belongs to another training)" in logged[0]
     other = _trained(0)
     other.trainable.modules["unet"].weight = nn.Parameter(torch.zeros(4, 2, 3, 3))
-    assert saves.load(other, (), said.append) == 0 and "(other weights are in it than learn now)" in said[1]
+    assert store.load(other, (), logged.append) == 0 and "(other weights are in it than learn now)" in logged[1]
 
 
 @pytest.mark.parametrize("harm", [lambda folder: (folder / "a").unlink(), lambda folder: _flip(folder / "a")])
-def test_a_state_whose_snapshot_is_harmed_is_not_continued(saves, said, harm):
-    saves.write_snapshot(3, lambda folder: (folder / "a").write_text("weights of step 3"))
-    saves.save(4, _trained(4), keep=2)
-    assert saves.load(_trained(0), (3, 9), said.append) == 4
-    harm(saves.snapshot(3))
-    assert saves.load(_trained(0), (3, 9), said.append) == 2
-    assert "step 4" in said[0] and "(its snapshot of step 3 is gone or not what was written)" in said[0]
+def test_a_state_whose_snapshot_is_harmed_is_not_continued(store, logged, harm):
+    store.write_snapshot(3, lambda folder: (folder / "a").write_text("weights of step 3"))
+    store.save(4, _trained(4), keep=2)
+    assert store.load(_trained(0), (3, 9), logged.append) == 4
+    harm(store.snapshot(3))
+    assert store.load(_trained(0), (3, 9), logged.append) == 2
+    assert "step 4" in logged[0] and "(its snapshot of step 3 is gone or not what was written)" in logged[0]
 
 
-def test_a_whole_state_that_is_not_continued_keeps_its_bytes(saves, said):
-    path = saves.states[0].path
+def test_a_whole_state_that_is_not_continued_keeps_its_bytes(store, logged):
+    path = store.states[0].path
     content = path.read_bytes()
-    saves.drop_beyond(0, said.append)
+    store.drop_beyond(0, logged.append)
     kept = path.with_name(f"old-{path.name}")
-    assert saves.states == [] and saves.step is None and kept.read_bytes() == content
-    assert said == [f"{kept} is the state of step 2, set aside: nothing uses it until it has its name again"]
-    saves.save(1, _trained(1), keep=1)
-    assert kept.exists() and saves.step == 1
+    assert store.states == [] and store.step is None and kept.read_bytes() == content
+    assert logged == [f"{kept} is the state of step 2, set aside: nothing uses it until it has its name again"]
+    store.save(1, _trained(1), keep=1)
+    assert kept.exists() and store.step == 1
     kept.rename(path)
-    assert saves.load(_trained(0), (), said.append) == 2
+    assert store.load(_trained(0), (), logged.append) == 2
 
 
 def test_one_training_at_a_time_and_a_crash_frees_it(tmp_path):
-    saves, other = CheckpointStore(tmp_path / "abc", "abc"), CheckpointStore(tmp_path / "abc", "abc")
-    with saves.alone():
+    store, other = CheckpointStore(tmp_path / "abc", "abc"), CheckpointStore(tmp_path / "abc", "abc")
+    with store.alone():
         words = rf"^this training is already running \(process {os.getpid()} on .+\) in .*abc; let it end, or stop it$"
         with pytest.raises(InputError, match=words), other.alone():
             pass
-        saves.clear()
+        store.clear()
     child = os.fork()
     if not child:
         with other.alone():
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    with saves.alone():
-        assert f"process {os.getpid()} on " in (saves.folder / "running").read_text()
+    with store.alone():
+        assert f"process {os.getpid()} on " in (store.folder / "running").read_text()
 
 
 def test_who_waited_at_the_door_of_a_training_that_ended_begins_no_other_one(tmp_path, monkeypatch):
-    saves, lock = CheckpointStore(tmp_path / "abc", "abc"), module._locks
-    monkeypatch.setattr(module, "_locks", lambda stream: saves.clear() or lock(stream))
+    store, lock = CheckpointStore(tmp_path / "abc", "abc"), module._locks
+    monkeypatch.setattr(module, "_locks", lambda stream: store.clear() or lock(stream))
     words = "this training has just ended in another process of .*abc; run it again"
-    with pytest.raises(InputError, match=words), saves.alone():
+    with pytest.raises(InputError, match=words), store.alone():
         pass
 
 
-def test_a_folder_that_cannot_be_written_lets_the_other_processes_go_on(saves, monkeypatch):
+def test_a_folder_that_cannot_be_written_lets_the_other_processes_go_on(store, monkeypatch):
     """They have begun to give their pieces: the main process must take each, or they wait for ever."""
     taken = []
     monkeypatch.setattr(streaming, "whole", lambda tensor: taken.append(tensor) or tensor)
-    (saves.folder / ".state-000001").mkdir()  # which nobody can unlink
+    (store.folder / ".state-000001").mkdir()  # which nobody can unlink
     progress = _trained(4)
     with pytest.raises(OSError, match="state-000001"):
-        saves.save(4, progress, keep=1)
-    assert len(taken) == len(progress.tensors()) and saves.step == 2
+        store.save(4, progress, keep=1)
+    assert len(taken) == len(progress.tensors()) and store.step == 2
 
 
-def test_a_snapshot_is_whole_or_absent(saves):
+def test_a_snapshot_is_whole_or_absent(store):
     def half(folder):
         (folder / "a").write_text("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        saves.write_snapshot(1, half)
-    assert not list(saves.snapshots.iterdir()), "half a snapshot must not keep the disk full"
+        store.write_snapshot(1, half)
+    assert not list(store.snapshots.iterdir()), "half a snapshot must not keep the disk full"
     for text in ("first", "second"):
-        saves.write_snapshot(1, lambda folder, text=text: (folder / "a").write_text(text))
-    assert (saves.snapshot(1) / "a").read_text() == "second"
-    saves.clear()
-    assert not saves.folder.exists()
+        store.write_snapshot(1, lambda folder, text=text: (folder / "a").write_text(text))
+    assert (store.snapshot(1) / "a").read_text() == "second"
+    store.clear()
+    assert not store.folder.exists()
 
 
-def test_a_full_disk_leaves_the_earlier_state_as_it_was(saves, said):
-    (saves.folder / ".state-000003").write_text("left by a process that was killed")
+def test_a_full_disk_leaves_the_earlier_state_as_it_was(store, logged):
+    (store.folder / ".state-000003").write_text("left by a process that was killed")
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))  # bytes of any file
         with pytest.raises(OSError, match="too large"):
-            saves.save(4, _trained(4), keep=1)
+            store.save(4, _trained(4), keep=1)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert [path.name for path in saves.folder.iterdir()] == [saves.states[0].path.name], "nothing half is left"
-    assert saves.load(_trained(0), (), said.append) == 2
+    assert [path.name for path in store.folder.iterdir()] == [store.states[0].path.name], "nothing half is left"
+    assert store.load(_trained(0), (), logged.append) == 2
 
 
-def test_the_scale_of_fp16_is_put_back(saves, said):
+def test_the_scale_of_fp16_is_put_back(store, logged):
     def scaled(scale: float) -> TrainingState:
         progress = _trained(1)
         progress.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=7)
@@ -214,24 +216,24 @@ def test_the_scale_of_fp16_is_put_back(saves, said):
     before, after = scaled(512.0), scaled(65536.0)
     before.scaler.scale(torch.ones(1))  # it makes its tensors when it is first used
     before.scaler._growth_tracker.fill_(3)
-    saves.save(5, before, keep=1)
-    assert saves.load(after, (), said.append) == 5
+    store.save(5, before, keep=1)
+    assert store.load(after, (), logged.append) == 5
     assert after.scaler.state_dict() == before.scaler.state_dict() and after.scaler.scale(torch.ones(1)) == 512
 
 
-def test_a_training_begun_without_fp16_goes_on_with_it(saves, said):
+def test_a_training_begun_without_fp16_goes_on_with_it(store, logged):
     after = _trained(0)
     after.scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
-    assert saves.load(after, (), said.append) == 2 and not said
+    assert store.load(after, (), logged.append) == 2 and not logged
     assert after.scaler.scale(torch.ones(1)) == 512, "it looks for its scale anew"
 
 
-def test_what_cannot_be_kept_is_no_state_at_all(saves):
+def test_what_cannot_be_kept_is_no_state_at_all(store):
     progress = _trained(1)
     progress.optimiser.state[next(iter(progress.trainable.parameters.values()))]["closure"] = (1, 2)
     with pytest.raises(TypeError, match=r"optimiser/unet.weight/closure is a tuple, which no state can keep"):
-        saves.save(3, progress, keep=1)
-    assert saves.step == 2
+        store.save(3, progress, keep=1)
+    assert store.step == 2
 
 
 def test_a_streamed_file_is_what_safetensors_reads(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from pipeline.training.data.batches import (
     EMPTY,
     Bucket,
-    Examples,
+    EncodedDataset,
     SamplingSettings,
     batch_at,
     bucket_at,
@@ -28,9 +28,9 @@ def _bucket(n_pictures: int = 5, n_prior: int = 3, shape: tuple[int, int] = (4, 
     )
 
 
-def _examples(*args, **options) -> Examples:
+def _examples(*args, **options) -> EncodedDataset:
     bucket = _bucket(*args, **options)
-    return Examples((bucket,), ("",) * (bucket.n_pictures + 2))
+    return EncodedDataset((bucket,), ("",) * (bucket.n_pictures + 2))
 
 
 def _draw(**changes) -> SamplingSettings:
@@ -46,11 +46,11 @@ def _same(a, b) -> bool:
     )
 
 
-def _rich() -> tuple[Examples, SamplingSettings]:
+def _rich() -> tuple[EncodedDataset, SamplingSettings]:
     """Several shapes, sentences and masks, every kind of chance."""
     masks = torch.rand(5, 2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
     first = replace(_bucket(masks=masks), texts=((1, 2, 3),) * 5 + ((4,),) * 3)
-    examples = Examples((first, _bucket(3, 2, (2, 8), first=50)), ("",) * 9)
+    examples = EncodedDataset((first, _bucket(3, 2, (2, 8), first=50)), ("",) * 9)
     return examples, _draw(noise_offset=0.1, timesteps="logit_normal")
 
 
@@ -102,7 +102,7 @@ def test_without_prior_pictures_or_weight_there_are_none():
 def test_a_teachers_examples_are_the_species_own_pictures_once_more():
     pictures = _bucket(5, 0)
     taught = replace(pictures, texts=pictures.texts + ((6,),) * 5)
-    examples, draw = Examples((taught,), ("",) * 7), _draw(horizontal_flip=False, caption_dropout=0.0)
+    examples, draw = EncodedDataset((taught,), ("",) * 7), _draw(horizontal_flip=False, caption_dropout=0.0)
     seen: Counter[float] = Counter()
     for step in range(60):
         batch = batch_at(step, range(8), examples, draw, T)
@@ -146,14 +146,14 @@ def test_mirrored_and_silenced_as_often_as_asked():
 def test_each_of_a_pictures_sentences_is_said_as_often_and_changes_no_other_chance():
     plain = _examples(n_prior=0)
     spoken = replace(plain, buckets=(replace(plain.buckets[0], texts=((1, 2, 3, 4),) * 5),))
-    said: Counter[int] = Counter()
+    logged: Counter[int] = Counter()
     for step in range(200):
         one, other = (batch_at(step, range(8), each, _draw(caption_dropout=0.2), T) for each in (plain, spoken))
         assert torch.equal(one.noise, other.noise) and torch.equal(one.clean, other.clean)
         assert torch.equal(one.texts == EMPTY, other.texts == EMPTY)
-        said.update(other.texts[other.texts != EMPTY].tolist())
-    assert set(said) == {1, 2, 3, 4}
-    assert all(n / said.total() == pytest.approx(0.25, abs=0.05) for n in said.values())
+        logged.update(other.texts[other.texts != EMPTY].tolist())
+    assert set(logged) == {1, 2, 3, 4}
+    assert all(n / logged.total() == pytest.approx(0.25, abs=0.05) for n in logged.values())
 
 
 def test_an_offset_shifts_whole_channels_and_nothing_else():
@@ -166,7 +166,7 @@ def test_an_offset_shifts_whole_channels_and_nothing_else():
 
 def test_a_step_has_one_shape_and_every_picture_is_seen_as_often():
     buckets = (_bucket(5, 0), _bucket(2, 0, (2, 8), first=50), _bucket(1, 0, (8, 2), first=90))
-    examples, draw = Examples(buckets, ("",) * 9), _draw(horizontal_flip=False)
+    examples, draw = EncodedDataset(buckets, ("",) * 9), _draw(horizontal_flip=False)
     seen: Counter[float] = Counter()
     for step in range(5 * 8):
         seen.update(batch_at(step, range(8), examples, draw, T).clean[:, 0, 0, 0].tolist())

@@ -256,9 +256,9 @@ def test_every_template_is_a_sentence_of_each_picture(tools):
 
 
 def _check(base, train, pictures):
-    said: list[str] = []
-    preflight.check("sd", base, train, DODO, pictures, said.append)
-    return said
+    logged: list[str] = []
+    preflight.check("sd", base, train, DODO, pictures, logged.append)
+    return logged
 
 
 @pytest.mark.parametrize(
@@ -287,8 +287,8 @@ def test_a_caption_that_is_longer_than_the_window_is_told_with_what_is_lost(sd_b
         "warning: the caption of train/01.png is longer than the 12 tokens that the text encoder reads; its last 4 are "
         "cut"
     ]
-    said = _check(sd_base, train, [replace(long, file_name=f"train/{n}.png") for n in range(9)])
-    assert len(said) == 4 and said[-1] == "warning: so are those of 6 other pictures"
+    logged = _check(sd_base, train, [replace(long, file_name=f"train/{n}.png") for n in range(9)])
+    assert len(logged) == 4 and logged[-1] == "warning: so are those of 6 other pictures"
 
 
 def test_new_words_take_the_place_of_the_name_when_tokens_are_counted(sd_base):
@@ -302,13 +302,13 @@ def test_new_words_take_the_place_of_the_name_when_tokens_are_counted(sd_base):
 
 def test_fewer_pictures_than_the_batch_are_told_for_each_shape(sd_base):
     few = [_picture(1, 20, 20), _picture(2, 20, 20), _picture(3, 30, 15)]
-    said = _check(sd_base, _bucketed(batch_size=3), few)
-    assert [line.partition(",")[0] for line in said] == [
+    logged = _check(sd_base, _bucketed(batch_size=3), few)
+    assert [line.partition(",")[0] for line in logged] == [
         "warning: there are 2 pictures of 16 x 16 pixels",
         "warning: there is 1 picture of 12 x 20 pixels",
     ]
     assert all(
-        "fewer than train.batch_size 3: a step may show one more than once, each time with" in one for one in said
+        "fewer than train.batch_size 3: a step may show one more than once, each time with" in one for one in logged
     )
     assert _check(sd_base, _train(batch_size=3), few) == []
 
@@ -321,5 +321,5 @@ def test_a_method_that_leaves_the_base_alone_says_that_it_needs_no_prior(sd_base
 
 
 def test_zero_terminal_snr_says_what_other_programs_must_be_told(sd_base):
-    (said,) = _check(sd_base, _train(batch_size=1, loss={"zero_terminal_snr": True}), [_picture(1, 20, 20)])
-    assert "rescale_betas_zero_snr=True and timestep_spacing='trailing'" in said
+    (logged,) = _check(sd_base, _train(batch_size=1, loss={"zero_terminal_snr": True}), [_picture(1, 20, 20)])
+    assert "rescale_betas_zero_snr=True and timestep_spacing='trailing'" in logged

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.core.errors import InputError
 from pipeline.families import family
-from pipeline.methods.trainable import write_tensors
+from pipeline.families.guidance import guided
+from pipeline.methods.tensor_files import write_tensors
 from pipeline.training.data import latent_cache
 from pipeline.training.data.latent_cache import LatentCache, TrainingImage
-from pipeline.training.guidance import guided
 
 
 def _picture(number: int = 0, size: tuple[int, int] = (24, 20)) -> TrainingImage:
@@ -200,12 +200,12 @@ def _no_file_above(n_bytes: int):
 
 
 def test_what_cannot_be_kept_is_given_all_the_same_and_told(parts, store):
-    said = []
-    told = replace(store, say=functools.cache(said.append))
+    logged = []
+    told = replace(store, say=functools.cache(logged.append))
     with _no_file_above(1000):
         found = latent_cache.picture_latents(told, parts, [_picture(0), _picture(1)], (16, 16))
     assert torch.equal(found, latent_cache.picture_latents(store, parts, [_picture(0), _picture(1)], (16, 16)))
-    assert said == [
+    assert logged == [
         f"nothing can be kept in {store.folder} (safetensors: File too large); the training goes on, and "
         "what is encoded now will be encoded again in the next one"
     ]

@@ -11,7 +11,7 @@ from pipeline.methods.trainable import Trainable
 from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import fsdp, memory_savings
-from pipeline.training.loop import Hooks, run
+from pipeline.training.loop import Hooks, train_to_end
 from pipeline.training.task import prepare
 from tests import tiny_models
 from tests.training import world
@@ -115,7 +115,7 @@ def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp
     task = _training_run(world.change(project, method="lora", steps=2, snapshots=[2], monitor=unseen), project)
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(True)
-        accelerator, saves = (
+        accelerator, store = (
             Accelerator(cpu=True, mixed_precision=precision),
             CheckpointStore(tmp_path / precision, "x"),
         )
@@ -123,7 +123,7 @@ def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp
         kinds = {(weight.requires_grad, weight.dtype) for weight in job.trainable.components.unet.parameters()}
         assert kinds == {(True, torch.float32), (False, torch.float32 if precision == "no" else torch.bfloat16)}
         hooks = Hooks(lambda report: None, lambda line: None, lambda: False, lambda: 0.0)
-        losses[precision] = [row[0] for row in run(job, accelerator, saves, hooks).history]
+        losses[precision] = [row[0] for row in train_to_end(job, accelerator, store, hooks).history]
     AcceleratorState._reset_state(True)
     assert losses["bf16"] != losses["no"] and losses["bf16"] == pytest.approx(losses["no"], rel=0.05)
 

@@ -13,12 +13,12 @@ RANKS = {"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4"}
 FSDP = {**RANKS, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 
-def _check(said: dict[str, str], machine: Machine) -> None:
-    hardware.check(hardware.launched({"PALEO_ACCELERATE_CONFIG": "there.yaml", **said}), machine)
+def _check(logged: dict[str, str], machine: Machine) -> None:
+    hardware.check(hardware.launched({"PALEO_ACCELERATE_CONFIG": "there.yaml", **logged}), machine)
 
 
 @pytest.mark.parametrize(
-    ("said", "machine", "words"),
+    ("logged", "machine", "words"),
     [
         (GPU, NO_GPU, "there.yaml asks for 1 GPU on this machine, which has 0; mend its num_processes, or unset"),
         (RANKS, NO_GPU, "there.yaml asks for 4 GPUs on this machine, which has 0"),
@@ -38,14 +38,14 @@ def _check(said: dict[str, str], machine: Machine) -> None:
         ({**FSDP, "FSDP_ACTIVATION_CHECKPOINTING": "true"}, TWO, "drop it and set train.gradient_checkpointing to tru"),
     ],
 )
-def test_what_is_not_there_is_refused(said, machine, words):
+def test_what_is_not_there_is_refused(logged, machine, words):
     with pytest.raises(InputError) as error:
-        _check(said, machine)
+        _check(logged, machine)
     assert words in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("said", "machine"),
+    ("logged", "machine"),
     [
         ({}, NO_GPU),
         ({}, TWO),
@@ -57,22 +57,24 @@ def test_what_is_not_there_is_refused(said, machine, words):
         ({**CPU, "ACCELERATE_MIXED_PRECISION": "bf16"}, NO_GPU),
     ],
 )
-def test_what_is_there_is_not(said, machine):
-    _check(said, machine)
+def test_what_is_there_is_not(logged, machine):
+    _check(logged, machine)
 
 
 def test_several_processes_are_on_the_cpu_when_every_gpu_is_hidden():
-    said = hardware.launched({**RANKS, "CUDA_VISIBLE_DEVICES": "-1,-1"})
-    assert said.on_cpu and not said.on_gpu and said.n_here == 4 and not said.sharded
+    logged = hardware.launched({**RANKS, "CUDA_VISIBLE_DEVICES": "-1,-1"})
+    assert logged.on_cpu and not logged.on_gpu and logged.n_here == 4 and not logged.sharded
     assert hardware.launched({**RANKS, "CUDA_VISIBLE_DEVICES": "0,1"}).on_gpu
     assert hardware.launched(FSDP).sharded and not hardware.launched({"ACCELERATE_USE_FSDP": "true"}).sharded
 
 
-@pytest.mark.parametrize("said", ["0", "-2", "four", "", "1.5"])
-def test_a_batch_in_no_number_of_parts(said):
-    words = f"ACCELERATE_GRADIENT_ACCUMULATION_STEPS is '{said}'; give a number from 1 on that divides train.batch_size"
+@pytest.mark.parametrize("logged", ["0", "-2", "four", "", "1.5"])
+def test_a_batch_in_no_number_of_parts(logged):
+    words = (
+        f"ACCELERATE_GRADIENT_ACCUMULATION_STEPS is '{logged}'; give a number from 1 on that divides train.batch_size"
+    )
     with pytest.raises(InputError, match=words):
-        hardware.launched({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": said})
+        hardware.launched({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": logged})
     assert hardware.launched({}).n_parts == 1
     assert hardware.launched({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}).n_parts == 4
 

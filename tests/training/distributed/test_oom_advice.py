@@ -15,7 +15,7 @@ from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import oom_advice
 from pipeline.training.distributed.oom_advice import MemoryEstimate
-from pipeline.training.loop import Hooks, run
+from pipeline.training.loop import Hooks, train_to_end
 from pipeline.training.task import prepare
 from tests.project import ROOT, environment
 from tests.training import world
@@ -50,15 +50,17 @@ def test_what_is_done_already_is_not_advised_again(train):
 
 
 def test_where_weights_alone_are_too_much_the_batch_is_left_alone(train):
-    said = oom_advice.advice(train, MemoryEstimate(room=4 * GB, fixed=12 * GB, example=GB, checkpointed=GB, at_once=8))
-    assert "neither batch nor size would help: change train.method to lora" in said and "batch_size" not in said
+    logged = oom_advice.advice(
+        train, MemoryEstimate(room=4 * GB, fixed=12 * GB, example=GB, checkpointed=GB, at_once=8)
+    )
+    assert "neither batch nor size would help: change train.method to lora" in logged and "batch_size" not in logged
 
 
 @pytest.mark.parametrize(("room", "batch", "side"), [(12.2, 4, 448), (9.0, 2, 320), (5.5, 1, 64)])
 def test_the_batch_stays_a_divisor_and_the_side_a_multiple(train, room, batch, side):
     bill = MemoryEstimate(room=int(room * GB), fixed=5 * GB, example=GB, checkpointed=GB // 2, at_once=8)
-    said = oom_advice.advice(train, bill)
-    assert f"train.batch_size from 8 to {batch} " in said and f"train.resolution_px from 512 to {side}" in said
+    logged = oom_advice.advice(train, bill)
+    assert f"train.batch_size from 8 to {batch} " in logged and f"train.resolution_px from 512 to {side}" in logged
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,8 @@ def test_what_was_asked_for_is_read_from_the_message(failure, n_bytes):
 
 def _job(project, tmp_path, **train):
     task = _training_run(world.change(project, **QUIET, **train), project)
-    accelerator, saves = Accelerator(cpu=True), CheckpointStore(tmp_path / "run", "x")
-    return task, accelerator, saves, prepare(task, accelerator, tmp_path / "cache")
+    accelerator, store = Accelerator(cpu=True), CheckpointStore(tmp_path / "run", "x")
+    return task, accelerator, store, prepare(task, accelerator, tmp_path / "cache")
 
 
 def _hooks() -> Hooks:
@@ -85,7 +87,7 @@ def _hooks() -> Hooks:
 
 
 def test_a_step_that_asks_for_too_much_ends_in_a_sentence_and_the_state_is_kept(project, tmp_path):
-    task, accelerator, saves, job = _job(project, tmp_path)
+    task, accelerator, store, job = _job(project, tmp_path)
 
     fair = job.loss
 
@@ -95,25 +97,25 @@ def test_a_step_that_asks_for_too_much_ends_in_a_sentence_and_the_state_is_kept(
         return fair(parts, step, slots)
 
     job = replace(job, loss=greedy)
-    with pytest.raises(PaleoError) as error, oom_advice.explained(task.train, accelerator, saves, job):
-        run(job, accelerator, saves, _hooks())
-    said = str(error.value)
-    assert said.startswith("out of memory: a step needs about 1,000 TB, ")
-    assert said.endswith("; the state of step 3 is kept")
-    assert re.search(r"train.batch_size from 4 to 1 .* train.resolution_px from 16 to 8", said)
-    assert saves.step == 3 and error.value.__cause__ is None, "the cause would hold on to what did not fit"
+    with pytest.raises(PaleoError) as error, oom_advice.explained(task.train, accelerator, store, job):
+        train_to_end(job, accelerator, store, _hooks())
+    logged = str(error.value)
+    assert logged.startswith("out of memory: a step needs about 1,000 TB, ")
+    assert logged.endswith("; the state of step 3 is kept")
+    assert re.search(r"train.batch_size from 4 to 1 .* train.resolution_px from 16 to 8", logged)
+    assert store.step == 3 and error.value.__cause__ is None, "the cause would hold on to what did not fit"
 
 
 def test_before_the_first_step(project, tmp_path):
-    train, saves = world.load(project).train, CheckpointStore(tmp_path / "run", "x")
+    train, store = world.load(project).train, CheckpointStore(tmp_path / "run", "x")
     words = r"out of memory before the first step \(1,000 TB could not be had\); change train.resolution_px from 16 to"
-    with pytest.raises(PaleoError, match=words), oom_advice.explained(train, Accelerator(cpu=True), saves):
+    with pytest.raises(PaleoError, match=words), oom_advice.explained(train, Accelerator(cpu=True), store):
         torch.empty(10**15, dtype=torch.uint8)
 
 
 def test_other_errors_pass(project, tmp_path):
-    train, saves = world.load(project).train, CheckpointStore(tmp_path, "x")
-    with pytest.raises(RuntimeError, match="shapes"), oom_advice.explained(train, Accelerator(cpu=True), saves):
+    train, store = world.load(project).train, CheckpointStore(tmp_path, "x")
+    with pytest.raises(RuntimeError, match="shapes"), oom_advice.explained(train, Accelerator(cpu=True), store):
         raise RuntimeError("shapes do not fit")
 
 
@@ -133,7 +135,7 @@ def test_a_process_that_may_have_no_more(project):
     command = [sys.executable, "-c", LIMITED, str(project.root)]
     ran = subprocess.run(command, env={**environment(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert re.search(
-        r"said: out of memory: a step needs about [\d.]+ [MG]B, \d+ MB of it for weights and optimiser, and there are "
+        r"logged: out of memory: a step needs about [\d.]+ [MG]B, \d+ MB of it for weights and optimiser, and there are "
         r"\d+ MB; change train.gradient_checkpointing from false to true \(then about [\d.]+ [MG]B\), "
         r"train.batch_size from 64 to \d+ .* or train.resolution_px from 64 to \d+",
         ran.stdout,
@@ -151,19 +153,19 @@ from pipeline.core.paths import Paths
 from pipeline.train import _training_run
 from pipeline.training import memory
 from pipeline.training.task import prepare
-from pipeline.training.checkpoint.state import Saves
+from pipeline.training.checkpoint.state import CheckpointStore
 from tests.training import world
 from tests.training.test_memory import _hooks, run
 
 torch.set_num_threads(1)
 paths = Paths(Path(sys.argv[1]), world.SPECIES)
-task, accelerator, saves = _training_run(world.load(paths), paths), Accelerator(cpu=True), Saves(paths.root / "run", "x")
+task, accelerator, store = _training_run(world.load(paths), paths), Accelerator(cpu=True), CheckpointStore(paths.root / "run", "x")
 job = prepare(task, accelerator, paths.root / "cache")
 limit = psutil.Process().memory_info().vms + 150_000_000
 resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
 try:
-    with memory.explained(task.train, accelerator, saves, job):
-        run(job, accelerator, saves, _hooks())
+    with memory.explained(task.train, accelerator, store, job):
+        train_to_end(job, accelerator, store, _hooks())
 except PaleoError as error:
-    print("said:", error)
+    print("logged:", error)
 """
