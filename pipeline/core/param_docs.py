@@ -20,7 +20,8 @@ from pipeline.core.params import Params
 WIDTH = 100  # columns of documentation and of values in one line
 MARK_COLUMN = 40
 NO_DEFAULT: Any = object()
-CHOSEN_BY = {"train": "method"}  # section -> its key that chooses one plugin; elsewhere all plugins are used
+# A section's key that chooses one plugin, which says in `sections` what it reads. Elsewhere all plugins are used.
+CHOSEN_BY = {"train": "method"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,10 @@ def _children(section: Section, default: Any, raw: Any, path: str, plugins: Coll
 def _other_plugins(section: Section, parent: str, names: Collection[str]) -> Iterator[tuple[str, Section]]:
     """The plugins' sections of `parent` that are not written, with their defaults: of those used or named."""
     known = params_module.plugins(parent) if parent else {}
-    used = {getattr(section, CHOSEN_BY[parent])} if parent in CHOSEN_BY else set(known)
+    used = set(known)
+    if parent in CHOSEN_BY:
+        key = CHOSEN_BY[parent]
+        used = set(registry.plugin(registry.lookup(f"{parent}.{key}", getattr(section, key), known))().sections)
     for name, entry in known.items():
         if name not in type(section).model_fields and name in used.union(names):
             yield name, registry.plugin(entry).Params()

@@ -35,6 +35,10 @@ class Method(Protocol):
         """Its key in `METHODS`, which `train.method` of params.yaml says."""
 
     @property
+    def Params(self) -> type[Section]:  # noqa: N802  # read from the class, as the other plugins' params are
+        """Its own section of `train`."""
+
+    @property
     def sections(self) -> Mapping[str, type[Section]]:
         """The sections of `train` that it reads, by their names; the first one is its own."""
 

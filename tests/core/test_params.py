@@ -55,7 +55,7 @@ def test_the_shipped_params_are_valid_and_frozen():
         (
             "good: 48",
             "good: -1",
-            "params.yaml: species.sinomacrops.sources.0.good is -1: Input should be greater than 0",
+            "params.yaml: species.sinomacrops.sources.0.good is -1: it must be greater than 0",
         ),
         ("taxon: sinomacrops, ", "", "key 'taxon' is missing under 'species.sinomacrops.sources.0'"),
         ("  drop_vanished: false", "  replay: ''", "'collect.replay' is no param any more (tests set"),
