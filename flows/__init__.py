@@ -1,0 +1,1 @@
+"""What has effects: the Prefect flow, servers, GPU leases, versions in git and DVC."""

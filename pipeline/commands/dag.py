@@ -46,8 +46,7 @@ def deps(root: Path, stage: str) -> list[str]:
     own = closure(root, [f"{PACKAGE}.{stage}"])
     files = own.files | {path for table in own.chosen_tables for path in _shared_by_plugins(root, table)}
     chosen = (f"{Path(table).parent.as_posix()}/${{{PLUGIN_TABLES[table]}}}.py" for table in own.chosen_tables)
-    # DVC warns of every empty file at every run, and nothing depends on the content of one.
-    return sorted([*(path for path in _compacted(root, files) if (root / path).stat().st_size), *chosen])
+    return sorted([*_compacted(root, files), *chosen])
 
 
 def _shared_by_plugins(root: Path, table: str) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""What every room may import: params, records, errors, digests. No third-party weight."""

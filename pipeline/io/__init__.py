@@ -1,0 +1,1 @@
+"""The outside: web, images from outside, files, tracking, the terminal."""

@@ -1,0 +1,1 @@
+"""Results and other files on disk: atomic writes, parquet tables, DVC versions."""

@@ -1,0 +1,1 @@
+"""HTTP: a guarded, rate-limited client of public APIs and picture hosts."""

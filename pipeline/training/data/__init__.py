@@ -1,0 +1,1 @@
+"""Training data: dataset, batches, aspect-ratio buckets, captions, masks, latent cache."""

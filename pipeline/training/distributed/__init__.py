@@ -1,0 +1,1 @@
+"""Several processes and too little memory: DDP, FSDP, memory savings, OOM advice."""
