@@ -15,7 +15,7 @@ from datetime import timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from pipeline.training.distributed.hardware import Launched, Machine, check, launched
+from pipeline.core.launch_settings import LaunchSettings, Machine, check, from_environment
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 WAIT_HOURS = 12  # for another process
 
 
-def launch_settings(optimiser: str) -> Launched:
+def launch_settings(optimiser: str) -> LaunchSettings:
     """What this process was launched for; InputError when this machine, or the optimiser, cannot do it."""
-    wanted = launched(os.environ)
-    check(wanted, _machine(), optimiser)
-    return wanted
+    settings = from_environment(os.environ)
+    check(settings, _machine(), optimiser)
+    return settings
 
 
 @contextmanager
-def accelerated(wanted: Launched) -> Iterator[Accelerator]:
+def accelerated(settings: LaunchSettings) -> Iterator[Accelerator]:
     """The hardware that the accelerate config names, or without one what there is."""
     import torch
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
@@ -44,10 +44,10 @@ def accelerated(wanted: Launched) -> Iterator[Accelerator]:
     ]
     # accelerate would shard one model only; training.distributed.fsdp shards all that learn.
     with _without_variable("ACCELERATE_USE_FSDP"):
-        accelerator = Accelerator(cpu=wanted.on_cpu, kwargs_handlers=handlers)
+        accelerator = Accelerator(cpu=settings.on_cpu, kwargs_handlers=handlers)
     if accelerator.device.type == "cpu":
         # Launchers set one thread; the number decides how sums are split, so it must not depend on the launcher.
-        torch.set_num_threads(max(1, _cores() // wanted.n_here))
+        torch.set_num_threads(max(1, _cores() // settings.n_here))
     else:
         torch.set_float32_matmul_precision("high")  # TF32: what is in full precision is several times as fast
     try:

@@ -52,11 +52,7 @@ def test_the_shipped_params_are_valid_and_frozen():
             "species.sinomacrops.sources.0.kind is 'sintetic': known are synthetic, folder",
         ),
         ("{kind: synthetic, ", "{", "key 'kind' is missing under 'species.sinomacrops.sources.0'"),
-        (
-            "good: 48",
-            "good: -1",
-            "params.yaml: species.sinomacrops.sources.0.good is -1: it must be greater than 0",
-        ),
+        ("good: 48", "good: -1", "params.yaml: species.sinomacrops.sources.0.good is -1: it must be greater than 0"),
         ("taxon: sinomacrops, ", "", "key 'taxon' is missing under 'species.sinomacrops.sources.0'"),
         ("  drop_vanished: false", "  replay: ''", "'collect.replay' is no param any more (tests set"),
         ("  drop_vanished: false", "  openverse: {}", "read from the environment variables OPENVERSE_CLIENT_ID and"),

@@ -13,18 +13,18 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 
+from pipeline.core import launch_settings
 from pipeline.core.errors import Interrupted
 from pipeline.core.paths import Paths
 from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
-from pipeline.training.distributed import hardware
 from pipeline.training.loop import Hooks, train_to_end
 from pipeline.training.task import prepare
 from tests.training import world
 
 
 def main(project: Path) -> None:
-    wanted = hardware.launched(os.environ)
+    wanted = launch_settings.from_environment(os.environ)
     accelerator = Accelerator(cpu=True)
     torch.set_num_threads(1)
     paths = Paths(project, world.SPECIES)

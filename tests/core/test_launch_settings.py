@@ -2,9 +2,9 @@
 
 import pytest
 
+from pipeline.core import launch_settings
 from pipeline.core.errors import InputError
-from pipeline.training.distributed import hardware
-from pipeline.training.distributed.hardware import Machine
+from pipeline.core.launch_settings import Machine
 
 NO_GPU, OLD, TWO = Machine(0, False, 4), Machine(1, False, 4), Machine(2, True, 4)
 GPU = {"ACCELERATE_USE_CPU": "False"}
@@ -14,7 +14,9 @@ FSDP = {**RANKS, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "ACCELERATE_USE_FSD
 
 
 def _check(logged: dict[str, str], machine: Machine) -> None:
-    hardware.check(hardware.launched({"PALEO_ACCELERATE_CONFIG": "there.yaml", **logged}), machine)
+    launch_settings.check(
+        launch_settings.from_environment({"PALEO_ACCELERATE_CONFIG": "there.yaml", **logged}), machine
+    )
 
 
 @pytest.mark.parametrize(
@@ -62,10 +64,13 @@ def test_what_is_there_is_not(logged, machine):
 
 
 def test_several_processes_are_on_the_cpu_when_every_gpu_is_hidden():
-    logged = hardware.launched({**RANKS, "CUDA_VISIBLE_DEVICES": "-1,-1"})
+    logged = launch_settings.from_environment({**RANKS, "CUDA_VISIBLE_DEVICES": "-1,-1"})
     assert logged.on_cpu and not logged.on_gpu and logged.n_here == 4 and not logged.sharded
-    assert hardware.launched({**RANKS, "CUDA_VISIBLE_DEVICES": "0,1"}).on_gpu
-    assert hardware.launched(FSDP).sharded and not hardware.launched({"ACCELERATE_USE_FSDP": "true"}).sharded
+    assert launch_settings.from_environment({**RANKS, "CUDA_VISIBLE_DEVICES": "0,1"}).on_gpu
+    assert (
+        launch_settings.from_environment(FSDP).sharded
+        and not launch_settings.from_environment({"ACCELERATE_USE_FSDP": "true"}).sharded
+    )
 
 
 @pytest.mark.parametrize("logged", ["0", "-2", "four", "", "1.5"])
@@ -74,14 +79,18 @@ def test_a_batch_in_no_number_of_parts(logged):
         f"ACCELERATE_GRADIENT_ACCUMULATION_STEPS is '{logged}'; give a number from 1 on that divides train.batch_size"
     )
     with pytest.raises(InputError, match=words):
-        hardware.launched({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": logged})
-    assert hardware.launched({}).n_parts == 1
-    assert hardware.launched({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}).n_parts == 4
+        launch_settings.from_environment({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": logged})
+    assert launch_settings.from_environment({}).n_parts == 1
+    assert launch_settings.from_environment({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}).n_parts == 4
 
 
 def test_an_optimiser_that_cannot_be_cut():
     with pytest.raises(
         InputError, match="there.yaml cuts weights into pieces .FSDP., which train.optimiser 'prodigy' cannot do"
     ):
-        hardware.check(hardware.launched({"PALEO_ACCELERATE_CONFIG": "there.yaml", **FSDP}), TWO, "prodigy")
-    hardware.check(hardware.launched(RANKS | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}), TWO, "prodigy")
+        launch_settings.check(
+            launch_settings.from_environment({"PALEO_ACCELERATE_CONFIG": "there.yaml", **FSDP}), TWO, "prodigy"
+        )
+    launch_settings.check(
+        launch_settings.from_environment(RANKS | {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}), TWO, "prodigy"
+    )

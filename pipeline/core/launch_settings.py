@@ -1,4 +1,4 @@
-"""What a launcher started this process for, and whether this machine has it: asked before anything is loaded."""
+"""Launch settings: what `accelerate launch` started this process for, and whether this machine has the hardware."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ PARTS = "ACCELERATE_GRADIENT_ACCUMULATION_STEPS"
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is here."""
+    """The hardware of this machine."""
 
     gpus: int
-    bf16: bool  # do its GPUs compute in it? (Ampere and later)
+    bf16: bool  # whether its GPUs compute in bfloat16 (Ampere and later)
     cores: int
 
 
 @dataclass(frozen=True)
-class Launched:
-    """What accelerate's launcher says in the environment; without a launcher one process on whatever there is."""
+class LaunchSettings:
+    """What accelerate's launcher leaves in the environment; without a launcher one process on whatever there is."""
 
     config: str  # how to call it in a message
     on_cpu: bool
-    on_gpu: bool  # it must be one
+    on_gpu: bool  # it must be a GPU
     n_processes: int
-    n_here: int
-    n_parts: int  # of a batch, computed one after the other
+    n_here: int  # processes on this machine
+    n_parts: int  # gradient accumulation steps
     precision: str
     sharded: bool
     refused: str  # a setting of the config that has no effect here, with what to do instead
 
 
-def launched(environment: Mapping[str, str]) -> Launched:
+def from_environment(environment: Mapping[str, str]) -> LaunchSettings:
     """Read what the launcher left in the environment.
 
     Raises
     ------
     InputError
-        When a person has set a number there that is none.
+        When a number there is none.
     """
     world, asked = int(environment.get("WORLD_SIZE", "1")), environment.get("ACCELERATE_USE_CPU")
     on_cpu = _yes(asked) or _hidden(environment)
-    return Launched(
+    return LaunchSettings(
         config=environment.get("PALEO_ACCELERATE_CONFIG", "the accelerate config"),
         on_cpu=on_cpu,
         on_gpu=not on_cpu and (asked is not None or world > 1),
         n_processes=world,
         n_here=int(environment.get("LOCAL_WORLD_SIZE", "1")),
-        n_parts=_parts(environment.get(PARTS, "1")),
+        n_parts=_accumulation_steps(environment.get(PARTS, "1")),
         precision=environment.get("ACCELERATE_MIXED_PRECISION", "no"),
         sharded=_yes(environment.get("ACCELERATE_USE_FSDP")) and world > 1,
         refused=_refused(environment),
     )
 
 
-def check(wanted: Launched, machine: Machine, optimiser: str = "adamw") -> None:
+def check(wanted: LaunchSettings, machine: Machine, optimiser: str = "adamw") -> None:
     """InputError when this machine cannot do what was asked; accelerate itself would do something else in silence."""
     if wanted.refused:
         raise InputError(f"{wanted.config} has {wanted.refused}")
@@ -82,7 +82,7 @@ def check(wanted: Launched, machine: Machine, optimiser: str = "adamw") -> None:
         raise InputError(f"mixed_precision in {wanted.config} is fp16, which no CPU trains in; set it to bf16 or no")
 
 
-def _check_gpus(wanted: Launched, machine: Machine) -> None:
+def _check_gpus(wanted: LaunchSettings, machine: Machine) -> None:
     if machine.gpus < wanted.n_here:
         raise InputError(
             f"{wanted.config} asks for {_n(wanted.n_here, 'GPU')} on this machine, which has {machine.gpus}; mend its "
@@ -94,10 +94,10 @@ def _check_gpus(wanted: Launched, machine: Machine) -> None:
         )
 
 
-def _parts(said: str) -> int:
-    if not said.strip().isdecimal() or int(said) < 1:
-        raise InputError(f"{PARTS} is {said!r}; give a number from 1 on that divides train.batch_size, or unset it")
-    return int(said)
+def _accumulation_steps(value: str) -> int:
+    if not value.strip().isdecimal() or int(value) < 1:
+        raise InputError(f"{PARTS} is {value!r}; give a number from 1 on that divides train.batch_size, or unset it")
+    return int(value)
 
 
 def _n(number: int, what: str) -> str:
@@ -116,17 +116,17 @@ def _hidden(environment: Mapping[str, str]) -> bool:
 
 def _refused(environment: Mapping[str, str]) -> str:
     """What changes how accelerate would train a model, but not how this trainer does."""
-    said = environment.get
-    if _yes(said("ACCELERATE_USE_DEEPSPEED")) or _yes(said("ACCELERATE_USE_MEGATRON_LM")):
+    get = environment.get
+    if _yes(get("ACCELERATE_USE_DEEPSPEED")) or _yes(get("ACCELERATE_USE_MEGATRON_LM")):
         return "a distributed_type that is not trained with here; infra/accelerate/fsdp.yaml shares weights too"
-    if said("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
+    if get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
         return "a dynamo_backend; drop it and set train.compile to true in params.yaml"
-    if not _yes(said("ACCELERATE_USE_FSDP")):
+    if not _yes(get("ACCELERATE_USE_FSDP")):
         return ""
-    if said("FSDP_VERSION", "1") != "2":
-        return f"fsdp_version {said('FSDP_VERSION', '1')}; set it to 2"
-    if _yes(said("FSDP_ACTIVATION_CHECKPOINTING")):
+    if get("FSDP_VERSION", "1") != "2":
+        return f"fsdp_version {get('FSDP_VERSION', '1')}; set it to 2"
+    if _yes(get("FSDP_ACTIVATION_CHECKPOINTING")):
         return "fsdp_activation_checkpointing; drop it and set train.gradient_checkpointing to true in params.yaml"
-    if _yes(said("FSDP_OFFLOAD_PARAMS")):
+    if _yes(get("FSDP_OFFLOAD_PARAMS")):
         return "fsdp_offload_params, which is not done here; drop it and take more GPUs or train.method lora"
     return ""
