@@ -27,7 +27,8 @@ from pipeline.families.model_components import ModelComponents, counter_of_cut, 
 from pipeline.io.files import atomic_write, parquet
 from pipeline.io.files.model_folders import model_folder, weights_digest
 from pipeline.io.terminal.progress_bars import track
-from pipeline.methods import load, method, token_embeddings
+from pipeline.methods import method, token_embeddings
+from pipeline.methods.resolution import load
 from pipeline.sampling import prompt_grid
 from pipeline.sampling.device import best_device
 from pipeline.sampling.generate import check_size, generate_images

@@ -28,8 +28,9 @@ from pipeline.io.files import atomic_write, monitoring_files, parquet
 from pipeline.io.files.model_folders import model_folder, weights_digest
 from pipeline.io.terminal import training_console
 from pipeline.io.terminal.clock import monotonic
-from pipeline.methods import check_pair, method, resolved_params
+from pipeline.methods import method
 from pipeline.methods.method import Method
+from pipeline.methods.resolution import check_pair, resolved_params
 from pipeline.training import monitoring, preflight
 from pipeline.training.checkpoint import identity
 from pipeline.training.checkpoint.identity import Identity

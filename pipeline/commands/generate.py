@@ -21,7 +21,7 @@ from pipeline.io.files import atomic_write
 from pipeline.io.files.model_folders import weights_digest
 from pipeline.io.terminal.progress_bars import track
 from pipeline.io.tracking import registered_models
-from pipeline.methods import load
+from pipeline.methods.resolution import load
 from pipeline.registry.model_config import zero_terminal_snr
 from pipeline.sampling.device import best_device
 from pipeline.sampling.generate import SIDE_MULTIPLE_PX, generate_images

@@ -37,7 +37,7 @@ class ServedModel(PythonModel):
         """Load the weights; InputError when the base model below an adapter is not found."""
         from pipeline.families.model_components import from_pure_noise
         from pipeline.io.tracking.registered_models import base_folder
-        from pipeline.methods import load
+        from pipeline.methods.resolution import load
         from pipeline.sampling.device import best_device
         from pipeline.sampling.png_metadata import Provenance
 
