@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint dag bench up clean
+.PHONY: help setup demo test coverage lint dag bench up clean
 
 help:
 	@echo "make demo    install, run the pipeline on the embedded species, print where to look"
 	@echo "make test    install if needed, run the tests"
 	@echo "make setup   install into .venv only"
-	@echo "make lint    style and import contracts"
+	@echo "make coverage  the tests with their coverage, as a table and as pages in htmlcov/"
+	@echo "make lint    style, types and import contracts"
 	@echo "make bench   the measured claims, as a table and as JSON"
 	@echo "make dag     write the deps of every stage into dvc.yaml, from what its code imports"
 	@echo "make up      Prefect, MLflow, gallery on loopback, until Ctrl-C; CRON='0 3 * * 1' runs the pipeline on schedule,"
@@ -30,9 +31,14 @@ demo: setup
 test: setup
 	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
+coverage: setup
+	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+		--cov --cov-report term:skip-covered --cov-report html
+
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 bench: setup
@@ -45,5 +51,5 @@ up: setup
 	@$(BIN)/paleo up $(if $(CRON),--cron "$(CRON)") $(ARGS)
 
 clean:
-	rm -rf .venv .work build dist *.egg-info .pytest_cache .ruff_cache .grimp_cache .import_linter_cache
+	rm -rf .venv .work build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache htmlcov .coverage .grimp_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
