@@ -106,6 +106,7 @@ def plan(species: tuple[str, ...]) -> int:
     from flows import graph, hardware, tables
 
     project.chosen_species(list(species))
+    project.check()
     hardware.check()
     tables.show_plan(graph.read(list(species)))
     return 0

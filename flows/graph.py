@@ -24,6 +24,8 @@ Action = Literal["run", "restore", "after", "cached"]
 # accelerate: the GPUs that the accelerate config requests, or every core.
 Hardware = Literal["core", "gpu", "accelerate"]
 _OUTPUT_STATES = {"deleted": "is missing", "not in cache": "is not in DVC's cache", "modified": "was changed by hand"}
+CODE = "pipeline/"
+NAMED_FILES = 3  # of changed code; of more, these are named and the others counted
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,15 @@ def _phrases(node: Any, found: list[Any]) -> Iterator[str]:
         if isinstance(item, str):
             yield {"changed checksum": "its command changed", "changed command": "its command changed"}.get(item, item)
             continue
-        for entry, state in item.get("changed deps", {}).items():
-            yield from _param_phrases(node, entry, state) if isinstance(state, dict) else [_path_phrase(entry, state)]
+        changed = item.get("changed deps", {})
+        code = [entry for entry in changed if entry.startswith(CODE)]
+        for entry, state in changed.items():
+            if isinstance(state, dict):
+                yield from _param_phrases(node, entry, state)
+            elif entry not in code or len(code) <= NAMED_FILES:
+                yield _path_phrase(entry, state)
+        if len(code) > NAMED_FILES:
+            yield f"its code changed ({', '.join(code[:NAMED_FILES])} and {len(code) - NAMED_FILES} more files)"
         for entry, state in item.get("changed outs", {}).items():
             yield f"{entry} {_OUTPUT_STATES.get(state, state)}"
 

@@ -100,3 +100,14 @@ def test_a_broken_dvc_yaml_is_a_sentence(here):
     (here / "dvc.yaml").write_text("stages: [")
     with pytest.raises(FlowError, match="DVC cannot read the pipeline: .*dvc.yaml"):
         graph.read()
+
+
+def test_of_much_changed_code_a_few_files_are_named(here):
+    """After an upgrade everything has changed; a list of all files would hide what else has."""
+    files = [f"pipeline/extra_{number}.py" for number in range(5)]
+    for file in files:
+        (here / file).write_text("first = 1\n")
+    text = (here / "dvc.yaml").read_text()
+    (here / "dvc.yaml").write_text(text.replace('"pipeline/curate.py"]', f'"pipeline/curate.py", {", ".join(files)}]'))
+    named = "pipeline/extra_0.py, pipeline/extra_1.py, pipeline/extra_2.py"
+    assert graph.read()["curate@ants"].why == (f"its code changed ({named} and 2 more files)",)
