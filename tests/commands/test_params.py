@@ -49,10 +49,15 @@ class Narrow:
         train_text_encoder: bool = True
 
 
+class Bare:
+    class Params(Section):
+        """A method without params."""
+
+
 @pytest.fixture
 def methods(monkeypatch):
     """Two methods in place of all; dreambooth is the one that params.yaml chooses."""
-    known = {"dreambooth": Narrow, "lora": Wide}
+    known = {"dreambooth": Narrow, "lora": Wide, "bare": Bare}
     load = registry.load
     monkeypatch.setattr(registry, "load", lambda entry: known if entry == "pipeline.methods:METHODS" else load(entry))
 
@@ -111,6 +116,7 @@ def test_documentation_of_fields_and_sections_stands_above_them_once(file):
 def test_sections_of_the_chosen_method_are_shown_and_of_others_with_all(file):
     assert "  dreambooth:" in command.show(file).lines and "  lora:" not in command.show(file).lines
     everything = command.show(file, all_plugins=True).lines
+    assert not [line for line in everything if "bare" in line]
     assert "  lora:" in everything and "    # Rank of the update." in everything
     file.write_text(file.read_text().replace("\ntrain:\n", "\ntrain:\n  lora: {rank: 4}\n"))
     assert "rank: 4" in file.read_text()
