@@ -112,7 +112,9 @@ def _other_plugins(section: Section, parent: str, names: Collection[str]) -> Ite
         used = set(registry.plugin(registry.lookup(f"{parent}.{key}", getattr(section, key), known))().sections)
     for name, entry in known.items():
         if name not in type(section).model_fields and name in used.union(names):
-            yield name, registry.plugin(entry).Params()
+            own = registry.plugin(entry).Params()
+            if type(own).model_fields:  # a plugin may have no params
+                yield name, own
 
 
 def _param(

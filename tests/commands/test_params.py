@@ -49,10 +49,15 @@ class Narrow:
         train_text_encoder: bool = True
 
 
+class Bare:
+    class Params(Section):
+        """A method without params."""
+
+
 @pytest.fixture
 def methods(monkeypatch):
     """Two methods in place of all; dreambooth is the one that params.yaml chooses."""
-    known = {"dreambooth": Narrow, "lora": Wide}
+    known = {"dreambooth": Narrow, "lora": Wide, "bare": Bare}
     load = registry.load
     monkeypatch.setattr(registry, "load", lambda entry: known if entry == "pipeline.methods:METHODS" else load(entry))
 
@@ -60,7 +65,12 @@ def methods(monkeypatch):
 @pytest.fixture
 def file(tmp_path, methods):
     raw = YAML(typ="safe").load(ROOT / "params.yaml")
-    raw["train"] = {"steps": 600, "snapshots": [50, 250, 500], "lr_schedule": "constant", "monitor": {"steps": 5}}
+    raw["train"] = {
+        "steps": 600,
+        "snapshots": [50, 250, 500],
+        "loss": {"timesteps": "uniform"},
+        "monitor": {"steps": 5},
+    }
     path = tmp_path / "params.yaml"
     YAML(typ="safe").dump(raw, path)
     return path
@@ -106,6 +116,7 @@ def test_documentation_of_fields_and_sections_stands_above_them_once(file):
 def test_sections_of_the_chosen_method_are_shown_and_of_others_with_all(file):
     assert "  dreambooth:" in command.show(file).lines and "  lora:" not in command.show(file).lines
     everything = command.show(file, all_plugins=True).lines
+    assert not [line for line in everything if "bare" in line]
     assert "  lora:" in everything and "    # Rank of the update." in everything
     file.write_text(file.read_text().replace("\ntrain:\n", "\ntrain:\n  lora: {rank: 4}\n"))
     assert "rank: 4" in file.read_text()
@@ -114,11 +125,11 @@ def test_sections_of_the_chosen_method_are_shown_and_of_others_with_all(file):
 
 
 def test_one_key_is_explained(file):
-    assert command.show_key(file, "train.lr_schedule").lines == (
-        "train.lr_schedule",
-        "  After the warm-up, down to zero at the last step. One of: constant, linear, cosine.",
-        "  Default: constant",
-        "  Present value: constant (written in params.yaml)",
+    assert command.show_key(file, "train.loss.timesteps").lines == (
+        "train.loss.timesteps",
+        "  logit_normal: more of the middle (Esser et al. 2024). One of: uniform, logit_normal.",
+        "  Default: uniform",
+        "  Present value: uniform (written in params.yaml)",
     )
     assert command.show_key(file, "seed").lines[2] == "  Default: none, it must be written"
     assert command.show_key(file, "train.lora.rank").lines[-1] == "  Present value: 16 (not written in params.yaml)"

@@ -40,7 +40,7 @@ def test_the_shipped_params_are_valid_and_frozen():
         ("  steps: 500", "  steps: many", "train.steps is 'many': it must be a whole number"),
         ("  steps: 500", "  steps: -1", "train.steps is -1: it must be greater than 0"),
         ("snapshots: [50, 250, 500]", "snapshots: 50", "train.snapshots is 50: it must be a list, such as [a, b]"),
-        ("lr_schedule: constant", "lr_schedule: cosin", "is 'cosin': it must be 'constant', 'linear' or 'cosine'"),
+        ("kind: mse", "kind: hubert", "train.loss.kind is 'hubert': it must be 'mse' or 'huber'"),
         ("compile: false", "compile: maybe", "train.compile is 'maybe': it must be true or false"),
         ("\ntrain:", "\ntrain:\n  lroa: {rank: 3}", "unknown key 'train.lroa'; did you mean 'lora'?"),
         ("\nbase:", "\nbase:\nbase2:", "base is empty: it must be a section with keys; remove the line to use the"),
