@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import Accelerator
-from pipeline.training.task import prepare
 
 from pipeline.core.errors import Interrupted, PaleoError, ParamsError
 from pipeline.families import family
@@ -16,6 +15,7 @@ from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.data.batches import Bucket, EncodedDataset, SamplingSettings, batch_at
 from pipeline.training.loop import Hooks, _Loop, split_batch, train_to_end
 from pipeline.training.lr_schedules import learning_rate_at
+from pipeline.training.task import prepare
 from pipeline.training.training_run import TrainingRun
 from tests.training import world
 
