@@ -136,7 +136,9 @@ def test_a_step_without_memory_ends_in_a_sentence_and_the_state_is_kept(project,
 
 def test_out_of_memory_before_the_first_step(project, tmp_path):
     train, store = world.load(project).train, CheckpointStore(tmp_path / "run", "x")
-    message = r"out of memory before the first step \(1,000 TB could not be allocated\); change train.resolution_px from"
+    message = (
+        r"out of memory before the first step \(1,000 TB could not be allocated\); change train.resolution_px from"
+    )
     with pytest.raises(PaleoError, match=message), oom_advice.oom_explained(train, Accelerator(cpu=True), store):
         torch.empty(10**15, dtype=torch.uint8)
 
