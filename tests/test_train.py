@@ -1,4 +1,4 @@
-"""The stage: what it writes, what it refuses, and that no kill changes a byte of it."""
+"""The stage `train`: what it writes, what it refuses, and that no kill changes a byte of it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from tests.conftest import copy_store
 from tests.project import ROOT, environment
 from tests.training import world
 
-UNSEEN = {"monitor": {"timesteps": 0, "prompts": []}}
-GLANCE = {"timesteps": 1, "pictures": 1, "prompts": ["{name}"], "seeds": [1], "steps": 2}
-LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5, "monitor": GLANCE}
+MONITOR_OFF = {"monitor": {"timesteps": 0, "prompts": []}}
+MONITOR = {"timesteps": 1, "pictures": 1, "prompts": ["{name}"], "seeds": [1], "steps": 2}
+LONG = {"steps": 40, "snapshots": [3, 40], "save_every_steps": 5, "monitor": MONITOR}
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +44,16 @@ def paths(tmp_path, base):
 
 @pytest.fixture
 def untracked(monkeypatch):
-    """What MLflow is told is tested where it is told; here it would only take time."""
-    told = []
+    """Without MLflow, which is tested elsewhere; returns with what each run was opened."""
+    opened_runs = []
 
     @contextmanager
-    def silence(params, paths, **opened):
-        told.append(opened)
+    def null_run(params, paths, **opened):
+        opened_runs.append(opened)
         yield tracking.TrackedRun()
 
-    monkeypatch.setattr(tracking, "training_run", silence)
-    return told
+    monkeypatch.setattr(tracking, "training_run", null_run)
+    return opened_runs
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -76,7 +76,7 @@ def test_what_it_writes(paths, untracked):
     assert table["step"].tolist() == [1, 2, 3, 4, 5, 6]
     assert "6 steps (dreambooth) on 5 pictures" in report.lines[0]
     assert "snapshots 2, 6 in models/dodo" in report.lines[0]
-    assert not list((paths.work / "train").iterdir()), "finished work must be cleared away"
+    assert not list((paths.work / "train").iterdir()), "finished work must be removed"
 
 
 @pytest.mark.parametrize("method", ["dreambooth", "lora"])
@@ -111,7 +111,7 @@ def _verdict(paths, **changes):
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
-def test_nothing_is_trained_without_a_green_verdict(paths):
+def test_nothing_is_trained_without_a_verdict_that_passed(paths):
     _verdict(paths, dataset_digest="older")
     with pytest.raises(GateError, match="dodo changed after it was validated; run `paleo validate dodo` again"):
         _train(paths)
@@ -124,24 +124,26 @@ def test_nothing_is_trained_without_a_green_verdict(paths):
     assert not paths.model.exists()
 
 
-def test_what_cannot_be_meant_is_refused_in_a_sentence(paths):
-    with pytest.raises(ParamsError, match="'dreamboth', which is no method; did you mean 'dreambooth'"):
+def test_wrong_params_are_refused_in_a_sentence(paths):
+    with pytest.raises(ParamsError, match="'dreamboth', which is not known; did you mean 'dreambooth'"):
         stage.train(world.change(paths, method="dreamboth"), paths)
-    with pytest.raises(ParamsError, match="train.optimiser is 'adamm', which is no optimiser; did you mean 'adamw'"):
+    with pytest.raises(ParamsError, match="train.optimiser is 'adamm', which is not known; did you mean 'adamw'"):
         stage.train(world.change(paths, method="lora", optimiser="adamm"), paths)
-    world.change(paths, optimiser="adamw")
+    with pytest.raises(ParamsError, match="train.lr_schedule is 'cosin', which is not known; did you mean 'cosine'"):
+        stage.train(world.change(paths, optimiser="adamw", lr_schedule="cosin"), paths)
+    world.change(paths, lr_schedule="cosine")
     with pytest.raises(ParamsError, match=r"snapshots is \[3, 9\]: step 9 is never reached, since train.steps is 6"):
         world.change(paths, method="lora", snapshots=[3, 9])
     params = world.change(paths, snapshots=[6])
     for wrong, error, words in (
         ({"path": "base_models/none"}, InputError, "'base_models/none' is not there; download it"),
-        ({"family": "sd3"}, ParamsError, "base.family is 'sd3', which is no family; did you mean 'sd'"),
+        ({"family": "sd3"}, ParamsError, "base.family is 'sd3', which is not known; did you mean 'sd'"),
     ):
         with pytest.raises(error, match=words):
             stage.train(params.model_copy(update={"base": params.base.model_copy(update=wrong)}), paths)
 
 
-def test_no_picture_and_a_lost_picture_are_told(paths):
+def test_a_missing_picture_and_an_empty_data_set_are_reported(paths):
     frame = pd.read_parquet(paths.curated / "metadata.parquet")
     (paths.curated / frame.file_name[1]).unlink()
     with pytest.raises(InputError, match="0001.png cannot be read"):
@@ -160,40 +162,42 @@ def test_an_earlier_result_outlives_a_failed_training(paths, untracked, monkeypa
     assert _files(paths.model) == before
 
 
-def test_a_signal_during_training_saves_and_says_so(paths, untracked, monkeypatch):
+def test_a_signal_during_training_saves_the_state(paths, untracked, monkeypatch):
     world.change(paths, **LONG)
     with monkeypatch.context() as patch:
-        patch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(_signal_at(7)))
+        patch.setattr(stage.training_console, "training_progress", lambda *_, **__: nullcontext(_signal_at(7)))
         _interrupted_at_7(paths)
     _train(paths)
-    assert [told["resumed_from"] for told in untracked] == [None, 7]
+    assert [opened["resumed_from"] for opened in untracked] == [None, 7]
 
 
 def test_an_unfinished_training_is_continued_or_the_reason_is_named(paths, untracked, monkeypatch, capsys):
-    monkeypatch.setattr(stage, "_code", lambda: "c")  # whoever works on it meanwhile
+    monkeypatch.setattr(stage, "code_digest", lambda entries: "c")  # the code may be edited meanwhile
     with pytest.raises(InputError, match="there is no unfinished training of dodo; run it without --resume to start"):
-        stage.train(world.change(paths, **UNSEEN), paths, resume=True)
+        stage.train(world.change(paths, **MONITOR_OFF), paths, resume=True)
     _stopped_at_2(paths, monkeypatch)
-    was = "unfinished training of dodo (step 2 of 6) is not continued: train.learning_rate was 0.001 and is 0.002; put"
-    with pytest.raises(InputError, match=f"{re.escape(was)} it back .*; nothing was started"):
+    reason = (
+        "unfinished training of dodo (step 2 of 6) is not continued: train.learning_rate was 0.001 and is 0.002; change"
+    )
+    with pytest.raises(InputError, match=f"{re.escape(reason)} it back .*; nothing was started"):
         stage.train(world.change(paths, learning_rate=2e-3), paths, resume=True)
-    assert len(_begun(paths)) == 1
+    assert len(_started(paths)) == 1
     capsys.readouterr()
     _stopped_at_2(paths, monkeypatch)
-    assert was in capsys.readouterr().out and len(_begun(paths)) == 2
+    assert reason in capsys.readouterr().out and len(_started(paths)) == 2
     stage.train(world.change(paths, learning_rate=1e-3), paths, resume=True)
-    logged = capsys.readouterr().out
-    assert "continuing from step 2 of 6" in logged and "is not continued" not in logged
-    assert len(_begun(paths)) == 1, "the other one is still there"
+    output = capsys.readouterr().out
+    assert "continuing from step 2 of 6" in output and "is not continued" not in output
+    assert len(_started(paths)) == 1, "the other one is still there"
 
 
 def _stopped_at_2(paths, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(_signal_at(2)))
+        patch.setattr(stage.training_console, "training_progress", lambda *_, **__: nullcontext(_signal_at(2)))
         _train(paths)
 
 
-def _begun(paths) -> list[Path]:
+def _started(paths) -> list[Path]:
     return list((paths.work / "train").iterdir())
 
 
@@ -203,26 +207,26 @@ def _interrupted_at_7(paths):
     assert stopped.value.exit_code == 75 and not paths.model.exists()
 
 
-def test_a_signal_during_preparation_ends_it_and_keeps_what_is_encoded(paths, untracked, monkeypatch):
-    told = []
+def test_a_signal_during_preparation_ends_it_and_keeps_the_cache(paths, untracked, monkeypatch):
+    reported = []
 
-    def tell(what, done, total):
-        told.append((what, done))
+    def on_progress(what, done, total):
+        reported.append((what, done))
         if (what, done) == ("encoding pictures", 2):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    words = "^interrupted while preparing; what is encoded is kept; run again to continue$"
-    with monkeypatch.context() as patch, pytest.raises(Interrupted, match=words) as stopped:
-        patch.setattr(stage.steps, "preparing", lambda *_, **__: nullcontext(tell))
+    message = "^interrupted while preparing; what is encoded is kept; run again to continue$"
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match=message) as stopped:
+        patch.setattr(stage.training_console, "preparation_progress", lambda *_, **__: nullcontext(on_progress))
         _train(paths)
-    assert told[-1] == ("encoding pictures", 2) and stopped.value.exit_code == 75
+    assert reported[-1] == ("encoding pictures", 2) and stopped.value.exit_code == 75
     assert len(list((paths.work / "cache/latents").iterdir())) == 2
     _train(paths)
     assert paths.model.exists()
 
 
-def test_no_process_waits_for_one_that_was_told_to_stop_while_preparing(paths, tracked):
-    """Only the second one is told to stop, while the first one works and it waits."""
+def test_no_process_waits_for_one_that_is_stopped_while_preparing(paths, tracked):
+    """Only the second one gets the signal, while the first one works and it waits."""
     world.change(paths, steps=2, snapshots=[2])
     children = _launched(paths, n_processes=2)
     end = time.monotonic() + 120
@@ -230,29 +234,29 @@ def test_no_process_waits_for_one_that_was_told_to_stop_while_preparing(paths, t
         assert time.monotonic() < end
         time.sleep(0.005)
     children[1].send_signal(signal.SIGTERM)
-    logged = [child.communicate(timeout=120)[0] for child in children]
-    assert [child.returncode for child in children] == [75, 75], logged
-    assert all("interrupted while preparing" in words and "Traceback" not in words for words in logged), logged
+    outputs = [child.communicate(timeout=120)[0] for child in children]
+    assert [child.returncode for child in children] == [75, 75], outputs
+    assert all("interrupted while preparing" in output and "Traceback" not in output for output in outputs), outputs
 
 
-def test_while_it_learns_no_picture_is_kept_in_memory(paths, untracked, monkeypatch):
-    pictures, left, original = [], [], stage._task
+def test_during_training_no_picture_is_kept_in_memory(paths, untracked, monkeypatch):
+    pictures, left, original = [], [], stage._training_run
 
     def watched(*arguments):
-        task = original(*arguments)
-        pictures.extend(weakref.ref(picture) for picture in (*task.pictures, *task.holdout))
-        return task
+        run = original(*arguments)
+        pictures.extend(weakref.ref(picture) for picture in (*run.pictures, *run.holdout))
+        return run
 
     def report(_):
         gc.collect()
         left.append([picture().file_name for picture in pictures if picture()])
 
-    world.change(paths, steps=1, snapshots=[1], monitor=GLANCE)
-    monkeypatch.setattr(stage, "_task", watched)
-    monkeypatch.setattr(stage.steps, "shown", lambda *_, **__: nullcontext(report))
+    world.change(paths, steps=1, snapshots=[1], monitor=MONITOR)
+    monkeypatch.setattr(stage, "_training_run", watched)
+    monkeypatch.setattr(stage.training_console, "training_progress", lambda *_, **__: nullcontext(report))
     _train(paths)
     assert len(pictures) == 6 and len(left) == 3 and not any(left), (
-        "two looks and a step, and nothing left at any of them"
+        "two monitored steps and an optimiser step, and nothing left at any of them"
     )
 
 
@@ -289,7 +293,9 @@ def _wait_for_state(paths, child: subprocess.Popen) -> None:
         time.sleep(0.02)
 
 
-def test_killed_stopped_and_continued_gives_the_bytes_of_an_unbroken_run(tracked, untracked, tmp_path_factory):
+def test_a_killed_stopped_and_resumed_training_gives_the_bytes_of_an_uninterrupted_one(
+    tracked, untracked, tmp_path_factory
+):
     killed = _start(tracked)
     _wait_for_state(tracked, killed)
     killed.kill()
@@ -299,9 +305,9 @@ def test_killed_stopped_and_continued_gives_the_bytes_of_an_unbroken_run(tracked
     stopped = _start(tracked)
     _wait_for_line(stopped, "continuing from step")
     stopped.send_signal(signal.SIGTERM)
-    logged = stopped.communicate(timeout=120)[0]
-    assert stopped.returncode == 75, logged
-    assert "saved; run again to continue" in logged and "Traceback" not in logged
+    output = stopped.communicate(timeout=120)[0]
+    assert stopped.returncode == 75, output
+    assert "saved; run again to continue" in output and "Traceback" not in output
 
     _train(tracked)
     broken = _files(tracked.model)
@@ -309,18 +315,18 @@ def test_killed_stopped_and_continued_gives_the_bytes_of_an_unbroken_run(tracked
     assert _files(tracked.model) == broken
 
 
-def _wait_for_line(child: subprocess.Popen, words: str) -> None:
+def _wait_for_line(child: subprocess.Popen, text: str) -> None:
     for line in child.stdout:
-        if words in line:
+        if text in line:
             return
-    pytest.fail(f"it never logged {words!r}")
+    pytest.fail(f"{text!r} was not printed")
 
 
-def test_two_processes_share_a_batch_in_parts_and_get_the_same_losses(tracked, untracked):
+def test_two_processes_with_accumulated_gradients_get_the_same_losses(tracked, untracked):
     """Each of the four slots is computed apart: a rank that repeated another's noise would have other losses."""
     world.change(tracked, steps=6, snapshots=[6])
-    logged = _launch(tracked, n_processes=2, ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2")
-    assert logged.count("6 steps (dreambooth)") == 1, "the main process alone reports"
+    output = _launch(tracked, n_processes=2, ACCELERATE_GRADIENT_ACCUMULATION_STEPS="2")
+    assert output.count("6 steps (dreambooth)") == 1, "the main process alone reports"
     shared = pd.read_csv(tracked.model / "train.csv")
     _train(tracked)
     alone = pd.read_csv(tracked.model / "train.csv")
@@ -328,11 +334,11 @@ def test_two_processes_share_a_batch_in_parts_and_get_the_same_losses(tracked, u
 
 
 def _launch(paths, n_processes: int, **extra: str) -> str:
-    """What torchrun and accelerate tell their children, without the launchers."""
+    """The environment that torchrun and accelerate give their children, without the launchers."""
     children = _launched(paths, n_processes, **extra)
-    logged = "".join(child.communicate(timeout=180)[0] for child in children)
-    assert [child.returncode for child in children] == [0] * n_processes, logged
-    return logged
+    output = "".join(child.communicate(timeout=180)[0] for child in children)
+    assert [child.returncode for child in children] == [0] * n_processes, output
+    return output
 
 
 def _launched(paths, n_processes: int, **extra: str) -> list[subprocess.Popen]:
@@ -350,7 +356,7 @@ def _launched(paths, n_processes: int, **extra: str) -> list[subprocess.Popen]:
     return [_start(paths, **world_of, **extra, RANK=rank, LOCAL_RANK=rank) for rank in ranks]
 
 
-def test_every_snapshot_says_where_it_comes_from(paths, untracked):
+def test_every_snapshot_has_its_provenance_in_the_header(paths, untracked):
     _train(paths)
     with safe_open(paths.model / "step-000002/unet/diffusion_pytorch_model.safetensors", "pt") as opened:
         header = opened.metadata()

@@ -19,17 +19,17 @@ Capability = Literal["unet", "text_encoder", "predicts_noise", "predicts_velocit
 class Family(Protocol):
     """One model family, in one file that is named in `FAMILIES`.
 
-    A module that implements it imports torch and diffusers in its functions: names, titles and the checks of a base
-    folder are read without them.
+    The file imports torch and diffusers in its functions, so that names, titles and the checks of a base folder need
+    neither. It ends with `_: type[Family] = ItsClass`, by which mypy checks the contract.
     """
 
     @property
     def name(self) -> str:
-        """Its key in `FAMILIES`, which `base.family` of params.yaml says."""
+        """Its key in `FAMILIES`, and the value of `base.family` in params.yaml."""
 
     @property
     def title(self) -> str:
-        """As messages name it, such as `Stable Diffusion XL`."""
+        """Its name in messages, such as `Stable Diffusion XL`."""
 
     @property
     def capabilities(self) -> frozenset[Capability]: ...
@@ -48,7 +48,7 @@ class Family(Protocol):
 
     @property
     def embedding_keys(self) -> tuple[str, ...]:
-        """Names of a learnt token's vectors in a file, one for each text encoder; empty: the token itself."""
+        """Names of a token's vectors in a file, one for each text encoder; empty: the token itself."""
 
     def recognises(self, index: Mapping[str, Any], unet: Mapping[str, Any]) -> bool:
         """Is a diffusers folder with this model_index.json and this unet/config.json a model of the family?"""
@@ -56,13 +56,13 @@ class Family(Protocol):
     def load(
         self, folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> ModelComponents:
-        """Read a local diffusers folder (float32 by default); InputError where it is not whole or of another family."""
+        """Read a local diffusers folder (float32 by default); InputError where it is incomplete or another family's."""
 
     def empty(self, folder: Path, name: str) -> nn.Module:
         """The module of one subfolder on the meta device, without weights; InputError where its config is wrong."""
 
     def encode_prompt(self, components: ModelComponents, prompts: Sequence[str]) -> Conditioning:
-        """n prompts -> what the denoiser is conditioned on; gradients flow into a text encoder that is trained."""
+        """n prompts -> what the denoiser is conditioned on; gradients flow into a trained text encoder."""
 
     def encode_tokens(self, components: ModelComponents, tokens: tuple[torch.Tensor, ...]) -> Conditioning:
         """The same from token ids (n, context), one tensor for each tokenizer."""
@@ -70,7 +70,7 @@ class Family(Protocol):
     def predict(
         self, components: ModelComponents, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning
     ) -> torch.Tensor:
-        """The denoiser's output (n, c, h, w): noise or velocity, as the scheduler's prediction type says."""
+        """The denoiser's output (n, c, h, w): noise or velocity, by the scheduler's prediction type."""
 
     def pipeline(self, components: ModelComponents, scheduler: Any) -> Any:
         """diffusers' own pipeline around these components, for sampling; no safety checker, no progress bar."""
@@ -82,7 +82,7 @@ class Family(Protocol):
         """The name of a kind in Stability AI's model metadata standard (`modelspec.architecture`)."""
 
     def checkpoint_markers(self, prediction_type: str, zero_terminal_snr: bool) -> dict[str, torch.Tensor]:
-        """Further tensors of a single-file checkpoint that say how it is sampled; empty where there is no such way."""
+        """Further tensors by which other programs recognise how a single-file checkpoint is sampled, if any."""
 
     @property
     def has_sampling_config(self) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ModelComponents:
     """A loaded model. `scheduler` is the base's own scheduler config: betas and prediction type are read from it.
 
-    `placeholder_tokens` has names that were learnt as new tokens, and how prompts spell them: `<dodo> <dodo>_1`.
+    `placeholder_tokens` has the names that new tokens stand for, and how prompts spell those: `<dodo> <dodo>_1`.
     """
 
     family: Family
@@ -112,11 +112,11 @@ def load_components(
     )
 
 
-def from_pure_noise(components: ModelComponents, learnt: bool) -> ModelComponents:
-    """The components with a scheduler that begins at pure noise, if they have `learnt` that (zero terminal SNR)."""
+def from_pure_noise(components: ModelComponents, zero_terminal_snr: bool) -> ModelComponents:
+    """The components with a scheduler that begins at pure noise, if they were trained with `zero_terminal_snr`."""
     return (
         replace(components, scheduler={**components.scheduler, "rescale_betas_zero_snr": True})
-        if learnt
+        if zero_terminal_snr
         else components
     )
 
@@ -126,7 +126,7 @@ def load_model(kind: Any, folder: Path, name: str, device: torch.device, dtype: 
 
     Evaluation mode stays on in training too: dropout would draw from the global random state.
     """
-    _no_bars()
+    _disable_progress_bars()
     try:
         # The dtype is always given: transformers would otherwise keep the file's own.
         model, found = kind.from_pretrained(
@@ -135,14 +135,14 @@ def load_model(kind: Any, folder: Path, name: str, device: torch.device, dtype: 
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         why = "its weights are of another shape than config.json says" if "shape" in str(error) else _line(error)
         raise InputError(f"{str(folder / name)!r} cannot be loaded ({why}); download it again") from error
-    if lacking := sorted(found["missing_keys"]):  # both libraries would draw these by chance, or leave them empty
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise InputError(f"{str(folder / name)!r} lacks the weights {lacking[0]}{more}; download it again")
+    if missing := sorted(found["missing_keys"]):  # both libraries would initialise these at random, or leave them empty
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{str(folder / name)!r} lacks the weights {missing[0]}{more}; download it again")
     return model.to(device).eval().requires_grad_(False)
 
 
 def load_tokenizer(folder: Path, name: str) -> CLIPTokenizer:
-    """A tokenizer's subfolder, which `bases.check` has seen."""
+    """A tokenizer's subfolder, which `model_folder.check` has accepted."""
     from transformers import CLIPTokenizer
 
     return CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
@@ -202,8 +202,8 @@ def _context(encoder: nn.Module) -> int:
     return length
 
 
-def _no_bars() -> None:
-    """Loading a small model takes no time, and the bars would fill the logs of the stages."""
+def _disable_progress_bars() -> None:
+    """Loading a small model takes no time, and its progress bars would fill the logs of the stages."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.families import model_folder
-from pipeline.families.family import Capability
+from pipeline.families.family import Capability, Family
 
 if TYPE_CHECKING:
     import torch
@@ -103,3 +103,6 @@ class StableDiffusion:
 
     def checkpoint_markers(self, prediction_type: str, zero_terminal_snr: bool) -> dict[str, torch.Tensor]:
         return {}
+
+
+_: type[Family] = StableDiffusion

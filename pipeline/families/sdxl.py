@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.families import model_folder
-from pipeline.families.family import Capability
+from pipeline.families.family import Capability, Family
 
 if TYPE_CHECKING:
     import torch
@@ -120,6 +120,9 @@ class StableDiffusionXL:
         if prediction_type != "v_prediction":
             return {}
         return {name: torch.zeros(0) for name in ("v_pred", *(["ztsnr"] if zero_terminal_snr else []))}
+
+
+_: type[Family] = StableDiffusionXL
 
 
 def time_ids(components: ModelComponents, noisy: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Adapters by peft: small trainable weights beside frozen layers.
 
-Only these weights learn, so a snapshot holds only them, and the model is the base again as soon as they are disabled.
+Only these weights are trained, so a snapshot holds only them, and the model is the base as soon as they are disabled.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Adapters:
 
 
 def check(section: str, params: AdapterParams, family: Family, base: Path) -> None:
-    """Do targets and rank fit the base? Reads its configs only; ParamsError as `check_layers`."""
+    """ParamsError, as `check_layers`, when targets or rank do not fit the base; reads its configs only."""
     names = ("unet", *(family.text_encoders if params.train_text_encoder else ()))
     check_layers(section, params, {name: family.empty(base, name) for name in names})
 
@@ -80,7 +80,7 @@ def modules_to_train(components: ModelComponents, *, with_text: bool) -> dict[st
 
 
 def inject(module: nn.Module, config: PeftConfig) -> None:
-    """Adapters for one module; they stay in evaluation mode as all the rest, or peft would draw for its dropout."""
+    """Adapters for one module; in evaluation mode, or peft's dropout would use the global random state."""
     model: Any = module
     model.add_adapter(config, adapter_name=ADAPTER)
     config.base_model_name_or_path = None  # transformers writes the path of this machine
@@ -95,7 +95,7 @@ def disabled(components: ModelComponents, modules: Mapping[str, nn.Module]) -> I
     layers = [layer for module in modules.values() for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
     try:
         for layer in layers:
-            # peft's `enable_adapters` also sets `requires_grad`, on which processes that share the work have agreed.
+            # peft's `enable_adapters` also sets `requires_grad`, on which DDP relies.
             layer._disable_adapters = True
         yield components
     finally:
@@ -114,7 +114,7 @@ def tensors_of(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def config_of(module: nn.Module) -> dict[str, Any]:
-    """A module's adapter config as JSON knows it; the same adapter gives the same text."""
+    """A module's adapter config as JSON has it; the same adapter gives the same text."""
     model: Any = module
     config: dict[str, Any] = json.loads(
         json.dumps(model.peft_config[ADAPTER].to_dict(), sort_keys=True, default=_plain)
@@ -146,7 +146,7 @@ def _matched(module: nn.Module, target: str, param: str) -> dict[str, nn.Module]
     known = {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)}
     found = {name for name, _ in module.named_modules() if name == target or name.endswith(f".{target}")}
     if not found & known.keys():
-        raise ParamsError(f"{param} has {target!r}, which matches no layer; there are {_ends(known)}")
+        raise ParamsError(f"{param} has {target!r}, which matches no layer; there are {_name_endings(known)}")
     if others := sorted(found - known.keys()):
         raise ParamsError(
             f"{param} has {target!r}, which also matches {others[0]}, a part of many layers; write more of the name"
@@ -154,10 +154,12 @@ def _matched(module: nn.Module, target: str, param: str) -> dict[str, nn.Module]
     return {name: known[name] for name in known if name in found}
 
 
-def _ends(names: Iterable[str]) -> str:
+def _name_endings(names: Iterable[str]) -> str:
     """The last words of layer names, with the number where the last is one (`to_out.0`)."""
-    ends = {".".join(name.split(".")[-2:]) if name.split(".")[-1].isdigit() else name.split(".")[-1] for name in names}
-    return ", ".join(sorted(ends))
+    endings = {
+        ".".join(name.split(".")[-2:]) if name.split(".")[-1].isdigit() else name.split(".")[-1] for name in names
+    }
+    return ", ".join(sorted(endings))
 
 
 def _check_rank(section: str, rank: int, layers: Mapping[str, Any]) -> None:
@@ -165,8 +167,8 @@ def _check_rank(section: str, rank: int, layers: Mapping[str, Any]) -> None:
 
     The same for all three. LoRA's product reaches it at this rank. The two factors of LoHa are themselves of the
     layer's size; at smaller ranks they reach some changes of full rank, but not all. LoKr's second factor is a part of
-    the layer's size, which peft keeps whole from some rank on: an allowed choice, beyond which the rank does no more
-    than divide alpha.
+    the layer's size, which peft keeps whole from some rank on: which is allowed; beyond it the rank only
+    divides alpha.
     """
     sizes = {name: (layer.weight.shape[0], layer.weight[0].numel()) for name, layer in layers.items()}
     name = min(sizes, key=lambda each: min(sizes[each]))

@@ -13,22 +13,22 @@ from safetensors import SafetensorError, safe_open
 from pipeline.core.errors import InputError
 from pipeline.families.model_components import ModelComponents
 
-ADVICE = "lay it over the base that it was learnt on"
-LOUD = "diffusers.loaders.peft"  # lists every layer that does not fit, before the exception that says the same
+ADVICE = "load it with the base that it was trained on"
+NOISY_LOGGER = "diffusers.loaders.peft"  # lists every layer that does not fit, before it raises an exception
 
 
 def check(path: Path, components: ModelComponents) -> None:
-    """Look at the header of a checkpoint's file.
+    """Check the header of a checkpoint's file.
 
     Raises
     ------
     InputError
-        When the file is missing or damaged, or says that it was learnt on another family; foreign files say nothing.
+        When the file is missing or damaged, or its header names another family; other programs write no family.
     """
     name = components.family.name
-    learnt_on = read(path)[0].get("family", name)
-    if learnt_on != name:
-        raise InputError(f"{path} was learnt on the family {learnt_on!r}, and this base is {name!r}; {ADVICE}")
+    trained_on = read(path)[0].get("family", name)
+    if trained_on != name:
+        raise InputError(f"{path} was trained on the family {trained_on!r}, and this base is {name!r}; {ADVICE}")
 
 
 def read(path: Path, *, tensors: bool = False) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
@@ -43,13 +43,13 @@ def read(path: Path, *, tensors: bool = False) -> tuple[dict[str, str], dict[str
 
 @contextmanager
 def fitting(path: Path, components: ModelComponents) -> Iterator[None]:
-    """While it is open, weights are laid over a base; InputError when they are of other layers or another width."""
-    loud = logging.getLogger(LOUD)
-    before, loud.disabled = loud.disabled, True
+    """While it is open, weights are loaded into a base; InputError when they are of other layers or another width."""
+    logger = logging.getLogger(NOISY_LOGGER)
+    before, logger.disabled = logger.disabled, True
     try:
         yield
     except (RuntimeError, ValueError, KeyError) as error:  # as torch, peft and diffusers say it
         detail = " ".join(str(error).split()).partition(": copying a param")[0]
         raise InputError(f"{path} does not fit the base {str(components.folder)!r} ({detail}); {ADVICE}") from error
     finally:
-        loud.disabled = before
+        logger.disabled = before

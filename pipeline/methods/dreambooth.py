@@ -1,4 +1,4 @@
-"""DreamBooth (Ruiz et al. 2022): every weight of the denoiser learns, and of the text encoders if wanted."""
+"""DreamBooth (Ruiz et al. 2022): every weight of the denoiser is trained, and of the text encoders if wanted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.records import Subject
 from pipeline.core.training_params import Train
 from pipeline.methods.full_fine_tune_method import FullFineTuneMethod
+from pipeline.methods.method import Method
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ class Dreambooth(FullFineTuneMethod):
     def attach(
         self, components: ModelComponents, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype
     ) -> Trainable:
-        """Free the weights that learn; they stay in full precision, whatever the computation's."""
+        """Make the weights trainable; they stay in full precision, whatever the computation's."""
         from pipeline.methods import full_fine_tune
         from pipeline.methods.adapters import modules_to_train
         from pipeline.methods.trainable import cast
@@ -32,3 +33,6 @@ class Dreambooth(FullFineTuneMethod):
         modules = modules_to_train(components, with_text=with_text)
         teacher = full_fine_tune.frozen_copy(components, modules, train.prior, frozen_dtype)
         return full_fine_tune.every_weight(components, modules, teacher)
+
+
+_: type[Method] = Dreambooth

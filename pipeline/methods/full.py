@@ -1,4 +1,4 @@
-"""Training from scratch: the denoiser's weights are drawn anew, and the text encoders' if they learn.
+"""Training from scratch: the denoiser's weights are initialised anew, and the text encoders' if they are trained.
 
 The base gives its shape and its autoencoder. `paleo pretrain` trains the embedded base's denoiser in the same way.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipeline.core.records import Subject
 from pipeline.core.training_params import Train
 from pipeline.methods.full_fine_tune_method import FullFineTuneMethod
+from pipeline.methods.method import Method
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ class Full(FullFineTuneMethod):
     def attach(
         self, components: ModelComponents, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype
     ) -> Trainable:
-        """Initialise the weights that learn; a teacher, if one is wanted, is the base before that."""
+        """Initialise the trained weights; a teacher, if one is used, is the base before that."""
         from pipeline.diffusion import noise
         from pipeline.methods import full_fine_tune
         from pipeline.methods.adapters import modules_to_train
@@ -38,3 +39,6 @@ class Full(FullFineTuneMethod):
         for name, module in modules.items():
             full_fine_tune.initialise(module, noise.generator(seed, f"full/{name}"))
         return full_fine_tune.every_weight(components, modules, teacher)
+
+
+_: type[Method] = Full

@@ -1,4 +1,4 @@
-"""Full fine-tune: every weight of some modules learns, and a snapshot is a complete diffusers folder.
+"""Full fine-tune: every weight of some modules is trained, and a snapshot is a complete diffusers folder.
 
     pipe = DiffusionPipeline.from_pretrained("models/dodo/step-000500")
 
@@ -28,13 +28,13 @@ from pipeline.methods.tensor_files import write_tensors
 from pipeline.methods.trainable import Teacher, Trainable, cast
 
 UNET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
-LEFT_OUT = ("safety_checker", "feature_extractor", "image_encoder")  # of the pipeline, no part of what is trained
+OMITTED = ("safety_checker", "feature_extractor", "image_encoder")  # components of the pipeline that no training uses
 
 
 def every_weight(
     components: ModelComponents, modules: Mapping[str, nn.Module], teacher: Teacher | None = None
 ) -> Trainable:
-    """All weights of these modules learn, in full precision, whatever the computation's."""
+    """Make all weights of these modules trainable, in full precision, whatever the computation's."""
     for module in modules.values():
         module.requires_grad_(True)
     return Trainable(components, modules, teacher=teacher)
@@ -43,7 +43,7 @@ def every_weight(
 def frozen_copy(
     components: ModelComponents, modules: Mapping[str, nn.Module], prior: Prior, dtype: torch.dtype
 ) -> Teacher | None:
-    """A teacher with copies of these modules as they are now; None where the params use no teacher."""
+    """A teacher with copies of these modules as they are now; None where prior preservation uses no teacher."""
     if prior.kind != "teacher" or not prior.weight:
         return None
     copies: dict[int, Any] = {id(module): copy.deepcopy(module).requires_grad_(False) for module in modules.values()}
@@ -61,7 +61,7 @@ def frozen_copy(
 def initialise(module: nn.Module, source: torch.Generator) -> None:
     """Replace the weights of a diffusers or transformers model by new ones, as its library draws them."""
     kind: Any = type(module)
-    # Both draw from the global random state, which is restored afterwards, and on the CPU, so that no device matters.
+    # Both draw from the global random state, which is restored afterwards; on the CPU, so the device does not matter.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(source.initial_seed())
         fresh = kind.from_config(module.config) if hasattr(kind, "from_config") else kind(module.config)
@@ -77,10 +77,10 @@ def save(trainable: Trainable, folder: Path, dtype: torch.dtype, metadata: Mappi
             _write_trained(trainable, name, folder, dtype, metadata)
         else:
             _copy(base / name, folder / name)
-    lean = {key: [None, None] if key in LEFT_OUT else value for key, value in index.items()}
-    if "requires_safety_checker" in lean:
-        lean["requires_safety_checker"] = False
-    (folder / "model_index.json").write_text(json.dumps(lean, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    without = {key: [None, None] if key in OMITTED else value for key, value in index.items()}
+    if "requires_safety_checker" in without:
+        without["requires_safety_checker"] = False
+    (folder / "model_index.json").write_text(json.dumps(without, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def restore(components: ModelComponents, folder: Path) -> ModelComponents:
@@ -89,7 +89,7 @@ def restore(components: ModelComponents, folder: Path) -> ModelComponents:
     Raises
     ------
     InputError
-        When it is not whole, or of another family than the base.
+        When it is incomplete, or of another family than the base.
     """
     base_compatibility.check(folder / "unet" / UNET_FILE, components)
     return components.family.load(folder, components.device, components.dtype)
@@ -97,7 +97,7 @@ def restore(components: ModelComponents, folder: Path) -> ModelComponents:
 
 def _components(index: Mapping[str, Any]) -> list[str]:
     """Names of the subfolders of a diffusers folder."""
-    return [key for key, value in index.items() if isinstance(value, list) and value[0] and key not in LEFT_OUT]
+    return [key for key, value in index.items() if isinstance(value, list) and value[0] and key not in OMITTED]
 
 
 def _write_trained(
@@ -112,7 +112,7 @@ def _write_trained(
 
 
 def _missing_prefix(source: Path, names: Iterable[str]) -> str:
-    """transformers 5 flattens CLIP's names; files are written with the base's names, which older tools know."""
+    """transformers 5 flattens CLIP's names; files are written with the base's names, which older tools expect."""
     stored = source / TEXT_FILE
     if not stored.is_file() or any(name.startswith("text_model.") for name in names):
         return ""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class FullFineTuneMethod:
-    """A base class: subclasses say their name and `attach`."""
+    """A base class: subclasses define their name and `attach`."""
 
     name: str
     Params = FullFineTuneParams
@@ -42,7 +42,7 @@ class FullFineTuneMethod:
         return bool(section(train, self.name, self.Params).train_text_encoder)
 
     def check(self, family: Family, base: Path, train: Train) -> None:
-        """Nothing depends on the base's shape."""
+        """Every base fits."""
 
     def save(self, trainable: Trainable, folder: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
         from pipeline.methods import full_fine_tune

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.core.param_types import PositiveInt
+from pipeline.methods.method import Method
 from pipeline.methods.params import AdapterParams
 from pipeline.methods.peft_method import PeftMethod
 
@@ -27,3 +28,6 @@ class Loha(PeftMethod):
         from peft import LoHaConfig
 
         return LoHaConfig(r=params.rank, alpha=params.alpha, target_modules=targets)
+
+
+_: type[Method] = Loha

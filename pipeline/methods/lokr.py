@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.core.errors import ParamsError
 from pipeline.core.training_params import Train
 from pipeline.families.family import Family
+from pipeline.methods.method import Method
 from pipeline.methods.params import AdapterParams
 from pipeline.methods.peft_method import PeftMethod
 
@@ -36,3 +37,6 @@ class Lokr(PeftMethod):
         from peft import LoKrConfig
 
         return LoKrConfig(r=params.rank, alpha=params.alpha, decompose_factor=params.factor, target_modules=targets)
+
+
+_: type[Method] = Lokr

@@ -1,7 +1,7 @@
-"""LoRA (Hu et al. 2021): W + (alpha / rank) B A, where only the small A and B learn.
+"""LoRA (Hu et al. 2021): W + (alpha / rank) B A, where only the small A and B are trained.
 
-With `rslora` the factor is alpha / sqrt(rank) (Kalajdzievski 2023); with `dora` the length of every row of W learns
-apart from its direction (Liu et al. 2024). A snapshot is one file that diffusers reads:
+With `rslora` the factor is alpha / sqrt(rank) (Kalajdzievski 2023); with `dora` the length of every row of W is
+trained apart from its direction (Liu et al. 2024). A snapshot is one file that diffusers reads:
 
     pipe.load_lora_weights("models/dodo/step-000500")
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.families.family import Family
-from pipeline.methods.method import Artefact, Format
+from pipeline.methods.method import Artefact, Format, Method
 from pipeline.methods.params import LoraParams
 from pipeline.methods.peft_method import PeftMethod
 
@@ -57,3 +57,6 @@ class Lora(PeftMethod):
 
     def load_snippet(self, family: Family | None, card: Mapping[str, Any], path: str) -> list[str]:
         return [f'pipe.load_lora_weights("{path}", weight_name="pytorch_lora_weights.safetensors")']
+
+
+_: type[Method] = Lora

@@ -1,4 +1,4 @@
-"""The contract of a fine-tuning method: what is learnt, and how a snapshot of it is saved, restored and exported."""
+"""The contract of a fine-tuning method: what is trained, and how a snapshot of it is saved, restored and exported."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ Artefact = Literal["adapters", "embeddings", "folder", "checkpoint"]
 class Method(Protocol):
     """One fine-tuning method, in one file that is named in `METHODS`.
 
-    A module that implements it imports torch and peft in its functions: params, load snippets and refusals are read
-    without them. The training loop knows no method.
+    The file imports torch and peft in its functions, so that params, load snippets and checks need neither. It ends
+    with `_: type[Method] = ItsClass`, by which mypy checks the contract.
     """
 
     @property
     def name(self) -> str:
-        """Its key in `METHODS`, which `train.method` of params.yaml says."""
+        """Its key in `METHODS`, and the value of `train.method` in params.yaml."""
 
     @property
-    def Params(self) -> type[Section]:  # noqa: N802  # read from the class, as the other plugins' params are
-        """Its own section of `train`."""
+    def Params(self) -> type[Section]:  # noqa: N802
+        """The type of its own section `train.<name>`; a class attribute, since it is read without an instance."""
 
     @property
     def sections(self) -> Mapping[str, type[Section]]:
-        """The sections of `train` that it reads, by their names; the first one is its own."""
+        """The sections of `train` that it uses, by their names; the first one is its own."""
 
     @property
     def needs(self) -> frozenset[Capability]:
-        """What a model family must have."""
+        """Capabilities that a model family must have."""
 
     @property
     def preserves_base(self) -> bool:
-        """Does everything but the species' name mean what it meant, so that prior preservation is never needed?"""
+        """Do prompts without the species' name give what the base gives, so that prior preservation is not needed?"""
 
     @property
     def saves_full_model(self) -> bool:
-        """Is a snapshot a complete diffusers folder, rather than something that is laid over its base?"""
+        """Is a snapshot a complete diffusers folder, rather than weights that are loaded into its base?"""
 
     @property
     def formats(self) -> Mapping[Format, tuple[Artefact, ...]]:
@@ -63,7 +63,7 @@ class Method(Protocol):
         """`ss_network_module` and `ss_network_args` of kohya's files; empty where it has no adapters."""
 
     def trains_text_encoder(self, train: Train) -> bool:
-        """Do text encoders change, so that sentences are encoded at every step?"""
+        """Are text encoders trained, so that sentences are encoded at every step?"""
 
     def check(self, family: Family, base: Path, train: Train) -> None:
         """ParamsError when its params do not fit a base; reads configs only."""
@@ -71,7 +71,7 @@ class Method(Protocol):
     def attach(
         self, components: ModelComponents, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype
     ) -> Trainable:
-        """Put what is learnt into the base; its first values are a function of `seed`."""
+        """Put trainable weights into the base; their initial values are a function of `seed`."""
 
     def save(self, trainable: Trainable, folder: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
         """A snapshot that diffusers or peft loads; `metadata` goes into the header of each file."""
@@ -86,10 +86,10 @@ class Method(Protocol):
         """What a prompt must contain in programs that only load the snapshot."""
 
     def placeholder_tokens(self, train: Train, subject: Subject) -> dict[str, str]:
-        """The species' name -> the new tokens that stand for it; empty where none are learnt."""
+        """The species' name -> the placeholder tokens that stand for it; empty where there are none."""
 
     def load_snippet(self, family: Family | None, card: Mapping[str, Any], path: str) -> list[str]:
-        """Lines of Python that lay the snapshot at `path` over `pipe`, with other people's libraries alone.
+        """Lines of Python that load the snapshot at `path` into `pipe` with public libraries alone.
 
-        Empty where the snapshot is a complete model. `card` is the model's; `family` None: it is not known any more.
+        Empty where the snapshot is a complete model. `card` is the model's; `family` is None where it was removed.
         """

@@ -28,12 +28,12 @@ class LoraParams(AdapterParams):
 
 
 class PlaceholderTokenParams(Section):
-    """New tokens whose embeddings are learnt; they stand for {name} in every sentence."""
+    """New tokens whose embeddings are trained; they stand for {name} in every sentence."""
 
     vectors: PositiveInt = 4
     """Number of tokens."""
     initial: Template = "{class_noun}"
-    """What the tokens mean before the first step."""
+    """A phrase whose embeddings the tokens start from."""
     learning_rate: PositiveFloat = 5.0e-3
 
 

@@ -20,7 +20,7 @@ PREFIX = "base_model.model."  # peft's, before every name in a file
 
 
 def save(trainable: Trainable, folder: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
-    """`unet/`, and the text encoders' folders if they learnt; `metadata` goes into each file's header."""
+    """`unet/`, and the text encoders' folders if they are trained; `metadata` goes into each file's header."""
     for name, module in trainable.modules.items():
         tensors = {PREFIX + key: tensor.to(dtype) for key, tensor in adapters.tensors_of(module).items()}
         write_tensors(folder / name / WEIGHTS, tensors, metadata)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class PeftMethod:
-    """A base class: subclasses say their name, params and peft config.
+    """A base class: subclasses define their name, `Params` and `peft_config`.
 
-    A snapshot has one folder for each module that learnt, in peft's own layout, since diffusers' `load_lora_weights`
+    A snapshot has one folder for each trained module, in peft's own layout, since diffusers' `load_lora_weights`
     reads no adapters but LoRA. `PeftModel` puts it into a pipeline's module in place:
 
         pipe = DiffusionPipeline.from_pretrained(base)
@@ -97,7 +97,7 @@ class PeftMethod:
         return {}
 
     def load_snippet(self, family: Family | None, card: Mapping[str, Any], path: str) -> list[str]:
-        learnt_text = card.get("params", {}).get(self.name, {}).get("train_text_encoder", False)
-        encoders = family.text_encoders if family and learnt_text else ()
+        trained_text = card.get("params", {}).get(self.name, {}).get("train_text_encoder", False)
+        encoders = family.text_encoders if family and trained_text else ()
         folders = [f'PeftModel.from_pretrained(pipe.{name}, "{path}/{name}")' for name in ("unet", *encoders)]
         return ["from peft import PeftModel", *folders]

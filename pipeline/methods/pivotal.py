@@ -1,4 +1,4 @@
-"""Pivotal tuning (Roich et al. 2022): placeholder tokens for the species and LoRA that draws them, learnt at once."""
+"""Pivotal tuning (Roich et al. 2022): placeholder tokens for the species and LoRA, trained at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.core.records import Subject
 from pipeline.core.training_params import Train
 from pipeline.families.family import Capability, Family
 from pipeline.methods import placeholder_tokens
-from pipeline.methods.method import Artefact, Format
+from pipeline.methods.method import Artefact, Format, Method
 from pipeline.methods.params import LoraParams, PlaceholderTokenParams
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Pivotal:
     def attach(
         self, components: ModelComponents, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype
     ) -> Trainable:
-        """LoRA as `train.lora` says, and tokens beside it that learn at their own rate."""
+        """LoRA as `train.lora` says, and tokens beside it with their own learning rate."""
         from pipeline.methods import adapters, lora_file, token_embeddings
         from pipeline.methods.trainable import Group, Trainable
 
@@ -75,7 +75,7 @@ class Pivotal:
         adapted = adapters.attach("lora", lora, lora_file.config, components, seed, frozen_dtype)
         extended = token_embeddings.add_tokens(adapted.components, subject, params, WHERE)
         modules = {**adapted.modules, **token_embeddings.make_trainable(extended)}
-        names = token_embeddings.learnt_names(modules)
+        names = token_embeddings.trained_names(modules)
         both = Trainable(extended, modules, teacher=adapted.teacher)
         others = Group(tuple(name for name in both.parameters if name not in names))
         tokens = Group(names, params.learning_rate / train.learning_rate, weight_decay=False)
@@ -111,3 +111,6 @@ class Pivotal:
     def load_snippet(self, family: Family | None, card: Mapping[str, Any], path: str) -> list[str]:
         tokens = placeholder_tokens.load_snippet(family, str(card.get("trigger", "")), path)
         return [*tokens, f'pipe.load_lora_weights("{path}", weight_name="pytorch_lora_weights.safetensors")']
+
+
+_: type[Method] = Pivotal

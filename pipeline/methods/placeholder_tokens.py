@@ -1,4 +1,4 @@
-"""Placeholder tokens of a species: how prompts spell them. No torch in here."""
+"""Placeholder tokens of a species: how prompts spell them, and code that loads them. Imports no torch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def load_snippet(family: Family | None, token: str, path: str) -> list[str]:
     if family is None or not family.embedding_keys:
         return [f'pipe.load_textual_inversion("{path}/{FILE}", token="{token}")']
     loads = [
-        f'pipe.load_textual_inversion(words["{key}"], token="{token}", text_encoder=pipe.{encoder}, '
+        f'pipe.load_textual_inversion(embeddings["{key}"], token="{token}", text_encoder=pipe.{encoder}, '
         f"tokenizer=pipe.{encoder.replace('text_encoder', 'tokenizer')})"
         for key, encoder in zip(family.embedding_keys, family.text_encoders, strict=True)
     ]
-    return ["from safetensors.torch import load_file", f'words = load_file("{path}/{FILE}")', *loads]
+    return ["from safetensors.torch import load_file", f'embeddings = load_file("{path}/{FILE}")', *loads]

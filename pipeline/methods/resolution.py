@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def load(
     method_name: str, family_name: str, folder: Path, base: Path | None, device: torch.device, dtype: torch.dtype
 ) -> ModelComponents:
-    """A snapshot laid over its base; without a base the folder is a complete model."""
+    """A snapshot with its base; without a base the folder is a complete model."""
     if base is None:
         return family(family_name).load(folder, device, dtype)
     return method(method_name).restore(family(family_name).load(base, device, dtype), folder)

@@ -13,7 +13,7 @@ from pipeline.core.records import Subject
 from pipeline.core.training_params import Train
 from pipeline.families.family import Capability, Family
 from pipeline.methods import placeholder_tokens
-from pipeline.methods.method import Artefact, Format
+from pipeline.methods.method import Artefact, Format, Method
 from pipeline.methods.params import PlaceholderTokenParams
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class TextualInversion:
     def attach(
         self, components: ModelComponents, train: Train, subject: Subject, seed: int, frozen_dtype: torch.dtype
     ) -> Trainable:
-        """Tokens for the species, alone in learning; see `token_embeddings.add_tokens` for what is refused."""
+        """Tokens for the species, which alone are trained; see `token_embeddings.add_tokens` for what is refused."""
         from pipeline.methods import token_embeddings
         from pipeline.methods.trainable import Group, Trainable, cast
 
@@ -60,7 +60,7 @@ class TextualInversion:
         cast((components.unet, *components.text_encoders), frozen_dtype)
         extended = token_embeddings.add_tokens(components, subject, params, WHERE)
         modules = token_embeddings.make_trainable(extended)
-        names = token_embeddings.learnt_names(modules)
+        names = token_embeddings.trained_names(modules)
         lr_factor = params.learning_rate / train.learning_rate
         return Trainable(extended, modules, (Group(names, lr_factor, weight_decay=False),))
 
@@ -76,7 +76,7 @@ class TextualInversion:
         return token_embeddings.restore(components, folder)
 
     def adapters(self, folder: Path) -> Adapters:
-        raise InputError(f"{folder} has learnt tokens and no adapters")
+        raise InputError(f"{folder} has token embeddings and no adapters")
 
     def trigger(self, subject: Subject) -> str:
         return placeholder_tokens.trigger(subject)
@@ -86,3 +86,6 @@ class TextualInversion:
 
     def load_snippet(self, family: Family | None, card: Mapping[str, Any], path: str) -> list[str]:
         return placeholder_tokens.load_snippet(family, str(card.get("trigger", "")), path)
+
+
+_: type[Method] = TextualInversion

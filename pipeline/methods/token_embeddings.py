@@ -1,4 +1,4 @@
-"""Token embeddings: a few new rows in the embedding tables of the text encoders, which learn alone (Gal et al. 2023).
+"""Token embeddings: new rows in the embedding tables of the text encoders, which alone are trained (Gal et al. 2023).
 
 The placeholder tokens are spelt `<key>`, `<key>_1`, … as diffusers' `load_textual_inversion` names the vectors of one
 file. A file is `learned_embeds.safetensors`: `{"<key>": (n, width)}` for one text encoder, `clip_l` and `clip_g` for
@@ -30,8 +30,8 @@ from pipeline.methods.tensor_files import write_tensors
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ADAPTER = "words"
-LEARNT = f"trainable_tokens_delta.{ADAPTER}"  # how the rows that learn end in a state dict
+ADAPTER = "tokens"  # peft's name of it
+TRAINED_ROWS = f"trainable_tokens_delta.{ADAPTER}"  # how the trained rows' names end in a state dict
 CONTEXT_LENGTH = 77  # of CLIP, if its config does not say
 MARGIN = 2  # every prompt has a start and an end token
 
@@ -50,14 +50,14 @@ def check(params: PlaceholderTokenParams, where: str, family: Family, base: Path
 def add_tokens(
     components: ModelComponents, subject: Subject, params: PlaceholderTokenParams, where: str
 ) -> ModelComponents:
-    """The components with placeholder tokens for the species' name, which mean what `initial` means.
+    """The components with placeholder tokens for the species' name, whose embeddings start as those of `initial`.
 
     Tokenizers and text encoders are changed; `where` names the section in messages.
 
     Raises
     ------
     ParamsError
-        When there are no words in `initial`, or as `check`.
+        When `initial` has no token, or as `check`.
     InputError
         When the base has such a token already.
     """
@@ -81,21 +81,21 @@ def initial_rows(encoder: PreTrainedModel, ids: Sequence[int], n: int) -> torch.
 
 
 def make_trainable(components: ModelComponents) -> dict[str, nn.Module]:
-    """Let the new rows learn, in full precision; returns the text encoders by the names of their folders."""
+    """Make the new rows trainable, in full precision; returns the text encoders by the names of their folders."""
     from peft import TrainableTokensConfig, inject_adapter_in_model
 
     modules = dict(zip(components.family.text_encoders, components.text_encoders, strict=True))
     for module, tokenizer in zip(modules.values(), components.tokenizers, strict=True):
-        learning = [weight for weight in module.parameters() if weight.requires_grad]
+        trainable = [weight for weight in module.parameters() if weight.requires_grad]
         config = TrainableTokensConfig(token_indices=_ids(components, tokenizer), target_modules=["token_embedding"])
-        with warnings.catch_warnings():  # peft warns of a second adapter, which is meant
+        with warnings.catch_warnings():  # peft warns of a second adapter, which is intended
             warnings.simplefilter("ignore", UserWarning)
             inject_adapter_in_model(config, module, adapter_name=ADAPTER)
         module.eval()
-        for weight in learning:  # of other adapters, which peft has just frozen
+        for weight in trainable:  # of other adapters, which peft has just frozen
             weight.requires_grad_(True)
         for name, weight in module.named_parameters():
-            if name.endswith(LEARNT):
+            if name.endswith(TRAINED_ROWS):
                 weight.data = weight.data.float()
     return modules
 
@@ -111,7 +111,7 @@ def save(
     encoders = components.family.text_encoders
     ((name, tokens),) = components.placeholder_tokens.items()
     first = tokens.partition(" ")[0]
-    rows = [next(v for key, v in modules[each].state_dict().items() if key.endswith(LEARNT)) for each in encoders]
+    rows = [next(v for key, v in modules[each].state_dict().items() if key.endswith(TRAINED_ROWS)) for each in encoders]
     tensors = {key: row.to(dtype) for key, row in zip(_keys(first, components.family), rows, strict=True)}
     write_tensors(folder / FILE, tensors, {**metadata, "name": name, "trigger": first})
 
@@ -145,24 +145,24 @@ def restore(components: ModelComponents, folder: Path) -> ModelComponents:
     if set(keys) != tensors.keys():
         plural = "s" if len(tensors) > 1 else ""
         raise InputError(
-            f"{path} has words for {len(tensors)} text encoder{plural}, but a base of the family "
+            f"{path} has tokens for {len(tensors)} text encoder{plural}, but a base of the family "
             f"{components.family.name!r} has {len(keys)}; {ADVICE}"
         )
     rows = [tensors[key] for key in keys]
     for row, encoder in zip(rows, components.text_encoders, strict=True):
         width = encoder.get_input_embeddings().embedding_dim
         if row.shape[1] != width:
-            raise InputError(f"{path} has words of width {row.shape[1]}, but this base's have {width}; {ADVICE}")
+            raise InputError(f"{path} has tokens of width {row.shape[1]}, but this base's have {width}; {ADVICE}")
     return _with_tokens(components, header["name"], header["trigger"], rows)
 
 
-def learnt_names(modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
+def trained_names(modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
     """The names of the new rows among a Trainable's parameters."""
     return tuple(
         f"{folder}.{name}"
         for folder, module in modules.items()
         for name, _ in module.named_parameters()
-        if name.endswith(LEARNT)
+        if name.endswith(TRAINED_ROWS)
     )
 
 
@@ -170,7 +170,7 @@ def _read(path: Path) -> tuple[Mapping[str, str], Mapping[str, torch.Tensor]]:
     """Header and tensors of a file of token embeddings."""
     header, tensors = read(path, tensors=True)
     if not {"name", "trigger"} <= header.keys():
-        raise InputError(f"{path} does not say what its words stand for, so it is no checkpoint of this project")
+        raise InputError(f"{path} does not say what its tokens stand for, so it is no checkpoint of this project")
     return header, tensors
 
 
@@ -188,18 +188,18 @@ def _with_tokens(components: ModelComponents, name: str, first: str, rows: Seque
             raise InputError(
                 f"{str(components.folder)!r} has the token {first!r} already; give the species another key"
             )
-        _grow(encoder, len(tokenizer))
-        _end_at(encoder, tokenizer.eos_token_id)
+        _resize_embeddings(encoder, len(tokenizer))
+        _set_end_token(encoder, tokenizer.eos_token_id)
         table = encoder.get_input_embeddings().weight
         table.data[tokenizer.convert_tokens_to_ids(tokens)] = vectors.to(table)
     return replace(components, placeholder_tokens={name: spelt})
 
 
-def _end_at(encoder: PreTrainedModel, end: int) -> None:
-    """The sentence's vector is read at this token.
+def _set_end_token(encoder: PreTrainedModel, end: int) -> None:
+    """Pool the sentence at this token.
 
-    Old configs say 2, with which transformers reads it at the highest id: once there are new tokens, at the last of
-    them instead of at the end.
+    Old configs say 2, with which transformers pools at the highest id: with new tokens at the last of them instead of
+    at the end.
     """
     encoder.config.eos_token_id = end
     for module in encoder.modules():
@@ -207,8 +207,8 @@ def _end_at(encoder: PreTrainedModel, end: int) -> None:
             module.eos_token_id = end
 
 
-def _grow(encoder: PreTrainedModel, n_rows: int) -> None:
-    """Some tables have spare rows; they are not made shorter."""
+def _resize_embeddings(encoder: PreTrainedModel, n_rows: int) -> None:
+    """Make the table at least `n_rows` long; some tables have spare rows, which stay."""
     known = encoder.get_input_embeddings().num_embeddings
     with torch.random.fork_rng(devices=[]):  # transformers draws the new rows, which are then overwritten
         encoder.resize_token_embeddings(max(known, n_rows), mean_resizing=False)

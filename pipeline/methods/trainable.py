@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.families.model_components import ModelComponents
 
-Teacher = Callable[[], AbstractContextManager[ModelComponents]]  # opens the base model as it was before training
+Teacher = Callable[[], AbstractContextManager[ModelComponents]]  # gives the base model as it was before training
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Trainable:
-    """A model with the modules that are learnt, by the names of their folders (`unet`, `text_encoder` …).
+    """A model with its trained modules, by the names of their folders (`unet`, `text_encoder` …).
 
-    `components` has what the method has put into it. Without `groups` all parameters are in one.
+    `components` includes what the method has put into it. Without `groups` all parameters are in one.
     """
 
     components: ModelComponents
@@ -38,7 +38,7 @@ class Trainable:
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:
-        """What learns, by `folder.name`; computed anew each time, since FSDP puts others in their place."""
+        """The trained parameters, by `folder.name`; computed anew each time, since FSDP replaces them."""
         return {
             f"{folder}.{name}": weight
             for folder, module in self.modules.items()

@@ -47,12 +47,12 @@ def _refused(base: Path, sentence: str, name: str = "sd") -> None:
 
 
 @pytest.mark.parametrize("name", ["sd", "sdxl"])
-def test_a_whole_model_is_left_alone(written, unread, name):
+def test_a_complete_model_is_accepted(written, unread, name):
     check_base(written[name], name)
 
 
 @pytest.mark.parametrize("missing", ["unet", "vae", "text_encoder", "tokenizer"])
-def test_a_missing_part_is_named(base, unread, missing):
+def test_a_missing_component_is_named(base, unread, missing):
     shutil.rmtree(base / missing)
     _refused(base, f"has no {missing}/.*, so it is no whole model; download it again")
 
@@ -74,7 +74,7 @@ def test_a_tokenizer_without_vocabulary_is_refused(base, unread):
 
 
 @pytest.mark.parametrize(("name", "other"), [("sd", "sdxl"), ("sdxl", "sd")])
-def test_a_base_of_the_other_family_is_told_by_its_parts(written, unread, name, other):
+def test_a_base_of_another_family_is_recognised_by_its_components(written, unread, name, other):
     found = "Stable Diffusion XL" if name == "sdxl" else "Stable Diffusion 1.x or 2.x"
     _refused(written[name], f"is a {found}, not a .*; set base.family to {name}$", other)
 
@@ -138,7 +138,7 @@ def test_damaged_weights_are_refused(base, unread, content, sentence):
     _refused(base, f"text_encoder/model.safetensors' {sentence}")
 
 
-def test_a_missing_part_of_weights_in_several_files_is_named(base, unread):
+def test_a_missing_file_of_sharded_weights_is_named(base, unread):
     index = {"weight_map": {"conv_in.weight": "a-00001-of-00002.safetensors"}}
     (base / UNET).with_name("diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
     (base / UNET).unlink()

@@ -1,4 +1,4 @@
-"""Stable Diffusion 1.x predicts noise, 2.x velocity: both are learnt as the weights' own scheduler says."""
+"""Stable Diffusion 1.x predicts noise, 2.x velocity: both are trained as the weights' own scheduler says."""
 
 import json
 from dataclasses import replace
@@ -27,7 +27,7 @@ def _job(tmp_path, kind: str):
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_what_the_weights_predict_is_what_is_learnt(tmp_path, kind):
+def test_the_target_is_what_the_weights_predict(tmp_path, kind):
     job = _job(tmp_path, kind)
     optimiser = torch.optim.AdamW(job.trainable.parameters.values(), lr=5e-3)
     losses = []
@@ -45,7 +45,7 @@ def test_what_the_weights_predict_is_what_is_learnt(tmp_path, kind):
 
 
 @torch.no_grad()
-def test_the_shortened_text_encoder_of_2x_needs_nothing(tmp_path):
+def test_the_shortened_text_encoder_of_2x_is_used_as_it_is(tmp_path):
     """2.x reads the last layer but one: its folder simply lacks the last one, and the norm comes after."""
     base = tiny_models.write_sd(tmp_path)
     config = CLIPTextConfig.from_pretrained(base / "text_encoder")
@@ -53,6 +53,6 @@ def test_the_shortened_text_encoder_of_2x_needs_nothing(tmp_path):
     whole.eval().save_pretrained(tmp_path / "whole")
     short = CLIPTextModel.from_pretrained(tmp_path / "whole", num_hidden_layers=config.num_hidden_layers)
     short.save_pretrained(base / "text_encoder")
-    parts = family("sd").load(base)
-    read = whole(tokenise(parts, ["a bird"])[0], output_hidden_states=True).hidden_states[-2]
-    assert torch.equal(family("sd").encode_prompt(parts, ["a bird"]).states, whole.final_layer_norm(read))
+    components = family("sd").load(base)
+    expected = whole(tokenise(components, ["a bird"])[0], output_hidden_states=True).hidden_states[-2]
+    assert torch.equal(family("sd").encode_prompt(components, ["a bird"]).states, whole.final_layer_norm(expected))

@@ -3,22 +3,20 @@
 import pytest
 import torch
 
-from pipeline.core import params as params_module
 from pipeline.core.errors import InputError
 from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.methods import method
-from tests.project import ROOT
+from tests.training.world import train_params
 
 SUBJECT = Subject("dodo", "Raphus cucullatus", "bird")
 ADAPTERS = ["lora", "lokr", "loha", "pivotal"]
 
 
 def _written(base, name, kind, folder, metadata):
-    train = params_module.load(ROOT / "params.yaml").train
-    small = {key: getattr(train, key).model_copy(update={"rank": 2, "alpha": 2}) for key in ("lora", "lokr", "loha")}
+    small = {key: {"rank": 2, "alpha": 2} for key in ("lora", "lokr", "loha")}
     trainable = method(kind).attach(
-        family(name).load(base), train.model_copy(update={"method": kind, **small}), SUBJECT, 1, torch.float32
+        family(name).load(base), train_params(method=kind, **small), SUBJECT, 1, torch.float32
     )
     folder.mkdir(exist_ok=True)
     method(kind).save(trainable, folder, torch.float32, metadata)
@@ -32,7 +30,7 @@ def bases(sd_base, sdxl_base):
 @pytest.mark.parametrize("kind", ["lora", "lokr", "loha"])
 def test_adapters_of_another_width_are_refused_without_a_list_of_shapes(bases, kind, tmp_path, caplog):
     _written(bases["sdxl"], "sdxl", kind, tmp_path, {})
-    with pytest.raises(InputError, match="does not fit .*lay it over the base that it was learnt on") as caught:
+    with pytest.raises(InputError, match="does not fit .*load it with the base that it was trained on") as caught:
         method(kind).restore(family("sd").load(bases["sd"]), tmp_path)
     assert len(str(caught.value)) < 1000 and "\n" not in str(caught.value)
     assert not caplog.records
@@ -40,11 +38,11 @@ def test_adapters_of_another_width_are_refused_without_a_list_of_shapes(bases, k
 
 @pytest.mark.parametrize("kind", ADAPTERS)
 def test_missing_and_damaged_files_are_named(bases, kind, tmp_path):
-    parts = family("sd").load(bases["sd"])
+    components = family("sd").load(bases["sd"])
     with pytest.raises(InputError, match="safetensors is missing or damaged .*; train again"):
-        method(kind).restore(parts, tmp_path)
+        method(kind).restore(components, tmp_path)
     _written(bases["sd"], "sd", kind, tmp_path, {})
     for path in tmp_path.rglob("*.safetensors"):
         path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match="safetensors is missing or damaged .*; train again"):
-        method(kind).restore(parts, tmp_path)
+        method(kind).restore(components, tmp_path)

@@ -6,13 +6,12 @@ import diffusers
 import pytest
 import torch
 
-from pipeline.core import params as params_module
 from pipeline.core.records import Subject
 from pipeline.families import family
-from pipeline.methods import METHODS, method, trigger
+from pipeline.methods import METHODS, method
 from pipeline.methods.usage import usage
 from tests import tiny_models
-from tests.project import ROOT
+from tests.training.world import train_params
 
 SUBJECT = Subject("dodo", "Raphus cucullatus", "bird")
 
@@ -37,12 +36,8 @@ def quick(monkeypatch):
 def test_what_is_shown_runs(name, kind, tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
     getattr(tiny_models, f"write_{name}")(tmp_path / "base")
-    train = params_module.load(ROOT / "params.yaml").train
-    with_text = {
-        key: getattr(train, key).model_copy(update={"rank": 2, "train_text_encoder": True})
-        for key in ("lora", "lokr", "loha")
-    }
-    train = train.model_copy(update={"method": kind, **with_text})
+    with_text = {key: {"rank": 2, "train_text_encoder": True} for key in ("lora", "lokr", "loha")}
+    train = train_params(method=kind, **with_text)
     trainable = method(kind).attach(family(name).load("base"), train, SUBJECT, 1, torch.float32)
     with torch.no_grad():
         for weight in trainable.parameters.values():
@@ -54,7 +49,7 @@ def test_what_is_shown_runs(name, kind, tmp_path, monkeypatch, quick):
         "family": name,
         "method": kind,
         "base": "base",
-        "trigger": trigger(kind, SUBJECT),
+        "trigger": method(kind).trigger(SUBJECT),
         "params": train.model_dump(mode="json"),
     }
     pictures = [_run(usage(card, path), tmp_path) for path in ("models/dodo/step-000002", "base")]

@@ -1,7 +1,7 @@
 """A training that is killed again and again, for real; run as a program by test_kills.py.
 
-`python -m tests.training.kills PROJECT …` prints JSON: for each project what an unbroken training gives, and what
-trainings give that were killed. Each run is a process of its own, forked when the base is loaded; a kill costs no
+`python -m tests.training.kills PROJECT …` prints JSON: for each project the result of an uninterrupted training, and of
+trainings that were killed. Each run is a process of its own, forked when the base is loaded; a kill costs no
 start of Python.
 """
 
@@ -26,6 +26,7 @@ from accelerate import Accelerator
 from pipeline.core.errors import Interrupted
 from pipeline.core.paths import Paths
 from pipeline.io.accelerator import stop_requests
+from pipeline.train import _training_run
 from pipeline.training.checkpoint import state, streaming
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.loop import Hooks, TrainingJob, train_to_end
@@ -39,7 +40,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-# --- moments at which a process kills itself, each the n-th time that it comes by ---
+# --- moments at which a process kills itself, each at its n-th call ---
 
 
 def in_a_step(n: int) -> None:
@@ -62,7 +63,7 @@ def before_a_state_has_its_name(n: int) -> None:
     _before(state.os, "replace", n, only=".state-")
 
 
-def before_older_states_go(n: int) -> None:
+def before_older_states_are_removed(n: int) -> None:
     _before(CheckpointStore, "_rotate", n)
 
 
@@ -97,7 +98,7 @@ def _before(owner: object, name: str, n: int, only: str = "") -> None:
 MOMENTS = [
     in_the_middle_of_a_state,
     before_a_state_has_its_name,
-    before_older_states_go,
+    before_older_states_are_removed,
     in_the_middle_of_a_snapshot,
     before_a_snapshot_has_its_place,
 ]
@@ -112,11 +113,11 @@ class Trained:
     def __init__(self, job: TrainingJob, folder: Path):
         self.job, self.store, self.ends = job, CheckpointStore(folder, "x"), []
 
-    def go(self, meddle: Callable[[], None] = lambda: None, after: tuple[float, int] | None = None) -> int:
-        """One process; `after` so many seconds it gets a signal. Returns the signal that ended it, or its code."""
+    def start(self, prepare_kill: Callable[[], None] = lambda: None, after: tuple[float, int] | None = None) -> int:
+        """Run one process, which gets a signal `after` so many seconds; returns its exit code."""
         child = os.fork()
         if not child:
-            self._child(meddle)
+            self._child(prepare_kill)
         if after:
             time.sleep(after[0])
             os.kill(child, after[1])  # until it is waited for, its number is its own
@@ -124,12 +125,12 @@ class Trained:
         self.ends.append(code)
         return code
 
-    def _child(self, meddle: Callable[[], None]) -> None:
+    def _child(self, prepare_kill: Callable[[], None]) -> None:
         code = 1
         try:
-            with stop_requests() as stopping:
-                meddle()
-                hooks = Hooks(lambda _: None, lambda _: None, stopping, time.monotonic)
+            with stop_requests() as should_stop:
+                prepare_kill()
+                hooks = Hooks(lambda _: None, lambda _: None, should_stop, time.monotonic)
                 history = train_to_end(self.job, Accelerator(cpu=True), self.store, hooks).history
             (self.store.folder / "history.json").write_text(json.dumps(history))
             code = 0
@@ -156,32 +157,32 @@ def at_every_moment(job: TrainingJob, folder: Path) -> Trained:
     trained = Trained(job, folder)
     for moment in MOMENTS:
         for n in (1, 2):
-            trained.go(partial(moment, n))
-    trained.go()
+            trained.start(partial(moment, n))
+    trained.start()
     return trained
 
 
 def at_random(job: TrainingJob, folder: Path, seconds: float) -> Trained:
-    """Killed or told to stop at moments that nobody chose, within the `seconds` of an unbroken run."""
+    """Killed or stopped at random moments, within the `seconds` of an uninterrupted run."""
     trained, chance = Trained(job, folder), random.Random(0)
     while len(trained.ends) < 8:
         kind = chance.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
-        if trained.go(after=(chance.uniform(0.2, 0.6) * seconds, kind)) == 0:
+        if trained.start(after=(chance.uniform(0.2, 0.6) * seconds, kind)) == 0:
             if any(trained.ends):
                 return trained
-            trained.store.clear()  # the machine has become faster: nobody was killed
+            trained.store.clear()  # the machine has become faster: no process was killed
             trained.ends.clear()
             seconds /= 2
-    trained.go()
+    trained.start()
     return trained
 
 
 def outcome(root: Path) -> dict[str, dict[str, object]]:
     paths = Paths(root, world.SPECIES)
     job = prepare(_training_run(world.load(paths), paths), Accelerator(cpu=True), root / "cache")
-    straight, begun = Trained(job, root / "straight"), time.monotonic()
-    straight.go()
-    seconds = time.monotonic() - begun
+    straight, start_s = Trained(job, root / "straight"), time.monotonic()
+    straight.start()
+    seconds = time.monotonic() - start_s
     trained = {
         "straight": straight,
         "at moments": at_every_moment(job, root / "moments"),

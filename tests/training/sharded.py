@@ -1,4 +1,4 @@
-"""A child of accelerate's launcher: trains with its weights cut into pieces, once straight and once interrupted.
+"""A child of accelerate's launcher: trains with sharded weights (FSDP), once straight and once interrupted.
 
 accelerate launch --config_file … tests/training/sharded.py PROJECT
 """
@@ -28,13 +28,13 @@ def main(project: Path) -> None:
     accelerator = Accelerator(cpu=True)
     torch.set_num_threads(1)
     paths = Paths(project, world.SPECIES)
-    task = _training_run(world.load(paths), paths)
+    run = _training_run(world.load(paths), paths)
 
     def train(name: str, stop_at: int = 0) -> list[list[float]]:
         reports, folder = [], project / name
-        told = lambda: bool(reports) and reports[-1].step == stop_at  # noqa: E731
-        hooks = Hooks(reports.append, lambda _: None, told, lambda: 0.0)
-        job = prepare(task, accelerator, project / "cache", folder / "looks", sharded=wanted.sharded)
+        should_stop = lambda: bool(reports) and reports[-1].step == stop_at  # noqa: E731
+        hooks = Hooks(reports.append, lambda _: None, should_stop, lambda: 0.0)
+        job = prepare(run, accelerator, project / "cache", folder / "looks", sharded=wanted.sharded)
         return train_to_end(job, accelerator, CheckpointStore(folder, "x"), hooks).history
 
     history = train("straight")

@@ -1,4 +1,4 @@
-"""SIGKILL and SIGTERM for real, at chosen moments and at random ones: not a byte may be another."""
+"""SIGKILL and SIGTERM for real, at chosen moments and at random ones: no byte may differ."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ OFTEN = {"steps": 6, "snapshots": [2, 5, 6], "save_every_steps": 1, "warmup_step
 KINDS = ({"method": "dreambooth", "ema_decay": 0.9}, {"method": "lora", "optimiser": "prodigy", "learning_rate": 1.0})
 
 
-def test_however_it_is_killed_the_bytes_are_those_of_an_unbroken_training(tmp_path, sd_base):
+def test_a_killed_training_gives_the_bytes_of_an_uninterrupted_one(tmp_path, sd_base):
     """Half a minute of one core: two trainings of some twenty processes each."""
     for number, kind in enumerate(KINDS):
         (tmp_path / str(number)).mkdir()

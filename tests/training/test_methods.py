@@ -304,7 +304,9 @@ FULL = ("dreambooth", "full")
 def test_a_checkpoint_from_another_family_is_refused(base, name, other, kind, tmp_path, request):
     method(kind).save(_trained(base, kind, name), tmp_path, torch.float32, {**METADATA, "family": name})
     wrong = family(other).load(request.getfixturevalue(f"{other}_base"))
-    with pytest.raises(InputError, match=f"was learnt on the family '{name}', and this base is '{other}'; lay it over"):
+    with pytest.raises(
+        InputError, match=f"was trained on the family '{name}', and this base is '{other}'; load it with"
+    ):
         method(kind).restore(wrong, tmp_path)
 
 
@@ -313,7 +315,7 @@ def test_a_checkpoint_from_another_family_is_refused(base, name, other, kind, tm
 def test_a_checkpoint_of_another_width_or_damaged_is_refused(base, name, kind, tmp_path):
     other = tiny_models.write_sd(tmp_path / "other", channels=(24, 32))
     method(kind).save(_trained(other, kind, name), tmp_path, torch.float32, {**METADATA, "family": name})
-    with pytest.raises(InputError, match=f"does not fit the base '{base}' .*; lay it over the base"):
+    with pytest.raises(InputError, match=f"does not fit the base '{base}' .*; load it with the base"):
         method(kind).restore(family(name).load(base), tmp_path)
     path = next(tmp_path.glob("*.safetensors"), tmp_path / "unet" / "adapter_model.safetensors")
     path.write_bytes(path.read_bytes()[:40])

@@ -135,14 +135,14 @@ def test_an_optimiser_that_cannot_work_is_refused(monkeypatch):
     with pytest.raises(ParamsError, match="train.learning_rate is 0.001, but prodigy finds the rate itself .* to 1.0"):
         check(optimiser="prodigy", learning_rate=1e-3)
     with pytest.raises(ParamsError, match="train.pivotal.learning_rate is 0.002, but prodigy"):
-        check(method="pivotal", learning_rate=1.0)
+        check(optimiser="prodigy", method="pivotal", learning_rate=1.0)
 
 
 def test_an_unknown_schedule_is_refused_with_the_nearest_name():
     with pytest.raises(ParamsError, match="train.lr_schedule is 'cosin', which is not known; did you mean 'cosine'"):
         lr_schedule("cosin")
     with pytest.raises(ParamsError, match="known are constant, linear, cosine"):
-        lr_schedule("exponential")
+        lr_schedule("x")
 
 
 def test_a_schedule_is_one_row(monkeypatch):

@@ -12,8 +12,10 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from pipeline.core.errors import Interrupted, ParamsError
-from pipeline.families import FAMILIES
-from pipeline.methods import METHODS, check_pair, lora, token_embeddings, trigger
+from pipeline.families import FAMILIES, family
+from pipeline.methods import METHODS, lora_file, method, placeholder_tokens
+from pipeline.methods.lokr import Lokr
+from pipeline.methods.resolution import check_pair
 from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.loop import Hooks, train_to_end
@@ -41,7 +43,7 @@ def _whole(base: Path, checkpoint: Path) -> DiffusionPipeline:
 
 def _with_lora(base: Path, checkpoint: Path) -> DiffusionPipeline:
     pipeline = _whole(checkpoint, base)
-    pipeline.load_lora_weights(checkpoint, weight_name=lora.FILE)
+    pipeline.load_lora_weights(checkpoint, weight_name=lora_file.FILE)
     return pipeline
 
 
@@ -52,10 +54,10 @@ def _with_peft(base: Path, checkpoint: Path) -> DiffusionPipeline:
     return pipeline
 
 
-def _with_words(base: Path, checkpoint: Path) -> DiffusionPipeline:
-    pipeline, state = _whole(checkpoint, base), load_file(checkpoint / token_embeddings.FILE)
+def _with_tokens(base: Path, checkpoint: Path) -> DiffusionPipeline:
+    pipeline, state = _whole(checkpoint, base), load_file(checkpoint / placeholder_tokens.FILE)
     if len(state) == 1:
-        pipeline.load_textual_inversion(checkpoint / token_embeddings.FILE, token="<dodo>")
+        pipeline.load_textual_inversion(checkpoint / placeholder_tokens.FILE, token="<dodo>")
     for key, end in (("clip_l", ""), ("clip_g", "_2")) if len(state) == 2 else ():
         encoder, tokenizer = getattr(pipeline, f"text_encoder{end}"), getattr(pipeline, f"tokenizer{end}")
         pipeline.load_textual_inversion(state[key], token="<dodo>", text_encoder=encoder, tokenizer=tokenizer)
@@ -63,8 +65,8 @@ def _with_words(base: Path, checkpoint: Path) -> DiffusionPipeline:
 
 
 def _with_both(base: Path, checkpoint: Path) -> DiffusionPipeline:
-    pipeline = _with_words(base, checkpoint)
-    pipeline.load_lora_weights(checkpoint, weight_name=lora.FILE)
+    pipeline = _with_tokens(base, checkpoint)
+    pipeline.load_lora_weights(checkpoint, weight_name=lora_file.FILE)
     return pipeline
 
 
@@ -74,18 +76,18 @@ LOADERS = {
     "lora": _with_lora,
     "lokr": _with_peft,
     "loha": _with_peft,
-    "textual_inversion": _with_words,
+    "textual_inversion": _with_tokens,
     "pivotal": _with_both,
 }
 
 
-def _trained(task, folder: Path, stop_at: int | None = None):
-    """Parts, numbers of every step, and the one checkpoint, of a training in `folder`."""
+def _trained(run, folder: Path, stop_at: int | None = None):
+    """Components, numbers of every step, and the one checkpoint, of a training in `folder`."""
     reports, store = [], CheckpointStore(folder, "x")
     hooks = Hooks(reports.append, print, lambda: len(reports) == stop_at, lambda: 0.0)
     accelerator = Accelerator(cpu=True)
-    progress = train_to_end(prepare(task, accelerator, folder.parent / "cache"), accelerator, store, hooks)
-    return progress.trainable.components, progress.history, store.snapshot(STEPS)
+    state = train_to_end(prepare(run, accelerator, folder.parent / "cache"), accelerator, store, hooks)
+    return state.trainable.components, state.history, store.snapshot(STEPS)
 
 
 def _drawn(pipeline: DiffusionPipeline, **prompt) -> np.ndarray:
@@ -94,41 +96,39 @@ def _drawn(pipeline: DiffusionPipeline, **prompt) -> np.ndarray:
 
 
 @torch.no_grad()
-def _drawn_by(parts, prompt: str, base: Path) -> np.ndarray:
-    """By the parts that were trained; the sentences are encoded as in training."""
-    told, blind = (parts.family.encode_prompt(parts, [text]) for text in (prompt, " "))
-    given = {"prompt_embeds": told.states, "negative_prompt_embeds": blind.states}
-    if told.pooled is not None:
-        given |= {"pooled_prompt_embeds": told.pooled, "negative_pooled_prompt_embeds": blind.pooled}
+def _drawn_by(components, prompt: str, base: Path) -> np.ndarray:
+    """By the components that were trained; the sentences are encoded as in training."""
+    prompted, empty = (components.family.encode_prompt(components, [text]) for text in (prompt, " "))
+    embeds = {"prompt_embeds": prompted.states, "negative_prompt_embeds": empty.states}
+    if prompted.pooled is not None:
+        embeds |= {"pooled_prompt_embeds": prompted.pooled, "negative_pooled_prompt_embeds": empty.pooled}
     scheduler = DDIMScheduler.from_pretrained(base, subfolder="scheduler")
-    return _drawn(parts.family.pipeline(parts, scheduler), **given)
+    return _drawn(components.family.pipeline(components, scheduler), **embeds)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("kind", METHODS)
-def test_diffusers_alone_draws_what_was_learnt(kind, name, project, tmp_path, request):
-    if name not in METHODS[kind].SUPPORTED:
-        pytest.skip(f"{kind} does not support {name}, and says so")
+def test_diffusers_alone_draws_the_same_pictures(kind, name, project, tmp_path, request):
     base = request.getfixturevalue(f"{name}_base")
-    task = _training_run(world.change(project, **FAST, method=kind, **CHANGES.get(kind, {})), project)
-    task = replace(task, family=name, base=base)
-    parts, history, checkpoint = _trained(task, tmp_path / "run")
+    run = world.training_run(project, **FAST, method=kind, **CHANGES.get(kind, {}))
+    run = replace(run, family=family(name), base=base)
+    components, history, checkpoint = _trained(run, tmp_path / "run")
     assert len(history) == STEPS
 
-    logged = f"{trigger(kind, task.subject)} at"
-    theirs = _drawn(LOADERS[kind](base, checkpoint), prompt=logged, negative_prompt=" ")
-    np.testing.assert_allclose(theirs, _drawn_by(parts, logged, base), atol=1e-5)
-    if kind != "textual_inversion":  # the base cannot read its words
-        assert abs(theirs - _drawn(_whole(base, base), prompt=logged, negative_prompt=" ")).max() > 0.01
+    prompt = f"{method(kind).trigger(run.subject)} at"
+    theirs = _drawn(LOADERS[kind](base, checkpoint), prompt=prompt, negative_prompt=" ")
+    np.testing.assert_allclose(theirs, _drawn_by(components, prompt, base), atol=1e-5)
+    if kind != "textual_inversion":  # the base does not have its tokens
+        assert abs(theirs - _drawn(_whole(base, base), prompt=prompt, negative_prompt=" ")).max() > 0.01
 
 
 @pytest.mark.parametrize("kind", METHODS)
-def test_stopped_and_continued_is_bit_for_bit_the_same(kind, project, tmp_path):
-    task = _training_run(world.change(project, **QUICK, method=kind, **CHANGES.get(kind, {})), project)
-    _, straight, checkpoint = _trained(task, tmp_path / "straight")
+def test_a_resumed_training_is_bit_for_bit_the_same(kind, project, tmp_path):
+    run = world.training_run(project, **QUICK, method=kind, **CHANGES.get(kind, {}))
+    _, straight, checkpoint = _trained(run, tmp_path / "straight")
     with pytest.raises(Interrupted):
-        _trained(task, tmp_path / "broken", stop_at=1)
-    _, broken, again = _trained(task, tmp_path / "broken")
+        _trained(run, tmp_path / "broken", stop_at=1)
+    _, broken, again = _trained(run, tmp_path / "broken")
     assert broken == straight
     assert _bytes(again) == _bytes(checkpoint)
 
@@ -138,10 +138,11 @@ def _bytes(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_pair_that_does_not_work_is_refused_before_anything_is_read(project, monkeypatch):
-    monkeypatch.setattr(METHODS["lokr"], "SUPPORTED", ("sd",))
+    monkeypatch.setattr(Lokr, "needs", frozenset({"predicts_flow"}))
     edit_params(project.root, {"base": {"family": "sdxl", "path": "nowhere"}, "train": {"method": "lokr"}})
     with pytest.raises(
-        ParamsError, match=r"train.method 'lokr' does not work for base.family 'sdxl'; .* these do: dre"
+        ParamsError,
+        match=r"train.method 'lokr' does not work for base.family 'sdxl', which lacks .*flow; .* these do: dre",
     ):
         _training_run(world.load(project), project)
-    check_pair("lokr", "sd")
+    check_pair(method("lora"), family("sdxl"))

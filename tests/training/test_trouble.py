@@ -32,7 +32,7 @@ class Line:
         defaults = {"steps": 6, "batch_size": 4, "snapshots": (), "save_every_steps": 1, "max_gradient_norm": 1e9}
         self.settings = LoopSettings(**{**defaults, "learning_rate": lambda step: 0.01, **settings})
 
-    def train_to_end(self, recorder: Recorder | None = None) -> list[float]:
+    def run(self, recorder: Recorder | None = None) -> list[float]:
         job = TrainingJob(
             Trainable(self.components, {"unet": self.module}),
             self._loss,

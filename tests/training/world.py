@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,14 @@ from ruamel.yaml import YAML
 from pipeline.core import params as params_module
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
+from pipeline.core.records import Subject
 from pipeline.core.training_params import Train
+from pipeline.families import family
+from pipeline.methods import method
 from pipeline.train import _training_run
+from pipeline.training import preflight
+from pipeline.training.checkpoint.identity import Identity
+from pipeline.training.data.latent_cache import TrainingImage
 from pipeline.training.training_run import TrainingRun
 from tests.project import ROOT, edit_params, merge
 
@@ -68,6 +75,26 @@ def train_params(**changes: Any) -> Train:
     raw = copy.deepcopy(_shipped())
     merge(raw["train"], changes)
     return params_module.parse(json.dumps(raw), "params.yaml").train
+
+
+def preflight_log(base: Path, train: Train, subject: Subject, pictures: Sequence[TrainingImage]) -> list[str]:
+    """What the preflight checks of a training on a base of the family `sd` log."""
+    run = TrainingRun(
+        family=family("sd"),
+        method=method(train.method),
+        base=base,
+        subject=subject,
+        pictures=tuple(pictures),
+        holdout=(),
+        prior_prompt="",
+        train=train,
+        seed=0,
+        metadata={},
+        identity=Identity(subject.key, "", "", {}, ""),
+    )
+    logged: list[str] = []
+    preflight.check(run, logged.append)
+    return logged
 
 
 @cache

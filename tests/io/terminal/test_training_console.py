@@ -37,7 +37,7 @@ def _told(capsys) -> list[str]:
 
 
 def test_a_log_has_the_first_step_one_every_two_seconds_and_the_last(capsys, clock):
-    with training_console.shown(NAME, 10_000) as show:
+    with training_console.training_progress(NAME, 10_000) as show:
         for step in range(1, 9):
             show(report(step))
             clock[0] += 0.5
@@ -48,7 +48,7 @@ def test_a_log_has_the_first_step_one_every_two_seconds_and_the_last(capsys, clo
 
 
 def test_a_look_is_one_line_with_its_lowest_and_highest_timestep(capsys):
-    with training_console.shown(NAME, 10_000) as show:
+    with training_console.training_progress(NAME, 10_000) as show:
         show(MonitoringReport(0, LOOK.before, LOOK.before))
         show(LOOK)
         show(MonitoringReport(500))
@@ -59,11 +59,11 @@ def test_a_look_is_one_line_with_its_lowest_and_highest_timestep(capsys):
 
 
 def test_preparation_says_what_is_begun_and_how_far_it_is(capsys, clock):
-    with training_console.preparing(NAME) as tell:
+    with training_console.preparation_progress(NAME) as on_progress:
         for done in range(1, 6):
-            tell("encoding pictures", done, 5)
+            on_progress("encoding pictures", done, 5)
             clock[0] += 1
-        tell("loading the base", 0, 1)
+        on_progress("loading the base", 0, 1)
     assert _told(capsys) == [
         f"{NAME}: encoding pictures, 1 of 5",
         f"{NAME}: encoding pictures, 3 of 5",
@@ -74,16 +74,16 @@ def test_preparation_says_what_is_begun_and_how_far_it_is(capsys, clock):
 
 def test_other_processes_show_nothing(capsys):
     with (
-        training_console.shown(NAME, 3, main_process=False) as show,
-        training_console.preparing(NAME, main_process=False) as tell,
+        training_console.training_progress(NAME, 3, main_process=False) as show,
+        training_console.preparation_progress(NAME, main_process=False) as on_progress,
     ):
         show(report(1))
-        tell("encoding pictures", 1, 2)
+        on_progress("encoding pictures", 1, 2)
     assert _told(capsys) == []
 
 
 def test_where_the_time_went_is_aligned_and_adds_up():
-    spent = {"preparation": 2.0, "steps": 7.0, "steps/forward": 2.0, "steps/backward": 4.0, "looks": 1.0}
+    spent = {"preparation": 2.0, "steps": 7.0, "steps/forward": 2.0, "steps/backward": 4.0, "monitoring": 1.0}
     assert training_console.time_table(spent) == (
         "where the time went     10.0 s",
         "  preparation            2.0 s  20.0%",
@@ -91,7 +91,7 @@ def test_where_the_time_went_is_aligned_and_adds_up():
         "    forward              2.0 s  20.0%",
         "    backward             4.0 s  40.0%",
         "    the rest             1.0 s  10.0%",
-        "  looks                  1.0 s  10.0%",
+        "  monitoring             1.0 s  10.0%",
     )
     assert all(len(line) <= 100 for line in training_console.time_table(spent))
 
@@ -100,8 +100,8 @@ ON_A_TERMINAL = """
 import time
 from pipeline.io import steps
 from tests.io.test_steps import LOOK, NAME, LookReport, report
-with steps.preparing(NAME) as tell:
-    tell("encoding pictures", 3, 5)
+with steps.preparing(NAME) as on_progress:
+    on_progress("encoding pictures", 3, 5)
     time.sleep(0.2)
 with steps.shown(NAME, 500) as show:
     show(LookReport(0, LOOK.before, LOOK.before))

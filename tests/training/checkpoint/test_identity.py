@@ -1,4 +1,4 @@
-"""What keeps an unfinished training from being continued is logged by name."""
+"""What keeps an unfinished training from being continued is named."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.training.checkpoint import identity as module
-from pipeline.training.checkpoint.identity import Identity, begin, differences, refuse_to_start
+from pipeline.training.checkpoint.identity import Identity, check_resumable, differences, record_start
 from pipeline.training.checkpoint.state import CheckpointStore
 from tests.training.checkpoint.test_state import _trained
 
@@ -19,7 +19,7 @@ PARAMS = {
     "train": {"method": "lora", "steps": 500, "learning_rate": 3e-4, "lora": {"rank": 4, "targets": ["to_q"]}},
 }
 FIRST = Identity("dodo", "d1", "b1", PARAMS, "c1")
-MEANS = {"torch": "2.13.0", "device": "cpu"}
+ENVIRONMENT = {"torch": "2.13.0", "device": "cpu"}
 
 
 def _changed(**train) -> Identity:
@@ -27,15 +27,15 @@ def _changed(**train) -> Identity:
 
 
 @pytest.fixture
-def begun(tmp_path):
+def started(tmp_path):
     """An unfinished training at step 2."""
     store = CheckpointStore(tmp_path / FIRST.lineage_id, FIRST.lineage_id)
-    assert begin(store, FIRST, MEANS) == []
+    assert record_start(store, FIRST, ENVIRONMENT) == []
     store.save(2, _trained(2), keep=1)
     return store
 
 
-def _saves(folder, identity):
+def _store(folder, identity):
     return CheckpointStore(folder / identity.lineage_id, identity.lineage_id)
 
 
@@ -62,53 +62,54 @@ def test_differences_are_named_as_params_yaml_names_them():
     assert differences(FIRST, method) == ["train.method was 'lora' and is 'dreambooth'"]
 
 
-def test_one_that_is_left_alone_is_told_with_its_reason_and_its_size(begun, tmp_path):
+def test_a_training_that_is_not_continued_is_reported_with_its_reason_and_its_size(started, tmp_path):
     other = _changed(learning_rate=1e-4)
-    (told,) = begin(_saves(tmp_path, other), other, MEANS)
-    assert told == (
+    (line,) = record_start(_store(tmp_path, other), other, ENVIRONMENT)
+    assert line == (
         "the unfinished training of dodo (step 2 of 500) is not continued: train.learning_rate was 0.0003 and is "
-        f"0.0001; put it back to go on with it, or remove {begun.folder} (0.0 MB)"
+        f"0.0001; change it back to continue it, or remove {started.folder} (0.0 MB)"
     )
-    assert begun.whole(()) == 2
+    assert started.newest_intact_step(()) == 2
     elsewhere = replace(other, species="auk", dataset="d7")
-    assert begin(_saves(tmp_path, elsewhere), elsewhere, MEANS) == [], "another species is another matter"
+    assert record_start(_store(tmp_path, elsewhere), elsewhere, ENVIRONMENT) == [], "another species is another matter"
 
 
-def test_several_are_counted_and_the_newest_is_named(begun, tmp_path):
+def test_several_are_counted_and_the_newest_is_named(started, tmp_path):
     newer = _changed(steps=400)
-    begin(_saves(tmp_path, newer), newer, MEANS)
-    _saves(tmp_path, newer).save(3, _trained(3), keep=1)
-    os.utime(begun.states[0].path, (1, 1))
+    record_start(_store(tmp_path, newer), newer, ENVIRONMENT)
+    _store(tmp_path, newer).save(3, _trained(3), keep=1)
+    os.utime(started.states[0].path, (1, 1))
     now = replace(_changed(steps=1, learning_rate=1.0, lora={"rank": 1}), dataset="d2", base="b2", code="c2")
-    told = begin(_saves(tmp_path, now), now, MEANS)
-    assert "(step 3 of 400) is not continued: train.steps was 400 and is 1" in told[0]
-    assert "the pictures changed, and 2 more things changed; put them back" in told[0]
-    assert told[1] == "1 older unfinished training of dodo beside it take 0.0 MB"
+    lines = record_start(_store(tmp_path, now), now, ENVIRONMENT)
+    assert "(step 3 of 400) is not continued: train.steps was 400 and is 1" in lines[0]
+    assert "the pictures changed, and 2 more things changed; change them back" in lines[0]
+    assert lines[1] == "1 older unfinished training of dodo beside it take 0.0 MB"
 
 
-def test_who_goes_on_by_other_means_is_told(begun):
-    assert begin(begun, FIRST, MEANS) == []
-    assert begin(begun, FIRST, {**MEANS, "torch": "2.14.0", "new": "1"}) == [
-        "this training was begun with torch 2.13.0, now 2.14.0: it goes on, but not to the bytes of an unbroken one"
+def test_a_resumed_training_reports_how_its_environment_changed(started):
+    assert record_start(started, FIRST, ENVIRONMENT) == []
+    assert record_start(started, FIRST, {**ENVIRONMENT, "torch": "2.14.0", "new": "1"}) == [
+        "this training was started with torch 2.13.0, now 2.14.0: it continues, but its result will not be the "
+        "same bytes as that of an uninterrupted one"
     ]
 
 
-def test_resume_or_nothing(begun, tmp_path):
-    refuse_to_start(begun, FIRST, ())
+def test_resume_does_not_start_a_new_training(started, tmp_path):
+    check_resumable(started, FIRST, ())
     other = replace(FIRST, dataset="d2")
-    with pytest.raises(InputError, match="not continued: the pictures changed; put it back .*; nothing was started"):
-        refuse_to_start(_saves(tmp_path, other), other, ())
-    assert not _saves(tmp_path, other).folder.exists()
+    with pytest.raises(InputError, match="not continued: the pictures changed; change it back .*; nothing was started"):
+        check_resumable(_store(tmp_path, other), other, ())
+    assert not _store(tmp_path, other).folder.exists()
     none = replace(FIRST, species="auk", dataset="d2")
     with pytest.raises(InputError, match="there is no unfinished training of auk; run it without --resume to start"):
-        refuse_to_start(_saves(tmp_path, none), none, ())
-    begun.states[0].path.write_bytes(b"")
-    with pytest.raises(InputError, match="none of its states is whole; run it without --resume to start again"):
-        refuse_to_start(begun, FIRST, ())
+        check_resumable(_store(tmp_path, none), none, ())
+    started.states[0].path.write_bytes(b"")
+    with pytest.raises(InputError, match="none of its states is intact; run it without --resume to start again"):
+        check_resumable(started, FIRST, ())
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"species": "dodo"})])
-def test_a_file_that_is_not_ours_stops_nobody(begun, tmp_path, content):
-    (begun.folder / module.FILE).write_text(content)
+def test_an_identity_file_of_another_form_is_ignored(started, tmp_path, content):
+    (started.folder / module.FILE).write_text(content)
     other = _changed(steps=7)
-    assert begin(_saves(tmp_path, other), other, MEANS) == []
+    assert record_start(_store(tmp_path, other), other, ENVIRONMENT) == []

@@ -1,4 +1,4 @@
-"""What is saved, what is put back, and what a damaged disk may cost."""
+"""The checkpoint store: what is saved, what is restored, and what a damaged disk costs."""
 
 import os
 import resource
@@ -23,20 +23,20 @@ def _trained(steps: int, value: float = 1.0) -> TrainingState:
     """A conv (channels last, as in training) after some steps of AdamW."""
     torch.manual_seed(0)
     module = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last)
-    trainable = Trainable(parts=None, modules={"unet": module})
+    trainable = Trainable(components=None, modules={"unet": module})
     optimiser = torch.optim.AdamW(list(trainable.parameters.values()), lr=0.1, fused=True)
-    progress = TrainingState(trainable, optimiser, EMA(trainable.parameters, 0.9), history=[*HISTORY])
+    state = TrainingState(trainable, optimiser, EMA(trainable.parameters, 0.9), history=[*HISTORY])
     for _ in range(steps):
-        _step(progress, value)
-    return progress
+        _step(state, value)
+    return state
 
 
-def _step(progress: TrainingState, value: float = 1.0) -> torch.Tensor:
-    (progress.trainable.modules["unet"](torch.full((1, 2, 4, 4), value)) ** 2).mean().backward()
-    progress.optimiser.step()
-    progress.optimiser.zero_grad()
+def _step(state: TrainingState, value: float = 1.0) -> torch.Tensor:
+    (state.trainable.modules["unet"](torch.full((1, 2, 4, 4), value)) ** 2).mean().backward()
+    state.optimiser.step()
+    state.optimiser.zero_grad()
     state.ema.update(3)
-    weights = [*progress.trainable.parameters.values(), *state.ema.values.values()]
+    weights = [*state.trainable.parameters.values(), *state.ema.values.values()]
     return torch.cat([weight.detach().flatten() for weight in weights])
 
 
@@ -58,7 +58,7 @@ def test_a_restored_training_takes_the_same_next_step(store, logged):
     assert torch.equal(_step(fresh), _step(_trained(2))) and not logged
 
 
-def test_the_newest_are_kept_and_the_newest_is_continued(store, logged):
+def test_the_newest_are_kept_and_the_newest_is_resumed(store, logged):
     for step in (4, 6):
         store.save(step, _trained(step), keep=2)
     assert [state.step for state in store.states] == [6, 4]
@@ -68,9 +68,13 @@ def test_the_newest_are_kept_and_the_newest_is_continued(store, logged):
     assert [state.step for state in store.states] == [8]
 
 
-def test_no_state_is_no_state(tmp_path, logged):
+def test_an_empty_store_has_no_state(tmp_path, logged):
     store = CheckpointStore(tmp_path / "none", "none")
-    assert store.step is None and store.whole(()) is None and store.load(_trained(0), (2,), logged.append) == 0
+    assert (
+        store.step is None
+        and store.newest_intact_step(()) is None
+        and store.load(_trained(0), (2,), logged.append) == 0
+    )
     assert not logged
 
 
@@ -85,43 +89,43 @@ def _halve(path):
 
 
 @pytest.mark.parametrize("harm", [_flip, _halve, lambda path: path.write_bytes(b"")])
-def test_the_state_before_a_damaged_one_is_continued_and_takes_its_place(store, logged, harm):
+def test_the_state_before_a_damaged_one_is_resumed_and_takes_its_place(store, logged, harm):
     store.save(4, _trained(4), keep=2)
     harm(store.states[0].path)
     fresh = _trained(0)
-    assert store.whole(()) == store.load(fresh, (), logged.append) == 2 and torch.equal(
+    assert store.newest_intact_step(()) == store.load(fresh, (), logged.append) == 2 and torch.equal(
         _step(fresh), _step(_trained(2))
     )
     assert logged == [
-        f"the state of step 4 in {store.folder} is not whole (its bytes are not what was saved); "
-        "training goes on from step 2"
+        f"the state of step 4 in {store.folder} is not intact (its bytes are not what was saved); "
+        "training continues from step 2"
     ]
-    store.drop_beyond(2, logged.append)
+    store.set_aside_after(2, logged.append)
     assert len(logged) == 1 and len(list(store.folder.glob("*state-*"))) == 1
     store.save(3, _trained(3), keep=2)
-    assert [state.step for state in store.states] == [3, 2], "the damaged one must not crowd out a whole one"
+    assert [state.step for state in store.states] == [3, 2], "the damaged one must not crowd out an intact one"
 
 
-def test_when_none_is_whole_training_starts_again_with_nothing_touched(store, logged):
+def test_without_an_intact_state_training_starts_again(store, logged):
     store.save(4, _trained(4), keep=2)
-    for state in store.states:
-        _halve(state.path)
+    for saved in store.states:
+        _halve(saved.path)
     fresh = _trained(0)
-    assert store.load(fresh, (), logged.append) == 0 and store.whole(()) is None
-    assert logged[0].count("is not whole") == 2 and logged[0].endswith("; training starts again")
+    assert store.load(fresh, (), logged.append) == 0 and store.newest_intact_step(()) is None
+    assert logged[0].count("is not intact") == 2 and logged[0].endswith("; training starts again")
     assert torch.equal(_step(fresh), _step(_trained(0)))
 
 
-def test_a_state_of_another_training_or_of_other_weights_is_not_continued(store, logged):
+def test_a_state_of_another_training_or_of_other_weights_is_not_resumed(store, logged):
     assert CheckpointStore(store.folder, "other").load(_trained(0), (), logged.append) == 0
     assert "(it belongs to another training)" in logged[0]
     other = _trained(0)
     other.trainable.modules["unet"].weight = nn.Parameter(torch.zeros(4, 2, 3, 3))
-    assert store.load(other, (), logged.append) == 0 and "(other weights are in it than learn now)" in logged[1]
+    assert store.load(other, (), logged.append) == 0 and "(it has other weights than are trained now)" in logged[1]
 
 
 @pytest.mark.parametrize("harm", [lambda folder: (folder / "a").unlink(), lambda folder: _flip(folder / "a")])
-def test_a_state_whose_snapshot_is_harmed_is_not_continued(store, logged, harm):
+def test_a_state_whose_snapshot_is_damaged_is_not_resumed(store, logged, harm):
     store.write_snapshot(3, lambda folder: (folder / "a").write_text("weights of step 3"))
     store.save(4, _trained(4), keep=2)
     assert store.load(_trained(0), (3, 9), logged.append) == 4
@@ -130,10 +134,10 @@ def test_a_state_whose_snapshot_is_harmed_is_not_continued(store, logged, harm):
     assert "step 4" in logged[0] and "(its snapshot of step 3 is gone or not what was written)" in logged[0]
 
 
-def test_a_whole_state_that_is_not_continued_keeps_its_bytes(store, logged):
+def test_an_intact_state_that_is_not_resumed_keeps_its_bytes(store, logged):
     path = store.states[0].path
     content = path.read_bytes()
-    store.drop_beyond(0, logged.append)
+    store.set_aside_after(0, logged.append)
     kept = path.with_name(f"old-{path.name}")
     assert store.states == [] and store.step is None and kept.read_bytes() == content
     assert logged == [f"{kept} is the state of step 2, set aside: nothing uses it until it has its name again"]
@@ -145,47 +149,49 @@ def test_a_whole_state_that_is_not_continued_keeps_its_bytes(store, logged):
 
 def test_one_training_at_a_time_and_a_crash_frees_it(tmp_path):
     store, other = CheckpointStore(tmp_path / "abc", "abc"), CheckpointStore(tmp_path / "abc", "abc")
-    with store.alone():
-        words = rf"^this training is already running \(process {os.getpid()} on .+\) in .*abc; let it end, or stop it$"
-        with pytest.raises(InputError, match=words), other.alone():
+    with store.lock():
+        message = (
+            rf"^this training is already running \(process {os.getpid()} on .+\) in .*abc; let it end, or stop it$"
+        )
+        with pytest.raises(InputError, match=message), other.lock():
             pass
         store.clear()
     child = os.fork()
     if not child:
-        with other.alone():
+        with other.lock():
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    with store.alone():
+    with store.lock():
         assert f"process {os.getpid()} on " in (store.folder / "running").read_text()
 
 
-def test_who_waited_at_the_door_of_a_training_that_ended_begins_no_other_one(tmp_path, monkeypatch):
-    store, lock = CheckpointStore(tmp_path / "abc", "abc"), module._locks
-    monkeypatch.setattr(module, "_locks", lambda stream: store.clear() or lock(stream))
-    words = "this training has just ended in another process of .*abc; run it again"
-    with pytest.raises(InputError, match=words), store.alone():
+def test_a_process_that_waited_for_a_training_that_ended_does_not_start_it_again(tmp_path, monkeypatch):
+    store, try_lock = CheckpointStore(tmp_path / "abc", "abc"), module._try_lock
+    monkeypatch.setattr(module, "_try_lock", lambda stream: store.clear() or try_lock(stream))
+    message = "this training has just ended in another process of .*abc; run it again"
+    with pytest.raises(InputError, match=message), store.lock():
         pass
 
 
-def test_a_folder_that_cannot_be_written_lets_the_other_processes_go_on(store, monkeypatch):
-    """They have begun to give their pieces: the main process must take each, or they wait for ever."""
-    taken = []
-    monkeypatch.setattr(streaming, "whole", lambda tensor: taken.append(tensor) or tensor)
-    (store.folder / ".state-000001").mkdir()  # which nobody can unlink
-    progress = _trained(4)
+def test_the_other_processes_continue_when_the_folder_cannot_be_written(store, monkeypatch):
+    """They have begun to gather their shards: the main process must gather each, or they wait for ever."""
+    gathered = []
+    monkeypatch.setattr(streaming, "full_tensor", lambda tensor: gathered.append(tensor) or tensor)
+    (store.folder / ".state-000001").mkdir()  # which cannot be unlinked
+    state = _trained(4)
     with pytest.raises(OSError, match="state-000001"):
-        store.save(4, progress, keep=1)
-    assert len(taken) == len(progress.tensors()) and store.step == 2
+        store.save(4, state, keep=1)
+    assert len(gathered) == len(state.tensors()) and store.step == 2
 
 
-def test_a_snapshot_is_whole_or_absent(store):
+def test_a_snapshot_is_complete_or_absent(store):
     def half(folder):
         (folder / "a").write_text("half")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         store.write_snapshot(1, half)
-    assert not list(store.snapshots.iterdir()), "half a snapshot must not keep the disk full"
+    assert not list(store.snapshots.iterdir()), "a partial snapshot must not fill the disk"
     for text in ("first", "second"):
         store.write_snapshot(1, lambda folder, text=text: (folder / "a").write_text(text))
     assert (store.snapshot(1) / "a").read_text() == "second"
@@ -203,15 +209,15 @@ def test_a_full_disk_leaves_the_earlier_state_as_it_was(store, logged):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert [path.name for path in store.folder.iterdir()] == [store.states[0].path.name], "nothing half is left"
+    assert [path.name for path in store.folder.iterdir()] == [store.states[0].path.name], "nothing partial is left"
     assert store.load(_trained(0), (), logged.append) == 2
 
 
-def test_the_scale_of_fp16_is_put_back(store, logged):
+def test_the_loss_scale_of_fp16_is_restored(store, logged):
     def scaled(scale: float) -> TrainingState:
-        progress = _trained(1)
-        progress.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=7)
-        return progress
+        state = _trained(1)
+        state.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=7)
+        return state
 
     before, after = scaled(512.0), scaled(65536.0)
     before.scaler.scale(torch.ones(1))  # it makes its tensors when it is first used
@@ -221,22 +227,22 @@ def test_the_scale_of_fp16_is_put_back(store, logged):
     assert after.scaler.state_dict() == before.scaler.state_dict() and after.scaler.scale(torch.ones(1)) == 512
 
 
-def test_a_training_begun_without_fp16_goes_on_with_it(store, logged):
+def test_a_training_started_without_fp16_continues_with_it(store, logged):
     after = _trained(0)
     after.scaler = torch.amp.GradScaler("cpu", init_scale=512.0)
     assert store.load(after, (), logged.append) == 2 and not logged
-    assert after.scaler.scale(torch.ones(1)) == 512, "it looks for its scale anew"
+    assert after.scaler.scale(torch.ones(1)) == 512, "it finds its loss scale anew"
 
 
-def test_what_cannot_be_kept_is_no_state_at_all(store):
-    progress = _trained(1)
-    progress.optimiser.state[next(iter(progress.trainable.parameters.values()))]["closure"] = (1, 2)
-    with pytest.raises(TypeError, match=r"optimiser/unet.weight/closure is a tuple, which no state can keep"):
-        store.save(3, progress, keep=1)
+def test_an_optimiser_state_that_cannot_be_saved_is_an_error(store):
+    state = _trained(1)
+    state.optimiser.state[next(iter(state.trainable.parameters.values()))]["closure"] = (1, 2)
+    with pytest.raises(TypeError, match=r"optimiser/unet.weight/closure is a tuple, which no state can hold"):
+        store.save(3, state, keep=1)
     assert store.step == 2
 
 
-def test_a_streamed_file_is_what_safetensors_reads(tmp_path):
+def test_a_streamed_file_is_read_by_safetensors(tmp_path):
     strided = torch.arange(24.0).reshape(1, 2, 3, 4).to(memory_format=torch.channels_last)
     tensors = {
         "a": strided,

@@ -1,4 +1,4 @@
-"""Less memory and more speed change nothing that is learnt; blocks that are cut; half precision."""
+"""Memory savings and compilation change no gradient; which blocks are sharded; half precision."""
 
 import pytest
 import torch
@@ -8,7 +8,6 @@ from accelerate.state import AcceleratorState
 from pipeline.core.errors import ParamsError
 from pipeline.families import family
 from pipeline.methods.trainable import Trainable
-from pipeline.train import _training_run
 from pipeline.training.checkpoint.state import CheckpointStore
 from pipeline.training.distributed import fsdp, memory_savings
 from pipeline.training.loop import Hooks, train_to_end
@@ -19,19 +18,19 @@ from tests.training import world
 
 @pytest.fixture
 def trainable(sd_base):
-    """Everything learns."""
-    parts = family("sd").load(sd_base)
-    modules = {"unet": parts.unet, "text_encoder": parts.text_encoders[0]}
+    """All weights are trained."""
+    components = family("sd").load(sd_base)
+    modules = {"unet": components.unet, "text_encoder": components.text_encoders[0]}
     for module in modules.values():
         module.requires_grad_(True)
-    return Trainable(parts, modules)
+    return Trainable(components, modules)
 
 
 def _loss(trainable: Trainable) -> torch.Tensor:
-    parts, number = trainable.components, torch.Generator().manual_seed(1)
-    told = family("sd").encode_tokens(parts, (torch.arange(tiny_models.CONTEXT)[None].repeat(2, 1),))
+    components, number = trainable.components, torch.Generator().manual_seed(1)
+    prompts = family("sd").encode_tokens(components, (torch.arange(tiny_models.CONTEXT)[None].repeat(2, 1),))
     noisy = torch.randn(2, 4, 8, 8, generator=number)
-    return family("sd").predict(parts, noisy, torch.tensor([3, 700]), told).square().mean()
+    return family("sd").predict(components, noisy, torch.tensor([3, 700]), prompts).square().mean()
 
 
 def _gradients(trainable: Trainable) -> tuple[torch.Tensor, ...]:
@@ -64,21 +63,21 @@ def test_checkpointing_keeps_less_and_gives_the_same_gradients(trainable, projec
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(_gradients(trainable), before, strict=True))
 
 
-def test_only_the_layers_that_are_computed_again_are_in_training_mode(trainable, project):
+def test_only_checkpointed_layers_are_in_training_mode(trainable, project):
     memory_savings.apply(trainable, _train(project, gradient_checkpointing=True))
     training = {type(part).__name__ for part in trainable.modules["text_encoder"].modules() if part.training}
     assert training == {"CLIPEncoderLayer"}
     assert not any(part.training for part in trainable.modules["unet"].modules())
 
 
-def test_a_frozen_denoiser_is_computed_again_too(trainable, project):
-    """Gradients pass through it to words that are learnt."""
+def test_a_frozen_denoiser_is_checkpointed_too(trainable, project):
+    """Gradients pass through it to trained token embeddings."""
     trainable.components.unet.requires_grad_(False)
-    words = Trainable(trainable.components, {"text_encoder": trainable.modules["text_encoder"]})
-    before, kept = _gradients(words), _kept_bytes(words)
-    memory_savings.apply(words, _train(project, gradient_checkpointing=True))
-    assert _kept_bytes(words) < 0.7 * kept
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(_gradients(words), before, strict=True))
+    text_only = Trainable(trainable.components, {"text_encoder": trainable.modules["text_encoder"]})
+    before, kept = _gradients(text_only), _kept_bytes(text_only)
+    memory_savings.apply(text_only, _train(project, gradient_checkpointing=True))
+    assert _kept_bytes(text_only) < 0.7 * kept
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(_gradients(text_only), before, strict=True))
 
 
 def test_compiling_keeps_names_and_numbers(trainable, project):
@@ -97,29 +96,29 @@ def test_compiling_keeps_names_and_numbers(trainable, project):
     torch._dynamo.reset()
 
 
-def test_what_is_cut_is_compiled_block_by_block(trainable, project):
+def test_a_sharded_model_is_compiled_block_by_block(trainable, project):
     memory_savings.apply(trainable, _train(project, compile=True), sharded=True, backend="eager")
     compiled = {type(part).__name__ for part in trainable.components.unet.modules() if part._compiled_call_impl}
     assert compiled == {"BasicTransformerBlock", "ResnetBlock2D"}
 
 
-def test_without_a_compiler_it_is_refused(trainable, project, monkeypatch):
+def test_compile_is_refused_without_a_compiler(trainable, project, monkeypatch):
     monkeypatch.setattr(memory_savings.shutil, "which", lambda name: None)
     with pytest.raises(ParamsError, match="no C\\+\\+ compiler for it; install g\\+\\+ or set train.compile to false"):
         memory_savings.apply(trainable, _train(project, compile=True))
 
 
-def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp_path):
+def test_half_precision_is_for_frozen_weights_only(project, tmp_path):
     losses = {}
-    unseen = {"timesteps": 0, "prompts": []}
-    task = _training_run(world.change(project, method="lora", steps=2, snapshots=[2], monitor=unseen), project)
+    monitor_off = {"timesteps": 0, "prompts": []}
+    run = world.training_run(project, method="lora", steps=2, snapshots=[2], monitor=monitor_off)
     for precision in ("no", "bf16"):
         AcceleratorState._reset_state(True)
         accelerator, store = (
             Accelerator(cpu=True, mixed_precision=precision),
             CheckpointStore(tmp_path / precision, "x"),
         )
-        job = prepare(task, accelerator, tmp_path / "cache")
+        job = prepare(run, accelerator, tmp_path / "cache")
         kinds = {(weight.requires_grad, weight.dtype) for weight in job.trainable.components.unet.parameters()}
         assert kinds == {(True, torch.float32), (False, torch.float32 if precision == "no" else torch.bfloat16)}
         hooks = Hooks(lambda report: None, lambda line: None, lambda: False, lambda: 0.0)
@@ -128,15 +127,15 @@ def test_half_precision_halves_what_is_frozen_and_keeps_what_learns(project, tmp
     assert losses["bf16"] != losses["no"] and losses["bf16"] == pytest.approx(losses["no"], rel=0.05)
 
 
-def test_what_is_cut_are_the_innermost_blocks(trainable):
+def test_the_innermost_blocks_are_sharded(trainable):
     kinds = {type(block).__name__ for module in trainable.modules.values() for block in fsdp.blocks(module)}
     assert kinds == {"BasicTransformerBlock", "ResnetBlock2D", "CLIPTextEmbeddings", "CLIPEncoderLayer"}
 
 
-def test_what_is_whole_stays_as_it_is(trainable):
+def test_tensors_that_are_not_sharded_stay_as_they_are(trainable):
     weight = next(iter(trainable.parameters.values()))
-    assert fsdp.whole(weight) is weight and fsdp.piece(weight, weight) is weight and fsdp.local(weight) is weight
+    assert fsdp.full_tensor(weight) is fsdp.shard_like(weight, weight) is fsdp.local_shard(weight) is weight
     before = trainable.modules["unet"].state_dict()
-    with fsdp.gathered(trainable.modules, keep=True):
+    with fsdp.full_state_dicts(trainable.modules, keep=True):
         now = trainable.modules["unet"].state_dict()
     assert all(now[name] is not None and torch.equal(now[name], before[name]) for name in before)
