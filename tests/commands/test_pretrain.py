@@ -26,6 +26,7 @@ from pipeline.pretraining.settings import (
     Settings,
     TextSettings,
 )
+from pipeline.pretraining.tokenizer import train_merges
 from pipeline.vision import clip as vision_clip
 
 ASSETS = Path(__file__).parents[2] / "pipeline/assets/tiny"
@@ -102,6 +103,13 @@ def test_names_of_taxa_fit_into_the_context_with_a_caption(unbroken):
     caption = "a painting of Sinomacrops bondei and Ornithocheiromorpha flying over the river"
     assert len(tokenizer(caption).input_ids) <= tokenizer.model_max_length
     assert tokenizer.unk_token_id not in tokenizer("Zyx Qü 12é!").input_ids[1:-1]
+
+
+def test_equally_frequent_pairs_are_merged_in_the_order_of_their_letters():
+    """Not in that of a hash table with a random seed, or the same drawings would give another vocabulary."""
+    for _ in range(20):
+        merges = train_merges(["xb xa xc"], 3)
+        assert merges == [("x", "a</w>"), ("x", "b</w>"), ("x", "c</w>")]
 
 
 def test_other_settings_have_another_state():
