@@ -12,9 +12,9 @@ from PIL import Image, ImageChops
 from ruamel.yaml import YAML
 
 from benchmarks.project import clone
-from pipeline.collect import COLUMNS
 from pipeline.core.lineage import digest_bytes
 from pipeline.core.paths import Paths
+from pipeline.core.records import MANIFEST_COLUMNS
 from pipeline.io.files import atomic_write, parquet
 
 KEY = "dodo"
@@ -101,5 +101,5 @@ def _collected(paths: Paths, stored: list[tuple[str, int]], suffix: str) -> None
         reason_code="",
         reason="",
     )
-    parquet.write(paths.raw / "manifest.parquet", manifest[list(COLUMNS)].astype(COLUMNS))
+    parquet.write(paths.raw / "manifest.parquet", manifest[list(MANIFEST_COLUMNS)].astype(MANIFEST_COLUMNS))
     atomic_write.write_card(paths.raw, stage="collect", species=KEY)
