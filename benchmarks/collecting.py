@@ -84,8 +84,8 @@ def _project(folder: Path, pictures: Path, number: int) -> Path:
 def _collect(project: Path) -> float:
     seconds = _timed(command("collect", "dodo"), project)
     kept = len(list((project / "data/raw/dodo/images").iterdir()))
-    wanted = len((project / "addresses.txt").read_text().split())
-    assert kept == wanted, f"collected {kept} of {wanted}"
+    expected = len((project / "addresses.txt").read_text().split())
+    assert kept == expected, f"collected {kept} of {expected}"
     return seconds
 
 
@@ -101,9 +101,9 @@ def _img2dataset(peer: str, folder: Path, pictures: Path, port: int) -> float:
     return seconds
 
 
-def _timed(words: list[str], folder: Path) -> float:
+def _timed(command_line: list[str], folder: Path) -> float:
     started = time.perf_counter()
-    done = subprocess.run(words, cwd=folder, env=environment(ROOT), capture_output=True, text=True)
+    done = subprocess.run(command_line, cwd=folder, env=environment(ROOT), capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+        raise RuntimeError(f"{' '.join(command_line)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
     return time.perf_counter() - started

@@ -39,9 +39,9 @@ def _vae(channels: tuple[int, ...], scaling: float, side_px: int, groups: int = 
     }
 
 
-def _clip(width: int, layers: int, heads: int, act: str, projection: int, words: int = 49408) -> Config:
+def _clip(width: int, layers: int, heads: int, act: str, projection: int, vocabulary: int = 49408) -> Config:
     return {
-        "vocab_size": words,
+        "vocab_size": vocabulary,
         "hidden_size": width,
         "intermediate_size": 4 * width,
         "num_hidden_layers": layers,
@@ -100,19 +100,19 @@ SMALL = ModelConfig(
     192,
     _unet((64, 128, 256, 256), 128, 2, 192, norm_num_groups=16),
     _vae((32, 48, 80, 80), 0.18215, 192, groups=16),
-    (_clip(128, 2, 4, "quick_gelu", 128, words=256),),
+    (_clip(128, 2, 4, "quick_gelu", 128, vocabulary=256),),
 )
 TINY = ModelConfig(
     "sd",
     32,
     _unet((16, 32), 32, 2, 32, norm_num_groups=8),
     _vae((8, 8, 8, 8), 0.18215, 32, groups=4),
-    (_clip(32, 1, 2, "quick_gelu", 32, words=64),),
+    (_clip(32, 1, 2, "quick_gelu", 32, vocabulary=64),),
 )
 TINY_XL = ModelConfig(
     "sdxl",
     32,
     _unet_xl((16, 32), 64, (2, 2), 32, (1, 1), 32) | {"norm_num_groups": 8},
     _vae((8, 8, 8, 8), 0.13025, 32, groups=4),
-    (_clip(32, 1, 2, "quick_gelu", 32, words=64),) * 2,
+    (_clip(32, 1, 2, "quick_gelu", 32, vocabulary=64),) * 2,
 )

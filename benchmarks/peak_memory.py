@@ -38,7 +38,7 @@ def run_in_worker(setting: TrainingSetting, accelerator: Accelerator, folder: Pa
     if step:
         loop_overhead.time_steps(step, steps, accelerator)
     else:
-        loop_overhead.train(job, accelerator, folder / "saves", steps, lambda report: None)
+        loop_overhead.train(job, accelerator, folder / "states", steps, lambda report: None)
     return _peak_bytes(accelerator)
 
 

@@ -109,12 +109,14 @@ def _train_autoencoder_and_clip(
     training: DrawingSet, settings: Settings, work: Path, on_progress: OnProgress
 ) -> TrainedComponents:
     text = settings.text
-    words = tokenizer.train_tokenizer([each.caption for each in training.descriptions], text.vocabulary, text.context)
+    clip_tokenizer = tokenizer.train_tokenizer(
+        [each.caption for each in training.descriptions], text.vocabulary, text.context
+    )
     vae, vae_losses = autoencoder.train(
         training, settings.autoencoder, settings.seed, work / state_name("autoencoder", settings), on_progress
     )
     model, clip_losses = clip.train(
-        training, words, settings.clip, text, settings.seed, work / state_name("clip", settings), on_progress
+        training, clip_tokenizer, settings.clip, text, settings.seed, work / state_name("clip", settings), on_progress
     )
     losses = {"autoencoder": vae_losses, "clip": clip_losses}
     return TrainedComponents(model, vae, {phase: [row["loss"] for row in rows] for phase, rows in losses.items()})

@@ -16,8 +16,6 @@ from pipeline.commands.generate import generate
 from pipeline.core.errors import ParamsError
 from pipeline.diffusion import samplers
 from pipeline.families import family
-from pipeline.io.files.model_folders import weights_digest
-from pipeline.io.tracking import mlflow_registry
 from pipeline.sample import sample
 from pipeline.sampling.generate import generate_images
 from pipeline.sampling.prompt_grid import sample_spec
@@ -66,15 +64,10 @@ def test_the_stage_samples_with_it_and_the_metadata_name_it(project):
     assert scheduler["class"] == "DEISMultistepScheduler" and scheduler["config"]["use_karras_sigmas"]
 
 
-def test_generate_accepts_it(project, tmp_path, monkeypatch):
+def test_generate_accepts_it(project, tmp_path):
     params, paths = project
-    folder = paths.model / "step-000004"
-    origin = {"species": paths.species, "checkpoint": folder.name, "step": 4, "lineage_id": "a" * 16}
-    config = {"origin": origin | {"weights_digest": weights_digest(folder)}}
-    champion = mlflow_registry.ChampionModel(paths.species, 1, folder, "dreambooth", "sd", None, config, {})
-    monkeypatch.setattr(mlflow_registry, "champion", lambda root, species: champion)
     settings = params.sample.model_copy(update={"sampler": "DEIS"})
-    report = generate(params, paths, "{name}", sample=settings, seed=1, number=1, out=tmp_path)
+    report = generate(params, paths, "{name}", sample=settings, seed=1, number=1, out=tmp_path, step=4)
     assert "Sampler: DEIS," in Image.open(report.lines[-1]).text["parameters"]
 
 
