@@ -83,7 +83,7 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
             history, timer = session.train(params)
             if not accelerator.is_main_process:
                 return None
-        return _publish(run.without_bytes(), params, paths, store, history, timer)
+        return _publish(run.without_bytes(), params.base.path, paths, store, history, timer)
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,12 @@ class _Session:
 
 
 def _publish(
-    run: TrainingRun, params: Params, paths: Paths, store: CheckpointStore, history: list[list[float]], timer: StepTimer
+    run: TrainingRun, base: str, paths: Paths, store: CheckpointStore, history: list[list[float]], timer: StepTimer
 ) -> Report:
-    """Put the snapshots in place of the last result, all or none; nothing of the training is left in `.work/`."""
+    """Put the snapshots in place of the last result, all or none; nothing of the training is left in `.work/`.
+
+    `base` is the base's path as params.yaml has it.
+    """
     reports: tuple[MonitoringReport, ...] = ()
     if monitoring.is_enabled(run.train.monitor, run.holdout):  # those before an interruption too
         reports = monitoring.read_reports(_monitoring_dir(store), run.train.snapshots)
@@ -170,8 +173,7 @@ def _publish(
         shutil.copytree(store.snapshots, folder, copy_function=_link, dirs_exist_ok=True)
         atomic_write.write_text(folder / "train.csv", _csv(history))
         monitoring_files.write(folder, reports)
-        card = _card(run, params, paths)
-        atomic_write.write_card(folder, **card, held_out=monitoring_files.card(reports))
+        atomic_write.write_card(folder, **_card(run, base), held_out=monitoring_files.card(reports))
     store.clear()
     return _report(run, paths, history, reports, timer)
 
@@ -188,7 +190,8 @@ def _training_run(params: Params, paths: Paths) -> TrainingRun:
     base_digest = weights_digest(base)
     species = params.species[paths.species]
     subject = Subject(paths.species, species.name, species.class_noun)
-    pictures = _masked(_pictures(paths, subject, params.train.captions, "train"), params, paths)
+    pictures = _pictures(paths, subject, params.train.captions, "train")
+    pictures = _with_masks(pictures, params.train.masks.background_weight, paths)
     identity = Identity(
         paths.species,
         dataset=dataset,
@@ -264,9 +267,11 @@ def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split:
     )
 
 
-def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -> tuple[TrainingImage, ...]:
+def _with_masks(
+    pictures: tuple[TrainingImage, ...], background_weight: float, paths: Paths
+) -> tuple[TrainingImage, ...]:
     """The pictures with their masks, which are read only where black counts less than white."""
-    if params.train.masks.background_weight == 1:
+    if background_weight == 1:
         return pictures
     files = sorted(path for path in paths.masks.glob("*") if not path.name.startswith("."))
     picture_names = {path.name for split in ("train", "holdout") for path in (paths.curated / split).glob("*")}
@@ -274,7 +279,7 @@ def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -
         pictures,
         {path.name: _content(path) for path in files},
         paths.masks.relative_to(paths.root),
-        params.train.masks.background_weight,
+        background_weight,
         picture_names,
     )
 
@@ -313,12 +318,12 @@ def _csv(history: list[list[float]]) -> str:
     return "\n".join([",".join(["step", *HISTORY_COLUMNS]), *rows]) + "\n"
 
 
-def _card(run: TrainingRun, params: Params, paths: Paths) -> dict[str, Any]:
+def _card(run: TrainingRun, base: str) -> dict[str, Any]:
     return {
         "stage": "train",
         **run.metadata,
         "name": run.subject.name,
-        "base": params.base.path,
+        "base": base,
         "steps": run.train.steps,
         "params": {"seed": run.seed, **resolved_params(run.method, run.train, exclude=set())},
         "snapshots": [{"step": step, "path": f"step-{step:06d}"} for step in run.train.snapshots],

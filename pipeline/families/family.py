@@ -56,7 +56,7 @@ class Family(Protocol):
     def load(
         self, folder: Path | str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None
     ) -> ModelComponents:
-        """Read a local diffusers folder (float32 by default); InputError where it is incomplete or of another family."""
+        """Read a local diffusers folder (float32 by default); InputError where it is incomplete or another family's."""
 
     def empty(self, folder: Path, name: str) -> nn.Module:
         """The module of one subfolder on the meta device, without weights; InputError where its config is wrong."""
