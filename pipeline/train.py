@@ -75,22 +75,23 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
     split_batch(run.train.batch_size, launched.n_processes, launched.n_parts, 0)
     with ExitStack() as locked:  # until the result is written
         with hardware.stop_requests() as should_stop, hardware.accelerated(launched) as accelerator:
-            session = _Session(run, paths, store, accelerator, should_stop, launched.sharded)
             if accelerator.is_main_process:
                 locked.enter_context(store.lock())
                 for line in identity.record_start(store, run.identity, hardware.environment_of(accelerator)):
                     accelerator.print(line)
+            session = _Session(run, paths, store, accelerator, should_stop, launched.sharded)
+            del run  # the session drops the bytes of its pictures
             history, timer = session.train(params)
             if not accelerator.is_main_process:
                 return None
-        return _publish(run.without_bytes(), params.base.path, paths, store, history, timer)
+        return _publish(session.run, params.base.path, paths, store, history, timer)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Session:
     """A training run in this process."""
 
-    run: TrainingRun
+    run: TrainingRun  # without the pictures' bytes, once they are encoded
     paths: Paths
     store: CheckpointStore
     accelerator: Accelerator
@@ -107,14 +108,16 @@ class _Session:
             resumed_from=self.store.step,
             main_process=self.accelerator.is_main_process,
         ) as tracked:
-            history = self._train(self._prepare(timer), timer, tracked)
+            job = self._prepare(timer)
+            self.run = self.run.without_bytes()
+            history = self._train(job, timer, tracked)
             tracked.spent(timer.seconds, self.run.train.steps)
         return history, timer
 
     def _prepare(self, timer: StepTimer) -> TrainingJob:
-        run, main_process, name = self.run, self.accelerator.is_main_process, f"train {self.paths.species}"
+        main_process, name = self.accelerator.is_main_process, f"train {self.paths.species}"
         with (
-            oom_advice.oom_explained(run.train, self.accelerator, self.store),
+            oom_advice.oom_explained(self.run.train, self.accelerator, self.store),
             timer.measure("preparation"),
             training_console.preparation_progress(name, main_process=main_process) as on_progress,
         ):
@@ -125,7 +128,7 @@ class _Session:
                 should_stop=self.should_stop,
             )
             return prepare(
-                run,
+                self.run,
                 self.accelerator,
                 self.paths.work / "cache",
                 _monitoring_dir(self.store),
@@ -134,10 +137,10 @@ class _Session:
             )
 
     def _train(self, job: TrainingJob, timer: StepTimer, tracked: Any) -> list[list[float]]:
-        run, main_process, name = self.run, self.accelerator.is_main_process, f"train {self.paths.species}"
+        train, main_process, name = self.run.train, self.accelerator.is_main_process, f"train {self.paths.species}"
         with (
-            oom_advice.oom_explained(run.train, self.accelerator, self.store, job),
-            training_console.training_progress(name, run.train.steps, main_process=main_process) as show,
+            oom_advice.oom_explained(train, self.accelerator, self.store, job),
+            training_console.training_progress(name, train.steps, main_process=main_process) as show,
         ):
 
             def on_step(report: StepReport) -> None:

@@ -162,7 +162,7 @@ def prepare(
         loss,
         optimiser=_optimiser(run.train),
         settings=loop_settings(run.train),
-        write_snapshot=partial(_write_snapshot, run, trainable),
+        write_snapshot=partial(_write_snapshot, run.without_bytes(), trainable),
         examples_of=loss.examples_of,
         monitor=encoded.monitor(trainable),
         sharded=sharded,
