@@ -76,22 +76,23 @@ def train(params: Params, paths: Paths, *, resume: bool = False) -> Report | Non
     split_batch(run.train.batch_size, launched.n_processes, launched.n_parts, 0)
     with ExitStack() as locked:  # until the result is written
         with hardware.stop_requests() as should_stop, hardware.accelerated(launched) as accelerator:
-            session = _Session(run, paths, store, accelerator, should_stop, launched.sharded)
             if accelerator.is_main_process:
                 locked.enter_context(store.lock())
                 for line in identity.record_start(store, run.identity, hardware.environment_of(accelerator)):
                     accelerator.print(line)
+            session = _Session(run, paths, store, accelerator, should_stop, launched.sharded)
+            del run  # the session drops the bytes of its pictures
             history, timer = session.train(params)
             if not accelerator.is_main_process:
                 return None
-        return _publish(run.without_bytes(), params, paths, store, history, timer)
+        return _publish(session.run, params.base.path, paths, store, history, timer)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Session:
     """A training run in this process."""
 
-    run: TrainingRun
+    run: TrainingRun  # without the pictures' bytes, once they are encoded
     paths: Paths
     store: CheckpointStore
     accelerator: Accelerator
@@ -108,14 +109,16 @@ class _Session:
             resumed_from=self.store.step,
             main_process=self.accelerator.is_main_process,
         ) as tracked:
-            history = self._train(self._prepare(timer), timer, tracked)
+            job = self._prepare(timer)
+            self.run = self.run.without_bytes()
+            history = self._train(job, timer, tracked)
             tracked.timing(timer.seconds, self.run.train.steps)
         return history, timer
 
     def _prepare(self, timer: StepTimer) -> TrainingJob:
-        run, main_process, name = self.run, self.accelerator.is_main_process, f"train {self.paths.species}"
+        main_process, name = self.accelerator.is_main_process, f"train {self.paths.species}"
         with (
-            oom_advice.oom_explained(run.train, self.accelerator, self.store),
+            oom_advice.oom_explained(self.run.train, self.accelerator, self.store),
             timer.measure("preparation"),
             training_console.preparation_progress(name, main_process=main_process) as on_progress,
         ):
@@ -126,7 +129,7 @@ class _Session:
                 should_stop=self.should_stop,
             )
             return prepare(
-                run,
+                self.run,
                 self.accelerator,
                 self.paths.work / "cache",
                 _monitoring_dir(self.store),
@@ -135,10 +138,10 @@ class _Session:
             )
 
     def _train(self, job: TrainingJob, timer: StepTimer, tracked: tracking.TrackedRun) -> list[list[float]]:
-        run, main_process, name = self.run, self.accelerator.is_main_process, f"train {self.paths.species}"
+        train, main_process, name = self.run.train, self.accelerator.is_main_process, f"train {self.paths.species}"
         with (
-            oom_advice.oom_explained(run.train, self.accelerator, self.store, job),
-            training_console.training_progress(name, run.train.steps, main_process=main_process) as show,
+            oom_advice.oom_explained(train, self.accelerator, self.store, job),
+            training_console.training_progress(name, train.steps, main_process=main_process) as show,
         ):
 
             def on_step(report: StepReport) -> None:
@@ -161,9 +164,12 @@ class _Session:
 
 
 def _publish(
-    run: TrainingRun, params: Params, paths: Paths, store: CheckpointStore, history: list[list[float]], timer: StepTimer
+    run: TrainingRun, base: str, paths: Paths, store: CheckpointStore, history: list[list[float]], timer: StepTimer
 ) -> Report:
-    """Put the snapshots in place of the last result, all or none; nothing of the training is left in `.work/`."""
+    """Put the snapshots in place of the last result, all or none; nothing of the training is left in `.work/`.
+
+    `base` is the base's path as params.yaml has it.
+    """
     reports: tuple[MonitoringReport, ...] = ()
     if monitoring.is_enabled(run.train.monitor, run.holdout):  # those before an interruption too
         reports = monitoring.read_reports(_monitoring_dir(store), run.train.snapshots)
@@ -171,8 +177,7 @@ def _publish(
         shutil.copytree(store.snapshots, folder, copy_function=_link, dirs_exist_ok=True)
         atomic_write.write_text(folder / "train.csv", _csv(history))
         monitoring_files.write(folder, reports)
-        card = _card(run, params, paths)
-        atomic_write.write_card(folder, **card, held_out=monitoring_files.card(reports))
+        atomic_write.write_card(folder, **_card(run, base), held_out=monitoring_files.card(reports))
     store.clear()
     return _report(run, paths, history, reports, timer)
 
@@ -189,7 +194,8 @@ def _training_run(params: Params, paths: Paths) -> TrainingRun:
     base_digest = weights_digest(base)
     species = params.species[paths.species]
     subject = Subject(paths.species, species.name, species.class_noun)
-    pictures = _masked(_pictures(paths, subject, params.train.captions, "train"), params, paths)
+    pictures = _pictures(paths, subject, params.train.captions, "train")
+    pictures = _with_masks(pictures, params.train.masks.background_weight, paths)
     identity = Identity(
         paths.species,
         dataset=dataset,
@@ -265,9 +271,11 @@ def _pictures(paths: Paths, subject: Subject, templates: tuple[str, ...], split:
     )
 
 
-def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -> tuple[TrainingImage, ...]:
+def _with_masks(
+    pictures: tuple[TrainingImage, ...], background_weight: float, paths: Paths
+) -> tuple[TrainingImage, ...]:
     """The pictures with their masks, which are read only where black counts less than white."""
-    if params.train.masks.background_weight == 1:
+    if background_weight == 1:
         return pictures
     files = sorted(path for path in paths.masks.glob("*") if not path.name.startswith("."))
     picture_names = {path.name for split in ("train", "holdout") for path in (paths.curated / split).glob("*")}
@@ -275,7 +283,7 @@ def _masked(pictures: tuple[TrainingImage, ...], params: Params, paths: Paths) -
         pictures,
         {path.name: _content(path) for path in files},
         paths.masks.relative_to(paths.root),
-        params.train.masks.background_weight,
+        background_weight,
         picture_names,
     )
 
@@ -314,12 +322,12 @@ def _csv(history: list[list[float]]) -> str:
     return "\n".join([",".join(["step", *HISTORY_COLUMNS]), *rows]) + "\n"
 
 
-def _card(run: TrainingRun, params: Params, paths: Paths) -> dict[str, Any]:
+def _card(run: TrainingRun, base: str) -> dict[str, Any]:
     return {
         "stage": "train",
         **run.metadata,
         "name": run.subject.name,
-        "base": params.base.path,
+        "base": base,
         "steps": run.train.steps,
         "params": {"seed": run.seed, **resolved_params(run.method, run.train, exclude=set())},
         "snapshots": [{"step": step, "path": f"step-{step:06d}"} for step in run.train.snapshots],

@@ -38,8 +38,8 @@ def check(folder: Path, family: Family, known: Sequence[Family] = ()) -> None:
     _check_kind(folder, family, known or [family], index)
     for name in ("unet", "vae", *family.text_encoders):
         if index.get(name, ()) == [None, None]:
-            lack = f"{str(folder)!r} has no {name} by its model_index.json"
-            raise InputError(f"{lack}, so it is no whole {family.title}; take another base")
+            missing = f"{str(folder)!r} has no {name} by its model_index.json"
+            raise InputError(f"{missing}, so it is no whole {family.title}; take another base")
         read_json(folder, f"{name}/config.json")
         for file in _weight_files(folder / name):
             _check_file(file)
@@ -120,7 +120,7 @@ def _instead(folder: Path, stem: str) -> str:
 
 
 def _check_file(path: Path) -> None:
-    """Can it be read to its end? The head says how long it is."""
+    """InputError unless it can be read to its end, by the length in its header."""
     try:
         with path.open("rb") as stream:
             if stream.read(len(LFS_POINTER)) == LFS_POINTER:

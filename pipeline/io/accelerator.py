@@ -1,6 +1,6 @@
-"""The process that trains: its accelerator, its hardware, requests to stop, memory in use.
+"""The process that trains: its accelerator, its hardware, stop requests, memory in use.
 
-`accelerate launch` describes the process in the environment; without it there is one process on whatever there is.
+`accelerate launch` describes the process in the environment; without it there is one process on the hardware found.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WAIT_HOURS = 12  # for another process
 
 
 def launch_settings(optimiser: str) -> LaunchSettings:
-    """What this process was launched for; InputError when this machine, or the optimiser, cannot do it."""
+    """The launch settings of this process; InputError when this machine, or the optimiser, cannot meet them."""
     settings = from_environment(os.environ)
     check(settings, _machine(), optimiser)
     return settings
@@ -32,17 +32,17 @@ def launch_settings(optimiser: str) -> LaunchSettings:
 
 @contextmanager
 def accelerated(settings: LaunchSettings) -> Iterator[Accelerator]:
-    """The hardware that the accelerate config names, or without one what there is."""
+    """An accelerator on the hardware that the accelerate config names, or without one on what is found."""
     import torch
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     handlers = [
-        # Layers of SDXL's text encoders behind the one that is read learn nothing.
+        # Layers of SDXL's text encoders behind the one that is used get no gradient.
         DistributedDataParallelKwargs(find_unused_parameters=True),
-        # The others wait while one fills the cache and draws; accelerate would give up after ten minutes.
+        # The others wait while one fills the cache; accelerate would give up after ten minutes.
         InitProcessGroupKwargs(timeout=timedelta(hours=WAIT_HOURS)),
     ]
-    # accelerate would shard one model only; training.distributed.fsdp shards all that learn.
+    # accelerate would shard one model only; training.distributed.fsdp shards all that are trained.
     with _without_variable("ACCELERATE_USE_FSDP"):
         accelerator = Accelerator(cpu=settings.on_cpu, kwargs_handlers=handlers)
     if accelerator.device.type == "cpu":
@@ -58,18 +58,18 @@ def accelerated(settings: LaunchSettings) -> Iterator[Accelerator]:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], bool]]:
-    """While it is open, SIGTERM and the first Ctrl-C only make the function that it gives return true.
+    """While it is open, SIGTERM and the first Ctrl-C only make the yielded function return true.
 
     A second Ctrl-C raises KeyboardInterrupt.
     """
     received: list[int] = []
 
-    def remember(number: int, _frame: object) -> None:
+    def record(number: int, _frame: object) -> None:
         if number == signal.SIGINT and received:
             raise KeyboardInterrupt
         received.append(number)
 
-    before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, record) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield lambda: bool(received)
     finally:
@@ -85,7 +85,7 @@ def environment_of(accelerator: Accelerator) -> dict[str, str]:
 
 
 def peak_memory_mb(accelerator: Accelerator) -> Callable[[], float]:
-    """Gives the most memory that was in use so far: of the GPU, or of this process."""
+    """A function that returns the peak memory so far: of the GPU, or of this process."""
     if accelerator.device.type == "cuda":
         import torch
 

@@ -167,7 +167,7 @@ def _check_rank(section: str, rank: int, layers: Mapping[str, Any]) -> None:
 
     The same for all three. LoRA's product reaches it at this rank. The two factors of LoHa are themselves of the
     layer's size; at smaller ranks they reach some changes of full rank, but not all. LoKr's second factor is a part of
-    the layer's size, which peft keeps whole from some rank on: which is allowed; beyond it the rank only
+    the layer's size, which peft keeps whole from some rank on: that is allowed, and beyond it the rank only
     divides alpha.
     """
     sizes = {name: (layer.weight.shape[0], layer.weight[0].numel()) for name, layer in layers.items()}

@@ -48,7 +48,7 @@ def fitting(path: Path, components: ModelComponents) -> Iterator[None]:
     before, logger.disabled = logger.disabled, True
     try:
         yield
-    except (RuntimeError, ValueError, KeyError) as error:  # as torch, peft and diffusers say it
+    except (RuntimeError, ValueError, KeyError) as error:  # as torch, peft and diffusers raise it
         detail = " ".join(str(error).split()).partition(": copying a param")[0]
         raise InputError(f"{path} does not fit the base {str(components.folder)!r} ({detail}); {ADVICE}") from error
     finally:

@@ -1,4 +1,4 @@
-"""What a fine-tuning method hands to the training loop: the modules that learn, in groups for the optimiser."""
+"""What a fine-tuning method hands to the training loop: the trained modules, in groups for the optimiser."""
 
 from __future__ import annotations
 

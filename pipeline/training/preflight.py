@@ -11,7 +11,7 @@ from pipeline.diffusion import objective
 from pipeline.diffusion.objective import Objective
 from pipeline.families.model_components import counter_of_cut, read_scheduler
 from pipeline.families.model_folder import read_json
-from pipeline.training.data.dataset import by_nearest_shape, sentences_of
+from pipeline.training.data.dataset import by_nearest_shape, sentences_of, shapes_of
 from pipeline.training.training_run import TrainingRun
 
 MAX_WARNINGS = 3  # of a kind
@@ -74,7 +74,7 @@ def _nearest_multiples(number: int, unit: int) -> str:
 
 def _small_bucket_warnings(run: TrainingRun) -> Iterator[str]:
     """A warning for each shape with fewer pictures than the batch."""
-    counts = {shape: len(its) for shape, its in by_nearest_shape(run.train, run.pictures).items()}
+    counts = {shape: len(its) for shape, its in by_nearest_shape(shapes_of(run.train), run.pictures).items()}
     batch_size = run.train.batch_size
     return _limited(
         [

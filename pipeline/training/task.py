@@ -20,7 +20,7 @@ from pipeline.methods.trainable import Trainable
 from pipeline.training import monitoring, preflight
 from pipeline.training.data import latent_cache
 from pipeline.training.data.batches import EncodedDataset, SamplingSettings
-from pipeline.training.data.dataset import EncodingContext, encode_dataset, encode_held_out
+from pipeline.training.data.dataset import EncodingContext, encode_dataset, encode_held_out, shapes_of
 from pipeline.training.data.latent_cache import LatentCache, OnProgress, vae_digest
 from pipeline.training.denoising_loss import DenoisingLoss, EncodePrompts
 from pipeline.training.distributed import memory_savings
@@ -93,7 +93,7 @@ class _Preparation:
         pictures = monitoring.monitored_pictures(params, run.holdout)
         sentences = monitoring.monitored_sentences(params, run.subject, run.holdout)
         process = preflight.forward_process(run.train, components.scheduler)
-        latents = [each.to(components.device) for each in encode_held_out(run.train, pictures, context)]
+        latents = [each.to(components.device) for each in encode_held_out(shapes_of(run.train), pictures, context)]
         captions, held_out = self._captions(sentences), monitoring.held_out_images(pictures, latents, sentences)
         edge = run.train.resolution_px // components.pixels_per_latent
         settings: dict[str, Any] = {
@@ -162,7 +162,7 @@ def prepare(
         loss,
         optimiser=_optimiser(run.train),
         settings=loop_settings(run.train),
-        write_snapshot=partial(_write_snapshot, run, trainable),
+        write_snapshot=partial(_write_snapshot, run.without_bytes(), trainable),
         examples_of=loss.examples_of,
         monitor=encoded.monitor(trainable),
         sharded=sharded,

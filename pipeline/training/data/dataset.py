@@ -52,13 +52,14 @@ def encode_dataset(
     """Every picture and prior picture as latents, by shape."""
     sentences = _all_sentences(pictures, prior)
     row_of = {sentence: row for row, sentence in enumerate(sentences)}
-    by_shape = by_nearest_shape(train, pictures)
+    by_shape = by_nearest_shape(shapes_of(train), pictures)
     n_prior = {shape: ceil(prior.images * len(its) / len(pictures)) if prior else 0 for shape, its in by_shape.items()}
     totals = {ENCODING_PICTURES: len(pictures), GENERATING_PRIOR: sum(n_prior.values())}
     context = replace(context, on_progress=summed_progress(context.on_progress, totals))
+    sides, background_weight = 1 + train.horizontal_flip, train.masks.background_weight
     buckets = []
     for shape, its in by_shape.items():
-        bucket = _bucket(train, shape, its, row_of, context)
+        bucket = _bucket(shape, its, row_of, sides, background_weight, context)
         if prior:
             bucket = _with_prior(bucket, shape, replace(prior, images=n_prior[shape]), row_of, context)
         buckets.append(bucket)
@@ -78,9 +79,11 @@ def summed_progress(on_progress: OnProgress, totals: Mapping[str, int]) -> OnPro
     return on_bucket_progress
 
 
-def encode_held_out(train: Train, pictures: Sequence[TrainingImage], context: EncodingContext) -> list[torch.Tensor]:
+def encode_held_out(
+    shapes: Sequence[Shape], pictures: Sequence[TrainingImage], context: EncodingContext
+) -> list[torch.Tensor]:
     """Latents (c, h, w) of pictures that are not trained on, in memory, each in its own shape."""
-    shape_of = {id(picture): shape for shape, its in by_nearest_shape(train, pictures).items() for picture in its}
+    shape_of = {id(picture): shape for shape, its in by_nearest_shape(shapes, pictures).items() for picture in its}
     found: list[torch.Tensor] = []
     for picture in pictures:
         shape = shape_of[id(picture)]
@@ -89,9 +92,13 @@ def encode_held_out(train: Train, pictures: Sequence[TrainingImage], context: En
     return found
 
 
-def by_nearest_shape(train: Train, pictures: Sequence[TrainingImage]) -> dict[Shape, list[TrainingImage]]:
+def shapes_of(train: Train) -> list[Shape]:
+    """The shapes that pictures may have in a training with these params."""
+    return bucket_shapes(train.resolution_px, train.buckets.max_aspect, train.buckets.step_px)
+
+
+def by_nearest_shape(shapes: Sequence[Shape], pictures: Sequence[TrainingImage]) -> dict[Shape, list[TrainingImage]]:
     """The pictures of each shape that is used, in the order of the shapes."""
-    shapes = bucket_shapes(train.resolution_px, train.buckets.max_aspect, train.buckets.step_px)
     found: dict[Shape, list[TrainingImage]] = {shape: [] for shape in shapes}
     for picture in pictures:
         found[nearest_shape(picture.size, shapes)].append(picture)
@@ -109,10 +116,14 @@ def _all_sentences(pictures: Sequence[TrainingImage], prior: Prior | None) -> tu
 
 
 def _bucket(
-    train: Train, shape: Shape, pictures: list[TrainingImage], row_of: dict[str, int], context: EncodingContext
+    shape: Shape,
+    pictures: list[TrainingImage],
+    row_of: dict[str, int],
+    sides: int,
+    background_weight: float,
+    context: EncodingContext,
 ) -> Bucket:
     cache, components = context.cache, context.components
-    sides = 1 + train.horizontal_flip
     crops = [centre_crop(picture.size, shape) for picture in pictures]
     return Bucket(
         latents=latent_cache.picture_latents(cache, components, pictures, shape, context.on_progress)[:, :sides],
@@ -120,7 +131,7 @@ def _bucket(
         n_pictures=len(pictures),
         names=tuple(picture.file_name for picture in pictures),
         sizes=_size_ids(crops)[:, :sides],
-        masks=mask_weights(cache, components, pictures, crops, train.masks.background_weight, sides),
+        masks=mask_weights(cache, components, pictures, crops, background_weight, sides),
     )
 
 

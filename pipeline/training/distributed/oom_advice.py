@@ -94,8 +94,18 @@ def advice(train: Train, memory: MemoryEstimate) -> str:
     lighter = _lighter_weights(train, memory)
     if memory.fixed >= USABLE_SHARE * memory.available:
         return f"{needs}; neither batch nor size would help: {_change(lighter)}"
-    ways = [*_checkpointing(train, memory), *_smaller_batch(train, memory), *_smaller_side(train, memory), *lighter]
-    return f"{needs}; {_change(ways[:3])}"
+    ways = []
+    if not train.gradient_checkpointing:
+        then = _size(memory.step(memory.per_example_checkpointed))
+        ways.append(f"train.gradient_checkpointing from false to true (then about {then})")
+    if (parts := _more_parts(memory)) > 1:
+        ways.append(
+            f"train.batch_size from {train.batch_size} to {train.batch_size // parts} (or in {parts} times as many "
+            f"parts by ACCELERATE_GRADIENT_ACCUMULATION_STEPS, which keeps the result)"
+        )
+    if (side := _fitting_side_px(train.resolution_px, memory)) < train.resolution_px:
+        ways.append(f"train.resolution_px from {train.resolution_px} to {side}")
+    return f"{needs}; {_change([*ways, *lighter][:3])}"
 
 
 def estimate(train: Train, accelerator: Accelerator, job: TrainingJob, failure: str) -> MemoryEstimate:
@@ -188,29 +198,16 @@ def _activation_bytes(job: TrainingJob, accelerator: Accelerator) -> int:
     return sum(kept.values())
 
 
-def _checkpointing(train: Train, memory: MemoryEstimate) -> list[str]:
-    if train.gradient_checkpointing:
-        return []
-    then = _size(memory.step(memory.per_example_checkpointed))
-    return [f"train.gradient_checkpointing from false to true (then about {then})"]
-
-
-def _smaller_batch(train: Train, memory: MemoryEstimate) -> list[str]:
+def _more_parts(memory: MemoryEstimate) -> int:
+    """Into how many equal parts a micro-batch must be split to fit."""
     fitting = max(1, min(int(memory.micro_batch * memory.fitting_share), memory.micro_batch // 2))
     smaller = max((n for n in range(1, fitting + 1) if memory.micro_batch % n == 0), default=1)
-    parts = memory.micro_batch // smaller
-    if parts == 1:
-        return []
-    return [
-        f"train.batch_size from {train.batch_size} to {train.batch_size // parts} (or in {parts} times as many "
-        f"parts by ACCELERATE_GRADIENT_ACCUMULATION_STEPS, which keeps the result)"
-    ]
+    return memory.micro_batch // smaller
 
 
-def _smaller_side(train: Train, memory: MemoryEstimate) -> list[str]:
-    side, unit = train.resolution_px, _side_unit_px(train.resolution_px)
-    smaller = max(unit, min(side - unit, int(side * math.sqrt(memory.fitting_share)) // unit * unit))
-    return [f"train.resolution_px from {side} to {smaller}"] if smaller < side else []
+def _fitting_side_px(side_px: int, memory: MemoryEstimate) -> int:
+    unit = _side_unit_px(side_px)
+    return max(unit, min(side_px - unit, int(side_px * math.sqrt(memory.fitting_share)) // unit * unit))
 
 
 def _side_unit_px(side_px: int) -> int:

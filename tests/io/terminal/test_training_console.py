@@ -15,7 +15,7 @@ from pipeline.io.terminal import training_console
 from tests.project import ROOT
 
 NAME = "train ornithocheiromorpha"
-LOOK = MonitoringReport(250, {62: 0.2, 500: 0.1, 937: 0.3}, before={62: 0.25, 500: 0.2, 937: 0.2})
+REPORT = MonitoringReport(250, {62: 0.2, 500: 0.1, 937: 0.3}, before={62: 0.25, 500: 0.2, 937: 0.2})
 
 
 def report(step: int) -> StepReport:
@@ -30,7 +30,7 @@ def clock(monkeypatch):
     return now
 
 
-def _told(capsys) -> list[str]:
+def _lines(capsys) -> list[str]:
     lines = capsys.readouterr().err.splitlines()
     assert all(len(line) <= 120 for line in lines), "no line may wrap"
     return lines
@@ -42,29 +42,29 @@ def test_a_log_has_the_first_step_one_every_two_seconds_and_the_last(capsys, clo
             show(report(step))
             clock[0] += 0.5
         show(report(10_000))
-    lines = _told(capsys)
+    lines = _lines(capsys)
     assert [int(re.search(r"step (\d+) of 10000", line)[1]) for line in lines] == [1, 5, 10_000]
     assert lines[0].endswith("loss 0.1235, 1234.5 images/s, 10.500 s a step, 12.3 GB, gradient 12.35")
 
 
-def test_a_look_is_one_line_with_its_lowest_and_highest_timestep(capsys):
+def test_held_out_losses_are_one_line_with_the_lowest_and_highest_timestep(capsys):
     with training_console.training_progress(NAME, 10_000) as show:
-        show(MonitoringReport(0, LOOK.before, LOOK.before))
-        show(LOOK)
+        show(MonitoringReport(0, REPORT.before, REPORT.before))
+        show(REPORT)
         show(MonitoringReport(500))
-    assert _told(capsys) == [
+    assert _lines(capsys) == [
         f"{NAME}: step 0, held-out loss 0.2167",
         f"{NAME}: step 250, held-out loss 0.2000, 92.3% of step 0's (50.0% at t 500 to 150.0% at t 937)",
     ]
 
 
-def test_preparation_says_what_is_begun_and_how_far_it_is(capsys, clock):
+def test_preparation_is_a_line_for_each_part_and_every_two_seconds(capsys, clock):
     with training_console.preparation_progress(NAME) as on_progress:
         for done in range(1, 6):
             on_progress("encoding pictures", done, 5)
             clock[0] += 1
         on_progress("loading the base", 0, 1)
-    assert _told(capsys) == [
+    assert _lines(capsys) == [
         f"{NAME}: encoding pictures, 1 of 5",
         f"{NAME}: encoding pictures, 3 of 5",
         f"{NAME}: encoding pictures, 5 of 5",
@@ -72,19 +72,19 @@ def test_preparation_says_what_is_begun_and_how_far_it_is(capsys, clock):
     ]
 
 
-def test_other_processes_show_nothing(capsys):
+def test_other_processes_print_nothing(capsys):
     with (
         training_console.training_progress(NAME, 3, main_process=False) as show,
         training_console.preparation_progress(NAME, main_process=False) as on_progress,
     ):
         show(report(1))
         on_progress("encoding pictures", 1, 2)
-    assert _told(capsys) == []
+    assert _lines(capsys) == []
 
 
 def test_where_the_time_went_is_aligned_and_adds_up():
-    spent = {"preparation": 2.0, "steps": 7.0, "steps/forward": 2.0, "steps/backward": 4.0, "monitoring": 1.0}
-    assert training_console.time_table(spent) == (
+    seconds = {"preparation": 2.0, "steps": 7.0, "steps/forward": 2.0, "steps/backward": 4.0, "monitoring": 1.0}
+    assert training_console.time_table(seconds) == (
         "where the time went     10.0 s",
         "  preparation            2.0 s  20.0%",
         "  steps                  7.0 s  70.0%",
@@ -93,31 +93,31 @@ def test_where_the_time_went_is_aligned_and_adds_up():
         "    the rest             1.0 s  10.0%",
         "  monitoring             1.0 s  10.0%",
     )
-    assert all(len(line) <= 100 for line in training_console.time_table(spent))
+    assert all(len(line) <= 100 for line in training_console.time_table(seconds))
 
 
 ON_A_TERMINAL = """
 import time
-from pipeline.io import steps
-from tests.io.test_steps import LOOK, NAME, LookReport, report
-with steps.preparing(NAME) as on_progress:
+from pipeline.io.terminal import training_console
+from tests.io.terminal.test_training_console import NAME, REPORT, MonitoringReport, report
+with training_console.preparation_progress(NAME) as on_progress:
     on_progress("encoding pictures", 3, 5)
     time.sleep(0.2)
-with steps.shown(NAME, 500) as show:
-    show(LookReport(0, LOOK.before, LOOK.before))
+with training_console.training_progress(NAME, 500) as show:
+    show(MonitoringReport(0, REPORT.before, REPORT.before))
     show(report(120))
-    show(LOOK)
+    show(REPORT)
     time.sleep(0.4)
 print("over")
 """
 
 
-def test_a_terminal_shows_a_bar_with_numbers_and_a_table_of_looks():
-    said = _on_a_terminal(ON_A_TERMINAL, columns=80)
-    assert re.search(r"encoding pictures .*3/5", said)
-    assert re.search(r"train ornithocheiromorpha .*120/500", said)
-    assert "loss 0.1235, 1234.5 images/s, 10.500 s a step, 12.3 GB, gradient 12.35" in said
-    lines = [line.strip() for line in said.splitlines()]
+def test_a_terminal_shows_a_bar_with_numbers_and_a_table_of_held_out_losses():
+    output = _on_a_terminal(ON_A_TERMINAL, columns=80)
+    assert re.search(r"encoding pictures .*3/5", output)
+    assert re.search(r"train ornithocheiromorpha .*120/500", output)
+    assert "loss 0.1235, 1234.5 images/s, 10.500 s a step, 12.3 GB, gradient 12.35" in output
+    lines = [line.strip() for line in output.splitlines()]
     assert "held-out loss     mean      t 62   t 500   t 937" in lines
     assert "step 0          0.2167    0.2500  0.2000  0.2000" in lines
     assert "step 250         92.3%     80.0%   50.0%  150.0%" in lines
@@ -128,13 +128,13 @@ def _on_a_terminal(code: str, columns: int) -> str:
     environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs, cwd=ROOT, env=environment)
     os.close(theirs)
-    said = b""
+    output = b""
     try:
         while part := os.read(ours, 65536):
-            said += part
+            output += part
     except OSError:  # how a terminal ends on Linux
         pass
     finally:
         os.close(ours)
     assert child.wait(timeout=60) == 0
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode()).replace("\r", "\n")
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.decode()).replace("\r", "\n")
