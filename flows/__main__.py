@@ -106,8 +106,8 @@ def plan(species: tuple[str, ...]) -> int:
     from flows import graph, hardware, tables
 
     project.chosen_species(list(species))
-    project.check()
     hardware.check()
+    project.check()
     tables.show_plan(graph.read(list(species)))
     return 0
 

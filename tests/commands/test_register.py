@@ -234,7 +234,7 @@ def test_the_champion_draws_the_same_pictures_twice(project, kind, monkeypatch):
         ({"prompt": []}, {}, "every row needs a prompt"),
         ({"prompt": ["a"], "seed": [-1]}, {}, "seed is -1; it must be 0 or more"),
         ({"prompt": ["a"]}, {"steps": 0}, "steps is 0; it must be 1 or more"),
-        ({"prompt": ["a"]}, {"sampler": "Oiler"}, "unknown sampler 'Oiler'"),
+        ({"prompt": ["a"]}, {"sampler": "Oiler"}, "the sampler is 'Oiler', which is not known"),
     ],
 )
 def test_a_request_that_cannot_be_meant_is_one_sentence(request, served, asked, params, sentence):
