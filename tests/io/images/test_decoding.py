@@ -21,7 +21,7 @@ from pipeline.io.files import atomic_write
 from pipeline.io.images import codecs
 from pipeline.io.images.decoding import PREFETCH, DecodeJob, _in_order, decoded
 from tests.pictures import encoded, scene
-from tests.project import hear_interrupts
+from tests.project import restore_sigint
 
 ROOT = Path(__file__).parents[3]
 LIMITS = Decode(processes=2, memory_mb=512, seconds=1, max_pixels=1_000_000, max_frames=10)
@@ -188,7 +188,7 @@ def _started(photo, seconds) -> subprocess.Popen:
         cwd=ROOT,
         text=True,
         start_new_session=True,
-        preexec_fn=hear_interrupts,
+        preexec_fn=restore_sigint,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
