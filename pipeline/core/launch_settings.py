@@ -42,14 +42,14 @@ def from_environment(environment: Mapping[str, str]) -> LaunchSettings:
     Raises
     ------
     InputError
-        When a number there is none.
+        When the number of accumulation steps is no positive integer.
     """
-    world, asked = int(environment.get("WORLD_SIZE", "1")), environment.get("ACCELERATE_USE_CPU")
-    on_cpu = _yes(asked) or _hidden(environment)
+    world, use_cpu = int(environment.get("WORLD_SIZE", "1")), environment.get("ACCELERATE_USE_CPU")
+    on_cpu = _yes(use_cpu) or _hidden(environment)
     return LaunchSettings(
         config=environment.get("PALEO_ACCELERATE_CONFIG", "the accelerate config"),
         on_cpu=on_cpu,
-        on_gpu=not on_cpu and (asked is not None or world > 1),
+        on_gpu=not on_cpu and (use_cpu is not None or world > 1),
         n_processes=world,
         n_here=int(environment.get("LOCAL_WORLD_SIZE", "1")),
         n_parts=_accumulation_steps(environment.get(PARTS, "1")),
