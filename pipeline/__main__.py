@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -52,10 +52,7 @@ class Paleo(Group):
             mend = "earlier results are as they were, mend it and run this again"
             return _failed(ctx, f"{error.strerror}{where}; {mend}", EXIT_FAILED)
         except KeyboardInterrupt:
-            code = _failed(ctx, "stopped", EXIT_STOPPED)
-            if threading.active_count() > 1:  # downloads from slow servers, which Python would wait for
-                os._exit(code)
-            return code
+            return _failed(ctx, "stopped", EXIT_STOPPED)
         return 0
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -83,5 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(program(), arguments)
 
 
+def console_script() -> NoReturn:
+    """`paleo` as a process: its exit code is that of `main`, and Ctrl-C ends it at once."""
+    code = main()
+    if code == EXIT_STOPPED and threading.active_count() > 1:  # downloads that Python would wait for
+        sys.stdout.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    console_script()

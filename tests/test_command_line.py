@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from types import SimpleNamespace
 
@@ -114,6 +115,31 @@ def test_an_interruption_has_an_exit_code_of_its_own(here, capsys, monkeypatch, 
     monkeypatch.setattr(stages, "import_module", lambda _: SimpleNamespace(collect=interrupted))
     assert command_line.main(["collect", "sinomacrops"]) == code
     assert capsys.readouterr().err == f"paleo collect: {sentence}\n"
+
+
+def test_an_interruption_leaves_the_process_of_a_caller_alive(here, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stages, "import_module", lambda _: SimpleNamespace(collect=interrupted))
+    ended = threading.Event()
+    download = threading.Thread(target=ended.wait)
+    download.start()
+    try:
+        assert command_line.main(["collect", "sinomacrops"]) == 130
+    finally:
+        ended.set()
+        download.join()
+
+
+def test_an_interrupted_process_does_not_wait_for_its_threads(tmp_path):
+    code = (
+        "import threading, time, pipeline.__main__ as line\n"
+        "threading.Thread(target=time.sleep, args=(100,)).start()\n"
+        "line.main = lambda: line.EXIT_STOPPED\n"
+        "line.console_script()"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, timeout=60).returncode == 130
 
 
 def test_an_unknown_species_is_a_mistake_that_names_the_nearest(here, capsys):
