@@ -6,7 +6,6 @@ import json
 import signal
 import sqlite3
 
-import httpx
 import pytest
 
 from tests.flows import mini_project as mini
@@ -29,13 +28,13 @@ def flow_runs(server: dict[str, str]) -> list[dict]:
     """Newest first; those that the schedule has planned for later have no start yet and would come before them."""
     begun = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
     query = {"sort": "START_TIME_DESC", "flow_runs": begun}
-    return httpx.post(f"{server['PREFECT_API_URL']}/flow_runs/filter", json=query).json()
+    return mini.prefect(server).post("/flow_runs/filter", json=query).json()
 
 
 def task_states(server: dict[str, str], run_id: str) -> dict[str, str]:
     """Name of the task run -> name of its state, once all have arrived."""
     query = {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 200}
-    tasks = httpx.post(f"{server['PREFECT_API_URL']}/task_runs/filter", json=query).json()
+    tasks = mini.prefect(server).post("/task_runs/filter", json=query).json()
     return {task["name"]: task["state_name"] for task in tasks}
 
 
@@ -156,7 +155,7 @@ def stop(how: str, process, server: dict[str, str]) -> None:
     else:
         run_id = flow_runs(server)[0]["id"]
         state = {"state": {"type": "CANCELLING"}}
-        httpx.post(f"{server['PREFECT_API_URL']}/flow_runs/{run_id}/set_state", json=state).raise_for_status()
+        mini.prefect(server).post(f"/flow_runs/{run_id}/set_state", json=state).raise_for_status()
 
 
 def test_without_a_server_an_embedded_one_keeps_the_run_and_ends_with_it(finished, tmp_path):
