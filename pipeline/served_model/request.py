@@ -93,7 +93,7 @@ def _check_text(name: str, text: Any) -> None:
 def _check_number(name: str, value: Any, stored: float) -> None:
     least, most = LIMITS[name][0], max(LIMITS[name][1], stored)
     kinds: tuple[type, ...] = (Integral, float) if name == "guidance_scale" else (Integral,)
-    if not isinstance(value, kinds) or isinstance(value, bool):
+    if isinstance(value, bool) or not any(isinstance(value, kind) for kind in kinds):
         raise InputError(f"{name} is {value!r}, which is no {'' if float in kinds else 'whole '}number")
     if not value >= least:
         raise InputError(f"{name} is {value}; it must be {least} or more")
