@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
+import mlflow
 import pytest
 
 from flows import prefect_server, servers
@@ -29,6 +31,15 @@ def test_everything_answers_and_its_address_is_printed(up, addresses):
     assert f"{addresses['MLFLOW_TRACKING_URI']}/#/models?workflowType=machine_learning" in output
     page = httpx.get(addresses["PREFECT_API_URL"].removesuffix("/api"), follow_redirects=True)
     assert page.status_code == 200 and "html" in page.headers["content-type"]
+
+
+def test_mlflow_keeps_artifacts_in_the_project(up, addresses, tmp_path):
+    client = mlflow.MlflowClient(addresses["MLFLOW_TRACKING_URI"])
+    run = client.create_run(client.create_experiment("served"))
+    client.log_text(run.info.run_id, "kept", "notes/note.txt")
+    [stored] = (up / "mlartifacts").rglob("note.txt")
+    assert stored.read_text() == "kept"
+    assert Path(client.download_artifacts(run.info.run_id, "notes/note.txt", str(tmp_path))).read_text() == "kept"
 
 
 def deployment(api: httpx.Client) -> dict:
@@ -64,7 +75,7 @@ def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, address
     api.post(f"/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
     mini.until(lambda: state(api, run_id) == "CANCELLED", "it is cancelled")
     assert mini.until(lambda: (up / ".work/train-ants.json").is_file(), "it has saved", 10)
-    mini.until(lambda: not [name for name in mini.survivors(up) if "pipeline" in name], "no stage is left", 10)
+    mini.until(lambda: not [name for name in mini.survivors(up) if "-m pipeline " in name], "no stage is left", 10)
     mini.unwish(up, "steps")
 
 
