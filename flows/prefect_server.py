@@ -40,12 +40,13 @@ def addresses() -> dict[str, Any]:
 def use_running() -> bool:
     """Use the servers of a running `paleo up`, unless the environment names others; True for a Prefect server."""
     named, found = os.environ.get(API), addresses()
-    if found and named in (None, "", found[API]) and answers(f"{found[API]}/health"):
-        use(found[API], found[PASSWORD])
+    api, mlflow = found.get(API), found.get(MLFLOW)
+    if api and named in (None, "", api) and answers(f"{api}/health"):
+        use(api, found.get(PASSWORD, ""))
     elif named:
         _check(named)
-    if found.get(MLFLOW) and not os.environ.get(MLFLOW) and answers(f"{found[MLFLOW]}/health"):
-        os.environ[MLFLOW] = found[MLFLOW]
+    if mlflow and not os.environ.get(MLFLOW) and answers(f"{mlflow}/health"):
+        os.environ[MLFLOW] = mlflow
     return bool(os.environ.get(API))
 
 
@@ -57,7 +58,7 @@ def use(api: str, password: str) -> None:
 
 def new_password() -> str:
     """`user:password` of a server that starts: the environment's, else a random one."""
-    return os.environ.get(SERVER_PASSWORD) or f"paleo:{secrets.token_urlsafe(24)}"
+    return os.environ.get(SERVER_PASSWORD) or f"paleo:{secrets.token_urlsafe(16)}"
 
 
 def _check(api: str) -> None:

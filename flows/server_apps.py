@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.responses import HTMLResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -30,7 +31,12 @@ def prefect() -> SameOrigin:
 
 def gallery() -> SameOrigin:
     """The pages in `site/`, those that are written later too."""
-    return SameOrigin(Starlette(routes=[Mount("/", PlainFiles(SITE))]))
+    return SameOrigin(Starlette(routes=[Mount("/", PlainFiles(SITE))], exception_handlers={404: _not_found}))
+
+
+def _not_found(_request: Request, _error: Exception) -> PlainTextResponse:
+    made = (SITE / "index.html").is_file()
+    return PlainTextResponse("Not Found" if made else "there is no gallery yet; `paleo run` makes it", 404)
 
 
 class PlainFiles(StaticFiles):

@@ -218,7 +218,7 @@ def _print_addresses(services: list[Service], password: str, cron: str | None, u
     prefect, mlflow, gallery = (service.address for service in services)
     logged_in = base64.b64encode(password.encode()).decode()
     print(f"runs      {prefect}/open#{logged_in}")
-    print(f"          this address logs a browser in; elsewhere the password is {password}")
+    print(f"          logs a browser in; the password is {password}")
     print(f"models    {mlflow}/#/models?workflowType=machine_learning")
     print(f"gallery   {gallery}")
     print(f"schedule  {f'{cron} (UTC)' if cron else 'none (--cron); start a run in Prefect or with `paleo run`'}")

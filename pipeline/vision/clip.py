@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from transformers import CLIPModel, CLIPTokenizer
 
 from pipeline.core.errors import InputError
-from pipeline.core.weight_files import check_links, check_vocabulary, check_weights, read_json
+from pipeline.core.weight_files import read_json
+from pipeline.vision.clip_folder import WHERE, check
 
 T = TypeVar("T")
-WHERE = "(`base.clip` in params.yaml)"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -54,20 +54,6 @@ class Clip:
     def temperature_scale(self) -> float:
         """The learnt factor that turns cosines into logits."""
         return float(self.model.logit_scale.detach().exp())
-
-
-def check(folder: Path) -> None:
-    """InputError unless the folder is a whole CLIP by its configs and the headers of its weights; nothing is loaded."""
-    for name in ("config.json", "preprocessor_config.json"):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder} {WHERE} is no CLIP folder: it has no {name}")
-    check_links(folder)
-    kind = read_json(folder, "config.json").get("model_type")
-    if kind != "clip":
-        raise InputError(f"{folder} {WHERE} is no CLIP folder: its config.json says model_type {kind!r}")
-    read_json(folder, "preprocessor_config.json")
-    check_vocabulary(folder)
-    check_weights(folder, "model")
 
 
 def load(folder: Path | str, device: str | torch.device = "cpu") -> Clip:

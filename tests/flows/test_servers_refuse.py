@@ -10,10 +10,11 @@ from threading import Thread
 import httpx
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from flows import prefect_server
+from flows import prefect_server, server_apps
 from tests.browser import CHROMIUM, MISSING, browser
 from tests.flows import mini_project as mini
 
@@ -128,10 +129,16 @@ def test_the_gallery_serves_pages_and_no_links_dotfiles_or_lists(up, addresses, 
     assert httpx.get(f"{addresses['gallery']}/sheets/1.txt").text == "sheet"
 
 
+def test_before_the_first_run_the_gallery_says_what_makes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answer = TestClient(server_apps.gallery(), base_url="http://127.0.0.1").get("/")
+    assert (answer.status_code, answer.text) == (404, "there is no gallery yet; `paleo run` makes it")
+
+
 def test_its_password_is_for_this_user_only_and_no_other_start_has_it(up, addresses):
     assert (up / ".work/servers.json").stat().st_mode & 0o777 == 0o600
     assert (
-        len(addresses["PREFECT_API_AUTH_STRING"]) > 30
+        len(addresses["PREFECT_API_AUTH_STRING"]) >= 28
         and prefect_server.new_password() != prefect_server.new_password()
     )
     for log in (up / ".work/logs").glob("*.log"):
