@@ -10,22 +10,22 @@ import atexit
 import ctypes
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from flows import project
+from flows import project, server_requests
 from flows.errors import FlowError
 
 START_SECONDS = 300  # a child that died is noticed at once
 ADDRESSES = project.WORK / "servers.json"
+API, PASSWORD, SERVER_PASSWORD = "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"
+MLFLOW = "MLFLOW_TRACKING_URI"
 
 
 def addresses() -> dict[str, Any]:
@@ -39,22 +39,44 @@ def addresses() -> dict[str, Any]:
 
 def use_running() -> bool:
     """Use the servers of a running `paleo up`, unless the environment names others; True for a Prefect server."""
-    named = os.environ.get("PREFECT_API_URL")
-    if named and not responds(named):
-        raise FlowError(f"the Prefect server {named} does not answer; start it, or unset PREFECT_API_URL")
-    found = addresses()
-    for variable in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI"):
-        address = found.get(variable)
-        if address and not os.environ.get(variable) and answers(f"{address}/health"):
-            os.environ[variable] = address
-    return bool(os.environ.get("PREFECT_API_URL"))
+    named, found = os.environ.get(API), addresses()
+    if found and named in (None, "", found[API]) and answers(f"{found[API]}/health"):
+        use(found[API], found[PASSWORD])
+    elif named:
+        _check(named)
+    if found.get(MLFLOW) and not os.environ.get(MLFLOW) and answers(f"{found[MLFLOW]}/health"):
+        os.environ[MLFLOW] = found[MLFLOW]
+    return bool(os.environ.get(API))
+
+
+def use(api: str, password: str) -> None:
+    """Prefect, which reads the environment when it is imported, and every child use this server of our own."""
+    os.environ[API], os.environ[PASSWORD] = api, password
+    os.environ.pop("PREFECT_API_KEY", None)  # of Prefect Cloud; it would be sent in place of the password
+
+
+def new_password() -> str:
+    """`user:password` of a server that starts: the environment's, else a random one."""
+    return os.environ.get(SERVER_PASSWORD) or f"paleo:{secrets.token_urlsafe(24)}"
+
+
+def _check(api: str) -> None:
+    """FlowError unless the environment's server answers and takes the environment's credentials."""
+    status = server_requests.status(f"{api}/admin/version", server_requests.prefect_authorization(), seconds=10)
+    if status is None:
+        raise FlowError(f"the Prefect server {api} does not answer; start it, or unset {API}")
+    if status in (401, 403):
+        raise FlowError(
+            f"the Prefect server {api} refuses these credentials; set {PASSWORD}=USER:PASSWORD (or PREFECT_API_KEY) to "
+            f"what it wants, or unset {API}"
+        )
 
 
 class EmbeddedServer:
     """Prefect's API server for one run: started at once, awaited when needed, stopped when the interpreter ends."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port, self.password = free_port(), new_password()
         self.log = project.LOGS / "prefect-embedded.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._process = self._start()
@@ -66,13 +88,12 @@ class EmbeddedServer:
         return f"http://127.0.0.1:{self.port}/api"
 
     def _start(self) -> subprocess.Popen[bytes]:
-        app = ["--app-dir", str(_package_folder("prefect")), "--factory"]
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--log-level", "error"]
-        env = project.environment(PREFECT_UI_ENABLED="0", PREFECT__SERVER_EPHEMERAL="1", PREFECT__SERVER_FINAL="1")
+        variables = {SERVER_PASSWORD: self.password, "PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
         with self.log.open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "uvicorn", *app, "prefect.server.api.server:create_app", *where],
-                env=env,
+                [sys.executable, "-m", "uvicorn", "--factory", "flows.server_apps:prefect", *where],
+                env=project.environment(**variables),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -98,12 +119,6 @@ class EmbeddedServer:
                 self._process.wait()
 
 
-def _package_folder(name: str) -> Path:
-    spec = find_spec(name)
-    assert spec and spec.origin, f"{name} is not installed"
-    return Path(spec.origin).parent
-
-
 def die_with_parent() -> None:
     """Linux: if we are killed, the server gets SIGTERM. Elsewhere it stays until it is stopped by hand."""
     if sys.platform == "linux":
@@ -118,22 +133,7 @@ def free_port() -> int:
 
 def answers(url: str, timeout: float = 2.0) -> bool:
     """Whether this address answers with status 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=timeout) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def responds(url: str) -> bool:
-    """Whether this address answers with any status, such as 401."""
-    try:
-        with urllib.request.urlopen(url, timeout=10):
-            return True
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
+    return server_requests.status(url, seconds=timeout) == 200
 
 
 def last_lines(log: Path, most: int = 5) -> str:

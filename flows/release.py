@@ -8,7 +8,6 @@ import os
 import sqlite3
 import sys
 import urllib.parse
-import urllib.request
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from ruamel.yaml import YAML
 
-from flows import processes, project
+from flows import processes, project, server_requests
 from flows.reproduce import Outcome, run_id
 from flows.stage_logs import StageLog
 
@@ -131,11 +130,8 @@ def _was_moved() -> bool:
 
 def _server_has(uri: str, name: str, version: str) -> bool:
     query = urllib.parse.urlencode({"name": name, "version": version})
-    try:
-        with urllib.request.urlopen(f"{uri}/api/2.0/mlflow/model-versions/get?{query}", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    path = f"/api/2.0/mlflow/model-versions/get?{query}"
+    return server_requests.mlflow_status(uri, path, seconds=5) == 200
 
 
 def _database_has(name: str, version: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from typing import Any
 
@@ -18,7 +17,7 @@ def run(species: list[str], *, refresh: bool, debug: bool) -> int:
     server = None if prefect_server.use_running() else prefect_server.EmbeddedServer()
     project.check()  # while the server starts; a mistake ends it at once
     if server:
-        os.environ["PREFECT_API_URL"] = server.api  # Prefect reads it when it is imported
+        prefect_server.use(server.api, server.password)
     from flows.pipeline import pipeline
 
     if server:

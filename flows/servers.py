@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import json
 import os
@@ -22,6 +23,16 @@ from flows.errors import FlowError
 START_SECONDS = prefect_server.START_SECONDS
 STOP_SECONDS = 60  # the schedule may have to stop a training, which saves
 HOST = "127.0.0.1"
+# The caller's servers and their credentials, which our own services must not use.
+CALLERS = (
+    "PREFECT_API_URL",
+    "PREFECT_API_KEY",
+    "PREFECT_API_AUTH_STRING",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
 VERSIONED = ("commit", "tag")  # what scheduled runs turn on; params.yaml may add the pushes, which need remotes
 
 
@@ -52,14 +63,15 @@ def up(args: Namespace) -> int:
     _refuse_second()
     _check_cron(args.cron)
     switches, unversioned = _versioning(args.cron)
-    services = [_prefect(args.prefect_port), _mlflow(args.mlflow_port), _gallery(args.gallery_port)]
+    password = prefect_server.new_password()
+    services = [_prefect(args.prefect_port, password), _mlflow(args.mlflow_port), _gallery(args.gallery_port)]
     for service in services:
         _check_port(service)
-    everything = [*services, _schedule(args.cron, switches, *services[:2])]
+    everything = [*services, _schedule(args.cron, switches, password, *services[:2])]
     try:
         _bring_up(everything)
-        _write_addresses(*services)
-        _print_addresses(services, args.cron, unversioned)
+        _write_addresses(services, password)
+        _print_addresses(services, password, args.cron, unversioned)
         _watch(everything)
     finally:
         prefect_server.ADDRESSES.unlink(missing_ok=True)
@@ -68,7 +80,7 @@ def up(args: Namespace) -> int:
 
 def _refuse_second() -> None:
     running = prefect_server.addresses()
-    if running and prefect_server.answers(f"{running['PREFECT_API_URL']}/health"):
+    if running and prefect_server.answers(f"{running[prefect_server.API]}/health"):
         raise FlowError(f"`paleo up` runs already in this project (process {running['pid']}); stop it first")
 
 
@@ -105,45 +117,42 @@ def _check_port(service: Service) -> None:
             ) from None
 
 
-def _prefect(port: int) -> Service:
-    return Service(
-        "prefect",
-        [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)],
-        port,
-        "--prefect-port",
-        "/api/health",
+def _prefect(port: int, password: str) -> Service:
+    variables = {
+        prefect_server.SERVER_PASSWORD: password,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{port}",  # the default is any
         # relative, or the UI on any port but 4200 would send its requests to 4200
-        {"PREFECT_SERVER_UI_API_URL": "/api", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false"},
-    )
+        "PREFECT_SERVER_UI_API_URL": "/api",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
+    command = _uvicorn("flows.server_apps:prefect", port)
+    return Service("prefect", command, port, "--prefect-port", "/api/health", variables)
 
 
 def _mlflow(port: int) -> Service:
-    store, artifacts = Path("mlflow.db").absolute(), Path("mlartifacts").absolute()
-    server = ["pipeline.io.tracking.artifact_locations", "mlflow", "server"]  # mends a moved project's store first
-    where = ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", str(artifacts)]
-    return Service(
-        "mlflow",
-        [sys.executable, "-m", *server, "--host", HOST, "--port", str(port), *where, "--workers", "1"],
-        port,
-        "--mlflow-port",
-        "/health",
-        {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # eight processes and 1.4 GB for nothing here
-    )
+    mend = "pipeline.io.tracking.artifact_locations"  # a moved project's store, before the server starts
+    command = _uvicorn("pipeline.io.tracking.mlflow_server:app", port, mend)
+    return Service("mlflow", command, port, "--mlflow-port", "/health")
 
 
 def _gallery(port: int) -> Service:
-    return Service(
-        "gallery",
-        [sys.executable, "-m", "http.server", "--bind", HOST, "--directory", "site", str(port)],
-        port,
-        "--gallery-port",
-    )
+    return Service("gallery", _uvicorn("flows.server_apps:gallery", port), port, "--gallery-port")
 
 
-def _schedule(cron: str | None, switches: Sequence[str], prefect: Service, mlflow: Service) -> Service:
-    env = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
+def _uvicorn(app: str, port: int, *before: str) -> list[str]:
+    where = ["--host", HOST, "--port", str(port), "--log-level", "warning"]
+    return [sys.executable, "-m", *before, "uvicorn", "--factory", app, *where]
+
+
+def _schedule(cron: str | None, switches: Sequence[str], password: str, prefect: Service, mlflow: Service) -> Service:
+    env = _client_variables(prefect, mlflow, password)
     command = [sys.executable, "-m", "flows.schedule", *([cron, *switches] if cron else [])]
     return Service("schedule", command, env=env | {"PREFECT_RUNNER_POLL_FREQUENCY": "5"})
+
+
+def _client_variables(prefect: Service, mlflow: Service, password: str) -> dict[str, str]:
+    names = (prefect_server.API, prefect_server.PASSWORD, prefect_server.MLFLOW)
+    return dict(zip(names, (f"{prefect.address}/api", password, mlflow.address), strict=True))
 
 
 def _bring_up(services: list[Service]) -> None:
@@ -157,8 +166,7 @@ def _bring_up(services: list[Service]) -> None:
 
 
 def _start(service: Service) -> None:
-    servers = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")  # of the caller, which our own services must not use
-    env = {key: value for key, value in project.environment().items() if key not in servers} | service.env
+    env = {key: value for key, value in project.environment().items() if key not in CALLERS} | service.env
     with service.log.open("wb") as log:
         service.process = subprocess.Popen(
             service.command,
@@ -196,16 +204,21 @@ def _raise_exited(service: Service) -> NoReturn:
     raise FlowError(f"{service.name} exited by itself (exit code {code}): {prefect_server.last_lines(service.log)}")
 
 
-def _write_addresses(prefect: Service, mlflow: Service, gallery: Service) -> None:
-    """For a `paleo run` in another terminal."""
-    variables = {"PREFECT_API_URL": f"{prefect.address}/api", "MLFLOW_TRACKING_URI": mlflow.address}
-    addresses = {"pid": os.getpid(), "gallery": gallery.address, **variables}
-    prefect_server.ADDRESSES.write_text(json.dumps(addresses), encoding="utf-8")
+def _write_addresses(services: list[Service], password: str) -> None:
+    """For a `paleo run` in another terminal, and for no other user of this machine: the password is in it."""
+    prefect, mlflow, gallery = services
+    addresses = {"pid": os.getpid(), "gallery": gallery.address, **_client_variables(prefect, mlflow, password)}
+    prefect_server.ADDRESSES.unlink(missing_ok=True)
+    place = os.open(prefect_server.ADDRESSES, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
+    with open(place, "w", encoding="utf-8") as stream:
+        json.dump(addresses, stream)
 
 
-def _print_addresses(services: list[Service], cron: str | None, unversioned: str) -> None:
+def _print_addresses(services: list[Service], password: str, cron: str | None, unversioned: str) -> None:
     prefect, mlflow, gallery = (service.address for service in services)
-    print(f"runs      {prefect}/runs")
+    logged_in = base64.b64encode(password.encode()).decode()
+    print(f"runs      {prefect}/open#{logged_in}")
+    print(f"          this address logs a browser in; elsewhere the password is {password}")
     print(f"models    {mlflow}/#/models?workflowType=machine_learning")
     print(f"gallery   {gallery}")
     print(f"schedule  {f'{cron} (UTC)' if cron else 'none (--cron); start a run in Prefect or with `paleo run`'}")

@@ -143,11 +143,11 @@ LOAD_PICTURES = """(async () => {
 
 
 @contextmanager
-def browser() -> Iterator[Page]:
-    """A started Chromium with one empty tab; it and its folder are gone afterwards."""
+def browser(*flags: str) -> Iterator[Page]:
+    """A started Chromium with one empty tab, and more flags; it and its folder are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
-            [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={profile}", "about:blank"],
             env={**os.environ, "TMPDIR": profile},  # it leaves folders of its own behind
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

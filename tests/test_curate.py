@@ -213,8 +213,8 @@ def _break_weights(clip: Path) -> None:
     [
         (shutil.rmtree, "'clip' is not there"),
         (lambda clip: (clip / "config.json").unlink(), "'clip' has no config.json"),
-        (lambda clip: (clip / "config.json").write_text("{"), "no CLIP that can be loaded"),
-        (_break_weights, "no CLIP that can be loaded"),
+        (lambda clip: (clip / "config.json").write_text("{"), "clip' has a config.json that is no JSON"),
+        (_break_weights, "clip/model.safetensors' is damaged or no safetensors"),
     ],
 )
 def test_a_clip_that_is_not_there_is_one_sentence(project, spoil, says):

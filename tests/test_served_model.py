@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
@@ -15,10 +16,13 @@ from pipeline.commands.generate import generate
 from pipeline.commands.register import register
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Paths
+from pipeline.core.records import SampleSpec
 from pipeline.io.tracking import mlflow_store
 from pipeline.io.tracking.registered_models import BASE_MODEL, open_version
 from pipeline.registry import release
+from pipeline.served_model.request import sample_specs
 from tests import released_project
+from tests.conftest import copy_store
 
 KEY = released_project.SPECIES[0]
 URI = f"models:/{KEY}@champion"
@@ -59,6 +63,10 @@ def test_a_version_of_0_1_0_lists_loads_and_draws(project, monkeypatch):
     assert {spec.name for spec in old.metadata.signature.params} == {"seed", "steps", "guidance", "sampler"}
     drawn = old.predict(REQUEST), old.predict(REQUEST, params={"guidance": 5.5})
     assert drawn == expected
+    assert old.predict(REQUEST, params={"guidance_scale": 5.5}) == drawn[1], "by its present name too"
+    assert new.predict(REQUEST, params={"guidance": 5.5}) == drawn[1], "and a new version by the old one"
+    with pytest.raises(InputError, match="there is no param 'gidance'; known are seed, steps, guidance, sampler"):
+        old.predict(REQUEST, params={"gidance": 5.5})
     assert "CFG scale: 5.5" in parameters(drawn[1][0])
     generated = generate(
         params, Paths(project, KEY), "{name}", sample=params.sample, seed=1, number=1, out=project / "out"
@@ -112,3 +120,84 @@ def test_a_small_base_is_stored_with_its_adapter(project, monkeypatch):
     shutil.rmtree(project / "base")
     monkeypatch.chdir("/")
     assert mlflow.pyfunc.load_model(URI).predict(REQUEST)[0].startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, empty_store):
+    """A version that is loaded, once for all requests."""
+    root = tmp_path_factory.mktemp("model")
+    copy_store(empty_store, root)
+    with pytest.MonkeyPatch.context() as patch:
+        registered(root, patch, "dreambooth")
+        yield mlflow.pyfunc.load_model(URI)
+
+
+@pytest.mark.parametrize(
+    ("request_", "params", "sentence"),
+    [
+        (REQUEST, {"guidence_scale": 7.0}, "no param 'guidence_scale'; known are seed, steps, guidance_scale, sampler"),
+        (REQUEST, {"width_px": 64}, "there is no param 'width_px'"),
+        (REQUEST, {"steps": 501}, "steps is 501; it may be 500 at most"),
+        (REQUEST, {"guidance_scale": float("inf")}, "guidance_scale is inf; it may be 100 at most"),
+        (REQUEST, {"guidance_scale": float("nan")}, "guidance_scale is nan; it must be 1 or more"),
+        ({"prompt": ["a"] * 257}, {}, "257 pictures are more than 256 in one request; send several"),
+        ({"prompt": ["a" * 2001]}, {}, "prompt has 2001 characters; it may have 2000"),
+        ({"prompt": ["{name.__class__}"]}, {}, r"unknown placeholder \{name.__class__\}; known are \{name\}"),
+        ({"prompt": ["{name:>100000000}"]}, {}, "unknown placeholder"),
+        ({"prompt": ["{name"]}, {}, "a single {"),
+    ],
+)
+def test_a_request_beyond_bounds_or_with_unknown_params_is_one_sentence(model, request_, params, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        model.predict(request_, params=params)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("params", "sentence"),
+    [
+        ({"width_px": 4096}, "width_px is 4096; it may be 2048 at most"),
+        ({"height_px": -8}, "height_px is -8; it must be 8 or more"),
+        ({"steps": 2.5}, "steps is 2.5, which is no whole number"),
+        ({"steps": True}, "steps is True, which is no whole number"),
+        ({"seed": "1"}, "seed is '1', which is no whole number"),
+        ({"seed": 2**63}, "seed is 9223372036854775808; it may be 9223372036854775807 at most"),
+        ({"sampler": 3}, "sampler is 3, which is no text"),
+        ({"negative_prompt": "x" * 2001}, "negative_prompt has 2001 characters"),
+        ({"prompt": "another"}, "there is no param 'prompt'"),
+    ],
+)
+def test_without_mlflows_own_checks_it_is_as_strict(model, params, sentence):
+    frame = pd.DataFrame(REQUEST)
+    with pytest.raises(InputError, match=sentence):
+        model.unwrap_python_model().predict(None, frame, params)
+
+
+WORDS = {"name": "Raphus cucullatus", "class_noun": "bird"}
+STORED = SampleSpec("", 0, "DDIM", 800, 3.0, 4096, 64)
+
+
+def test_a_version_that_was_registered_with_more_may_draw_as_much():
+    frame = pd.DataFrame(REQUEST)
+    assert [spec.steps for spec in sample_specs(frame, {}, STORED, WORDS)] == [800]
+    with pytest.raises(InputError, match="steps is 801; it may be 800 at most"):
+        sample_specs(frame, {"steps": 801}, STORED, WORDS)
+
+
+def test_a_row_of_lists_needs_as_many_seeds_as_prompts():
+    assert len(sample_specs(pd.DataFrame({"prompt": [["a", "b"]], "seed": [[1, 2]]}), {}, STORED, WORDS)) == 2
+    with pytest.raises(InputError, match="as many seeds as prompts, or none"):
+        sample_specs(pd.DataFrame({"prompt": [["a", "b"]], "seed": [[1]]}), {}, STORED, WORDS)
+
+
+class Echo:
+    """A model of somebody else."""
+
+    def predict(self, data, params=None):
+        return params
+
+
+def test_models_of_others_are_left_as_mlflow_has_them():
+    signature = mlflow.models.infer_signature(["a"], params={"steps": 1})
+    echo = mlflow.pyfunc.PyFuncModel(mlflow.models.Model(signature=signature), Echo())
+    assert echo.predict(["a"], params={"other": 1}) == {"steps": 1}

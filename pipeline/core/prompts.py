@@ -10,19 +10,35 @@ from pydantic import AfterValidator
 
 PLACEHOLDERS = ("name", "class_noun")
 CAPTION_PLACEHOLDERS = ("caption", *PLACEHOLDERS)
+TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+BRACES = ("{{", "}}")
 
 
 def fill(template: str, known: Iterable[str], **values: str) -> str:
-    """The template with its placeholders replaced; ValueError names one that is not `known`."""
-    try:
-        return template.format(**values)
-    except (KeyError, IndexError, ValueError) as error:
-        names = ", ".join(f"{{{name}}}" for name in known)
-        raise ValueError(f"the prompt {template!r} has an unknown placeholder ({error}); known are {names}") from None
+    """The template with its placeholders replaced by values, in which braces are braces; `{{` and `}}` are braces.
+
+    Raises
+    ------
+    ValueError
+        One sentence, for a placeholder that is not `known` and for a brace without its other one.
+    """
+    known = tuple(known)
+    names = ", ".join(f"{{{name}}}" for name in known)
+
+    def replaced(found: re.Match[str]) -> str:
+        token, name = found[0], found[1]
+        if token in BRACES:
+            return token[0]
+        if name in known:
+            return values[name]
+        what = f"a single {token}" if name is None else f"an unknown placeholder {token[:100]}"
+        raise ValueError(f"the prompt {template[:200]!r} has {what}; known are {names}; a brace itself is {{{{ or }}}}")
+
+    return TOKEN.sub(replaced, template)
 
 
 def fill_prompt(template: str, **values: str) -> str:
-    """Put the species' words into a prompt template; ValueError names an unknown placeholder."""
+    """Put the species' words into a prompt template; ValueError names what is no placeholder."""
     return fill(template, PLACEHOLDERS, **values)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from pipeline.core.errors import InputError
-from pipeline.families.model_folder import read_json
+from pipeline.core.weight_files import read_json
 
 
 def empty_unet(folder: Path) -> nn.Module:

@@ -14,7 +14,8 @@ from torch import nn
 
 from pipeline.core.errors import InputError
 from pipeline.core.prompts import whole_name
-from pipeline.families.model_folder import check, read_json
+from pipeline.core.weight_files import read_json
+from pipeline.families.model_folder import check
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL

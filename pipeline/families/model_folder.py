@@ -1,27 +1,23 @@
-"""Checks of a base model's folder: is it a complete diffusers model of a family? Nothing is loaded.
-
-A base is downloaded by all kinds of programs and often cut short, so every way in which it can be wrong has a sentence
-of its own. Small files are read, and the headers of the large ones.
-"""
+"""Checks of a base model's folder: is it a complete diffusers model of a family? Nothing is loaded."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from pipeline.core.errors import InputError
+from pipeline.core.weight_files import check_links, check_vocabulary, check_weights, read_json
 
 if TYPE_CHECKING:
     from pipeline.families.family import Family
 
 PURPOSES = {9: "inpainting", 8: "editing by instructions", 5: "pictures from depth"}  # by the channels that are read
-PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-VOCABULARIES = ("vocab.json", "tokenizer.json")
-LFS_POINTER = b"version https://git-lfs"
+OMITTED = ("safety_checker", "feature_extractor", "image_encoder")  # components of the pipeline that no training uses
+LIBRARIES = re.compile("diffusers|transformers|stable_diffusion[a-z_]*")  # whose classes model_index.json may name
+MEND = "download the model again from its authors"
+PLAIN_NAME = re.compile("[A-Za-z0-9_]+")
 
 
 def check(folder: Path, family: Family, known: Sequence[Family] = ()) -> None:
@@ -34,18 +30,21 @@ def check(folder: Path, family: Family, known: Sequence[Family] = ()) -> None:
     InputError
         One sentence: what is wrong, where, and what to do.
     """
+    check_links(folder)
     index = read_json(folder, "model_index.json")
+    _check_index(folder, index)
     _check_kind(folder, family, known or [family], index)
     for name in ("unet", "vae", *family.text_encoders):
         if index.get(name, ()) == [None, None]:
             missing = f"{str(folder)!r} has no {name} by its model_index.json"
             raise InputError(f"{missing}, so it is no whole {family.title}; take another base")
         read_json(folder, f"{name}/config.json")
-        for file in _weight_files(folder / name):
-            _check_file(file)
+        check_weights(folder / name, "model" if name in family.text_encoders else "diffusion_pytorch_model")
+    read_json(folder, "scheduler/scheduler_config.json")
     _check_channels(folder)
     for name in family.text_encoders:
-        _check_tokenizer(folder, name.replace("text_encoder", "tokenizer"))
+        check_vocabulary(folder, name.replace("text_encoder", "tokenizer"))
+    _check_components(folder, index)
 
 
 def version_by_width(unet: Mapping[str, Any], shape: Sequence[int], versions: Mapping[int, str]) -> str:
@@ -55,15 +54,35 @@ def version_by_width(unet: Mapping[str, Any], shape: Sequence[int], versions: Ma
     return versions.get(unet["cross_attention_dim"], "")
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """A config of a model folder; InputError when it is missing or damaged."""
-    try:
-        content: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{str(folder)!r} has no {name}, so it is no whole model; download it again") from None
-    except ValueError as error:
-        raise InputError(f"{str(folder)!r} has a {name} that is no JSON ({error}); download it again") from None
-    return content
+def _check_index(folder: Path, index: Mapping[str, Any]) -> None:
+    """A full fine-tuning hands model_index.json on, with the subfolders that it names, to who loads its snapshots."""
+    where = f"{str(folder)!r} has a model_index.json that"
+    if not isinstance(index.get("_class_name", ""), str):
+        raise InputError(f"{where} names {index['_class_name']!r} for its pipeline, which is no class's name; {MEND}")
+    for name, entry in index.items():
+        if not isinstance(entry, list | dict) or entry == [None, None]:
+            continue
+        if not PLAIN_NAME.fullmatch(name) or not _names_class(entry):
+            raise InputError(
+                f"{where} names {entry!r} for {name!r}, which is no class of diffusers or transformers; {MEND}"
+            )
+
+
+def _names_class(entry: Any) -> bool:
+    """Is it [library, class], with code of the installed libraries?"""
+    texts = isinstance(entry, list) and len(entry) == 2 and all(isinstance(text, str) for text in entry)
+    return bool(texts and LIBRARIES.fullmatch(entry[0]) and entry[1].isidentifier())
+
+
+def _check_components(folder: Path, index: Mapping[str, Any]) -> None:
+    """Whatever model_index.json names must be there, or a full fine-tuning would end before it is saved."""
+    named = [name for name, entry in index.items() if isinstance(entry, list) and entry[0] and name not in OMITTED]
+    for name in named:
+        if not (folder / name).is_dir():
+            raise InputError(
+                f"{str(folder)!r} has no {name}, which its model_index.json names, so it is no whole model; "
+                "download it again"
+            )
 
 
 def _check_kind(folder: Path, family: Family, known: Sequence[Family], index: Mapping[str, Any]) -> None:
@@ -93,47 +112,3 @@ def _check_channels(folder: Path) -> None:
                 f"{str(folder)!r} has a UNet that {what} {unet.get(key)} channels{made}, but its VAE has {latent}; "
                 "take the model for text to image"
             )
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors of one part, in one file or several."""
-    stem = "model" if folder.name.startswith("text_encoder") else "diffusion_pytorch_model"
-    whole, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
-    if whole.is_file():
-        return [whole]
-    if index.is_file():
-        named = read_json(folder, index.name).get("weight_map", {})
-        return [folder / name for name in sorted(set(named.values()))]
-    raise InputError(f"{str(folder)!r} {_instead(folder, stem)}")
-
-
-def _instead(folder: Path, stem: str) -> str:
-    """What there is in place of the weights, and what to do about it."""
-    if variants := sorted(path.name for path in folder.glob(f"{stem}.*.safetensors")):
-        return f"has its weights as the variant {variants[0]} only; rename it to {stem}.safetensors"
-    if pickles := sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES):
-        return (
-            f"has its weights as {pickles[0]} only, a pickle that could run any program; download the model's "
-            "safetensors, or load it with diffusers where you trust it and save it anew"
-        )
-    return f"has no {stem}.safetensors, so its weights are missing; download the model again"
-
-
-def _check_file(path: Path) -> None:
-    """InputError unless it can be read to its end, by the length in its header."""
-    try:
-        with path.open("rb") as stream:
-            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
-                raise InputError(f"{str(path)!r} is a pointer of Git LFS and not the weights; run `git lfs pull`")
-        with safe_open(path, "pt"):
-            pass
-    except FileNotFoundError:
-        raise InputError(f"{str(path)!r} is missing; download the model again") from None
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{str(path)!r} is damaged or no safetensors ({error}); download it again") from error
-
-
-def _check_tokenizer(folder: Path, name: str) -> None:
-    # Without its vocabulary transformers makes an empty tokenizer, to which all sentences are the same.
-    if not any((folder / name / vocabulary).is_file() for vocabulary in VOCABULARIES):
-        raise InputError(f"{str(folder)!r} has no {name}/{VOCABULARIES[0]}, so it is no whole model; download it again")

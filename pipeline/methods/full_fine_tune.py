@@ -23,12 +23,12 @@ from torch import nn
 
 from pipeline.core.training_params import Prior
 from pipeline.families.model_components import ModelComponents
+from pipeline.families.model_folder import OMITTED
 from pipeline.methods import base_compatibility
 from pipeline.methods.tensor_files import write_tensors
 from pipeline.methods.trainable import Teacher, Trainable, cast
 
 UNET_FILE, TEXT_FILE = "diffusion_pytorch_model.safetensors", "model.safetensors"
-OMITTED = ("safety_checker", "feature_extractor", "image_encoder")  # components of the pipeline that no training uses
 
 
 def every_weight(

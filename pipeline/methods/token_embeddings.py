@@ -19,9 +19,9 @@ from torch import nn
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import Subject
+from pipeline.core.weight_files import read_json
 from pipeline.families.family import Family
 from pipeline.families.model_components import ModelComponents
-from pipeline.families.model_folder import read_json
 from pipeline.methods.base_compatibility import ADVICE, read
 from pipeline.methods.params import PlaceholderTokenParams
 from pipeline.methods.placeholder_tokens import FILE, spelling, trigger

@@ -6,28 +6,26 @@
 A version stores weights and three lines that import this class, so its name and place must not change: what draws is
 the installed code, the same as that of `paleo sample` and `paleo generate`. An adapter over a large base model, which
 is not stored, needs the base's folder: `load_model(…, model_config={"base": FOLDER})` or the environment variable
-PALEO_BASE_MODEL.
+PALEO_BASE_MODEL. What a request may ask for, and how much, is in `request`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PyFuncModel
 from mlflow.pyfunc.model import PythonModel
 
-from pipeline.core.errors import InputError
-from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import SampleSpec
 from pipeline.registry.model_config import current_names
+from pipeline.served_model.request import sample_specs, under_known_names
 
 if TYPE_CHECKING:
     from mlflow.pyfunc.model import PythonModelContext
-
-LEAST = {"seed": 0, "steps": 1, "guidance_scale": 1}  # the smallest values that can be drawn with
 
 
 class ServedModel(PythonModel):
@@ -53,14 +51,11 @@ class ServedModel(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[bytes]:
-        """One PNG a row; a row without seed takes `params["seed"]` plus its place, as `paleo generate -n` does."""
+        """One PNG a row; InputError for a request that `sample_specs` refuses."""
         from pipeline.sampling.generate import generate_images
         from pipeline.sampling.png_metadata import encode_png
 
-        settings = current_names(params or {})
-        first_seed = int(settings.pop("seed", 1))
-        common = replace(self._spec, **settings)
-        specs = [self._row_spec(common, *row, first_seed + n) for n, row in enumerate(rows(model_input))]
+        specs = sample_specs(model_input, params, self._spec, self._words)
         batches = [specs[start : start + self._batch_size] for start in range(0, len(specs), self._batch_size)]
         return [
             encode_png(image, spec, self._origin)
@@ -68,25 +63,30 @@ class ServedModel(PythonModel):
             for image, spec in zip(generate_images(self._parts, batch), batch, strict=True)
         ]
 
-    def _row_spec(self, common: SampleSpec, prompt: str, seed: int | None, default_seed: int) -> SampleSpec:
-        """One row's spec, checked; a sampler's name is checked where it is looked up."""
-        try:
-            filled = fill_prompt(prompt, **self._words)
-        except ValueError as error:
-            raise InputError(str(error)) from None
-        spec = replace(common, prompt=filled, seed=default_seed if seed is None else seed)
-        for name, least in LEAST.items():
-            if not getattr(spec, name) >= least:
-                raise InputError(f"{name} is {getattr(spec, name)}; it must be {least} or more")
-        return spec
+
+def _refuse_unknown_params() -> None:
+    """Let the served model refuse the params that it does not have.
+
+    `PyFuncModel.predict` drops params that are not in the model's signature with a warning, before the model sees
+    them, and MLflow has no setting for it: a misspelt `guidance_scale` would draw other pictures than were asked for.
+    """
+    predict = PyFuncModel.predict
+
+    @wraps(predict)
+    def strict(self: PyFuncModel, data: Any, params: dict[str, Any] | None = None) -> Any:
+        schema = self.metadata.get_params_schema()
+        if schema is not None and isinstance(params, dict) and _is_served_model(self):
+            params = under_known_names(params, [spec.name for spec in schema.params])
+        return predict(self, data, params)
+
+    PyFuncModel.predict = strict
 
 
-def rows(frame: pd.DataFrame) -> Iterator[tuple[str, int | None]]:
-    """Prompt and seed of each row; MLflow makes one row with lists of {"prompt": [a, b]}, which is taken apart."""
-    lists = [name for name in ("prompt", "seed") if name in frame and frame[name].map(pd.api.types.is_list_like).any()]
-    frame = frame.explode(lists) if lists else frame
-    seeds = frame["seed"] if "seed" in frame else [None] * len(frame)
-    for prompt, seed in zip(frame["prompt"], seeds, strict=True):
-        if not isinstance(prompt, str):
-            raise InputError("every row needs a prompt, which is text")
-        yield prompt, None if pd.isna(seed) else int(seed)
+def _is_served_model(model: PyFuncModel) -> bool:
+    try:
+        return isinstance(model.unwrap_python_model(), ServedModel)
+    except MlflowException:  # a model of another kind
+        return False
+
+
+_refuse_unknown_params()

@@ -7,10 +7,10 @@ from typing import Any
 
 from pipeline.core.errors import ParamsError
 from pipeline.core.training_params import Train
+from pipeline.core.weight_files import read_json
 from pipeline.diffusion import objective
 from pipeline.diffusion.objective import Objective
 from pipeline.families.model_components import counter_of_cut, read_scheduler
-from pipeline.families.model_folder import read_json
 from pipeline.training.data.dataset import by_nearest_shape, sentences_of, shapes_of
 from pipeline.training.training_run import TrainingRun
 

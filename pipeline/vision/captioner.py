@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, BlipForConditionalGeneration, PreTrainedTokenizerBase
 
 from pipeline.core.errors import InputError
+from pipeline.core.weight_files import check_links, check_weights
 from pipeline.vision.clip import OPENAI_MEAN, OPENAI_STD
 
 MAX_TOKENS = 40
@@ -36,6 +37,8 @@ def load(folder: Path) -> Captioner:
     for name in ("config.json", "preprocessor_config.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder} {WHERE} is no folder of a captioning model: it has no {name}")
+    check_links(folder)
+    check_weights(folder, "model")
     try:
         return _read(folder)
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -57,7 +60,9 @@ def _read(folder: Path) -> Captioner:
     settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
     if (kind := json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")) != "blip":
         raise ValueError(f"its config.json says model_type {kind!r}")
-    model = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = BlipForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     size = settings["size"]
     mean, std = settings.get("image_mean", OPENAI_MEAN), settings.get("image_std", OPENAI_STD)

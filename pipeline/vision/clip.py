@@ -7,7 +7,6 @@ centre crop, the folder's own mean and deviation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,10 @@ from safetensors import SafetensorError
 from transformers import CLIPModel, CLIPTokenizer
 
 from pipeline.core.errors import InputError
+from pipeline.core.weight_files import check_links, check_vocabulary, check_weights, read_json
 
 T = TypeVar("T")
+WHERE = "(`base.clip` in params.yaml)"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -55,25 +56,40 @@ class Clip:
         return float(self.model.logit_scale.detach().exp())
 
 
+def check(folder: Path) -> None:
+    """InputError unless the folder is a whole CLIP by its configs and the headers of its weights; nothing is loaded."""
+    for name in ("config.json", "preprocessor_config.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder} {WHERE} is no CLIP folder: it has no {name}")
+    check_links(folder)
+    kind = read_json(folder, "config.json").get("model_type")
+    if kind != "clip":
+        raise InputError(f"{folder} {WHERE} is no CLIP folder: its config.json says model_type {kind!r}")
+    read_json(folder, "preprocessor_config.json")
+    check_vocabulary(folder)
+    check_weights(folder, "model")
+
+
 def load(folder: Path | str, device: str | torch.device = "cpu") -> Clip:
     """Read a local CLIP folder; InputError with what is missing or damaged."""
     folder = Path(folder)
-    # Without its vocabulary transformers makes an empty tokenizer, to which all sentences are the same.
-    for names in (("config.json",), ("preprocessor_config.json",), ("vocab.json", "tokenizer.json")):
-        if not any((folder / name).is_file() for name in names):
-            raise InputError(f"{folder} (`base.clip` in params.yaml) is no CLIP folder: it has no {names[0]}")
+    check(folder)
     try:
         return _read(folder, device)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         detail = " ".join(str(error).split())
-        raise InputError(f"{folder} (`base.clip` in params.yaml) is no CLIP that can be loaded: {detail}") from error
+        raise InputError(f"{folder} {WHERE} is no CLIP that can be loaded: {detail}") from error
 
 
 def _read(folder: Path, device: str | torch.device) -> Clip:
     # transformers loads the file's own dtype; half-precision files must still be computed in full precision.
-    model = CLIPModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model, found = CLIPModel.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
+    )
+    if missing := sorted(found["missing_keys"]):  # they would be random numbers
+        raise ValueError(f"it lacks the weights {missing[0]}")
     tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-    settings = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+    settings = read_json(folder, "preprocessor_config.json")
     return Clip(model.eval().requires_grad_(False).to(device), tokenizer, parse_preprocessing(settings))
 
 

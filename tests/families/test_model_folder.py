@@ -168,3 +168,60 @@ def test_a_damaged_config_is_named(base, name):
     (base / name).write_text("{")
     with pytest.raises(InputError, match=f"has a {name} that is no JSON .*; download it again"):
         family("sd").load(base)
+
+
+@pytest.mark.parametrize("link", ["unet/diffusion_pytorch_model.safetensors", "vae/config.json", "notes.txt", "extra"])
+def test_a_link_out_of_the_folder_is_refused(base, unread, tmp_path, link):
+    """A full fine-tuning would copy what it leads to into its snapshots."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    if (base / link).exists():
+        (base / link).rename(outside / "file")
+    (base / link).symlink_to(outside / "file" if (outside / "file").exists() else outside)
+    _refused(base, f"has '{link}', a symbolic link to '.*outside.*' outside of the folder; .*copy the folder")
+
+
+def test_links_within_the_folder_and_to_the_folder_are_followed(base, unread, tmp_path):
+    (base / UNET).rename(base / "unet/weights")
+    (base / UNET).symlink_to("weights")
+    (tmp_path / "named").symlink_to(base)
+    check_base(tmp_path / "named", "sd")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"scheduler": ["my_code", "Scheduler"]}, r"names \['my_code', 'Scheduler'\] for 'scheduler', which is no"),
+        ({"unet": ["diffusers", "os.system"]}, "names .* for 'unet', which is no class of diffusers or transformers"),
+        ({"unet": ["diffusers"]}, "for 'unet', which is no class"),
+        ({"unet": []}, "for 'unet', which is no class"),
+        ({"unet": [None, "UNet2DConditionModel"]}, "for 'unet', which is no class"),
+        ({"../../outside": ["diffusers", "UNet2DConditionModel"]}, "for '../../outside', which is no class"),
+        ({"_class_name": ["pipeline", "Mine"]}, r"names \['pipeline', 'Mine'\] for its pipeline"),
+        ({"text_encoder_9": ["transformers", "CLIPTextModel"]}, "no text_encoder_9, which its model_index.json names"),
+    ],
+)
+def test_a_model_index_that_names_other_code_or_what_is_not_there_is_refused(base, unread, change, sentence):
+    """A full fine-tuning hands it on to whoever loads its snapshots, after hours."""
+    _change(base / "model_index.json", **change)
+    _refused(base, sentence)
+
+
+def test_components_that_no_training_uses_may_be_missing(base, unread):
+    classes = {"safety_checker": ["stable_diffusion", "StableDiffusionSafetyChecker"]}
+    _change(base / "model_index.json", **classes, feature_extractor=["transformers", "CLIPImageProcessor"])
+    check_base(base, "sd")
+
+
+@pytest.mark.parametrize("name", ["model_index.json", "unet/config.json"])
+def test_a_config_that_is_no_object_is_named(base, unread, name):
+    (base / name).write_text("[1]")
+    _refused(base, f"has a {name} that is no JSON object")
+
+
+@pytest.mark.parametrize("weight_map", [{"a": "../../x.safetensors"}, {"a": 1}, {"a": "weights.bin"}, [], None])
+def test_an_index_of_weights_names_files_beside_it_only(base, unread, weight_map):
+    index = (base / UNET).with_name("diffusion_pytorch_model.safetensors.index.json")
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    (base / UNET).unlink()
+    _refused(base, "whose weight_map is not of names of files beside it; download it again")

@@ -49,7 +49,8 @@ def up(fresh_template, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server(up) -> dict[str, str]:
     """The environment that points at its Prefect server."""
-    return {"PREFECT_API_URL": json.loads((up / ".work/servers.json").read_text())["PREFECT_API_URL"]}
+    addresses = json.loads((up / ".work/servers.json").read_text())
+    return {name: addresses[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
 
 
 @pytest.fixture(scope="session")

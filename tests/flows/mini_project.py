@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import psutil
 
 from tests.project import restore_sigint
@@ -59,6 +60,12 @@ def flows(folder: Path, *arguments: str, seconds: float = 250, **more: str) -> s
     return subprocess.run(
         command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=seconds * PATIENCE
     )
+
+
+def prefect(server: dict[str, str]) -> httpx.Client:
+    """A client of Prefect's API with the password of `paleo up`."""
+    user, _, password = server["PREFECT_API_AUTH_STRING"].partition(":")
+    return httpx.Client(base_url=server["PREFECT_API_URL"], auth=(user, password), timeout=60)
 
 
 def start(folder: Path, *arguments: str, log: Path, **more: str) -> subprocess.Popen[bytes]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -65,6 +68,76 @@ def test_a_new_result_or_another_rule_for_the_champion_is_registered(registered)
 def test_a_store_that_cannot_be_queried_is_registered_to_again(registered, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     assert not is_released()
+
+
+class Registry(BaseHTTPRequestHandler):
+    """MLflow's answer about a version, to who sends the right `Authorization`; `/elsewhere` leads to another host."""
+
+    seen: ClassVar[list[tuple[str, str]]] = []
+
+    def do_GET(self) -> None:
+        sent = self.headers.get("Authorization", "")
+        self.seen.append((self.headers["Host"], sent))
+        if self.path.startswith("/elsewhere"):
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{self.server.server_port}/api")
+        else:
+            self.send_response(200 if sent in (USER, TOKEN) else 401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+USER, TOKEN = "Basic bWU6YSBzZWNyZXQ=", "Bearer abc"  # me:a secret
+
+
+@pytest.fixture
+def registry(registered, monkeypatch, tmp_path):
+    """The address of a registry with a password, and a home without MLflow's file of credentials."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Registry.seen.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("variables", "found"),
+    [
+        ({}, False),
+        ({"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "a secret"}, True),
+        ({"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "wrong"}, False),
+        ({"MLFLOW_TRACKING_TOKEN": "abc"}, True),
+    ],
+)
+def test_the_registry_is_queried_with_the_credentials_of_the_environment(registry, monkeypatch, variables, found):
+    """Without them it seemed to lack every version, and every run registered again."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{registry}/")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_released() is found
+
+
+def test_the_registry_is_queried_with_the_credentials_of_its_address_or_of_mlflows_file(
+    registry, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:a%20secret@{registry}")
+    assert is_released()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{registry}")
+    (tmp_path / ".mlflow").mkdir()
+    file = "[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = a secret\n"
+    (tmp_path / ".mlflow/credentials").write_text(file)
+    assert is_released()
+
+
+def test_credentials_go_to_no_other_host(registry, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "abc")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{registry}/elsewhere")
+    assert not is_released()
+    assert Registry.seen == [(registry, "Bearer abc"), (registry.replace("127.0.0.1", "localhost"), "")]
 
 
 def test_the_table_shows_what_there_is(registered):

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 
 import httpx
+import psutil
 import pytest
 
 from tests.flows import mini_project as mini
@@ -29,13 +30,13 @@ def flow_runs(server: dict[str, str]) -> list[dict]:
     """Newest first; those that the schedule has planned for later have no start yet and would come before them."""
     begun = {"state": {"type": {"not_any_": ["SCHEDULED"]}}}
     query = {"sort": "START_TIME_DESC", "flow_runs": begun}
-    return httpx.post(f"{server['PREFECT_API_URL']}/flow_runs/filter", json=query).json()
+    return mini.prefect(server).post("/flow_runs/filter", json=query).json()
 
 
 def task_states(server: dict[str, str], run_id: str) -> dict[str, str]:
     """Name of the task run -> name of its state, once all have arrived."""
     query = {"flow_runs": {"id": {"any_": [run_id]}}, "limit": 200}
-    tasks = httpx.post(f"{server['PREFECT_API_URL']}/task_runs/filter", json=query).json()
+    tasks = mini.prefect(server).post("/task_runs/filter", json=query).json()
     return {task["name"]: task["state_name"] for task in tasks}
 
 
@@ -156,13 +157,24 @@ def stop(how: str, process, server: dict[str, str]) -> None:
     else:
         run_id = flow_runs(server)[0]["id"]
         state = {"state": {"type": "CANCELLING"}}
-        httpx.post(f"{server['PREFECT_API_URL']}/flow_runs/{run_id}/set_state", json=state).raise_for_status()
+        mini.prefect(server).post(f"/flow_runs/{run_id}/set_state", json=state).raise_for_status()
+
+
+def embedded_server(process) -> str:
+    """The address of Prefect's API that a run has started."""
+    commands = [child.cmdline() for child in psutil.Process(process.pid).children(recursive=True)]
+    [command] = [command for command in commands if "flows.server_apps:prefect" in command]
+    return f"http://127.0.0.1:{command[command.index('--port') + 1]}/api"
 
 
 def test_without_a_server_an_embedded_one_keeps_the_run_and_ends_with_it(finished, tmp_path):
     log = tmp_path / "run.log"
     process = mini.start(finished, "run", log=log)
     mini.until(lambda: "collect@ants" in log.read_text(), "it runs")
+    api = embedded_server(process)
+    assert httpx.post(f"{api}/flows/filter", json={}).status_code == 401, "nobody else has its password"
+    for forged in ({"Host": "evil.example"}, {"Origin": "http://evil.example"}):
+        assert httpx.get(f"{api}/health", headers=forged).status_code == 403
     assert mini.ended(process) == 0, log.read_text()
     assert not mini.survivors(finished)
     with sqlite3.connect(finished / ".work/prefect/prefect.db") as database:

@@ -31,37 +31,37 @@ def test_everything_answers_and_its_address_is_printed(up, addresses):
     assert page.status_code == 200 and "html" in page.headers["content-type"]
 
 
-def deployment(api: str) -> dict:
-    found = mini.until(lambda: httpx.post(f"{api}/deployments/filter", json={}).json(), "a deployment")
+def deployment(api: httpx.Client) -> dict:
+    found = mini.until(lambda: api.post("/deployments/filter", json={}).json(), "a deployment")
     return found[0]
 
 
 def test_scheduled_runs_are_made(addresses):
     """They never were with SQLAlchemy 2.1, and without an error."""
-    api = addresses["PREFECT_API_URL"]
+    api = mini.prefect(addresses)
     identity = deployment(api)["id"]
     query = {"flow_runs": {"deployment_id": {"any_": [identity]}, "state": {"type": {"any_": ["SCHEDULED"]}}}}
-    assert mini.until(lambda: httpx.post(f"{api}/flow_runs/filter", json=query).json(), "a scheduled run", 10)
+    assert mini.until(lambda: api.post("/flow_runs/filter", json=query).json(), "a scheduled run", 10)
 
 
-def start_run(api: str, **parameters) -> str:
-    made = httpx.post(f"{api}/deployments/{deployment(api)['id']}/create_flow_run", json={"parameters": parameters})
+def start_run(api: httpx.Client, **parameters) -> str:
+    made = api.post(f"/deployments/{deployment(api)['id']}/create_flow_run", json={"parameters": parameters})
     assert made.status_code == 201, made.text
     return made.json()["id"]
 
 
-def state(api: str, run_id: str) -> str:
-    return httpx.get(f"{api}/flow_runs/{run_id}").json()["state_type"]
+def state(api: httpx.Client, run_id: str) -> str:
+    return api.get(f"/flow_runs/{run_id}").json()["state_type"]
 
 
 def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, addresses):
-    api = addresses["PREFECT_API_URL"]
+    api = mini.prefect(addresses)
     mini.wish(up, "steps", "600")
     run_id = start_run(api, species=["ants"])
     mini.until(lambda: list((up / ".work/logs").glob("2*/train@ants.log")), "it trains")
     log = next((up / ".work/logs").glob("2*/train@ants.log"))
     mini.until(lambda: "step 2" in log.read_text(), "it trains")
-    httpx.post(f"{api}/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
+    api.post(f"/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
     mini.until(lambda: state(api, run_id) == "CANCELLED", "it is cancelled")
     assert mini.until(lambda: (up / ".work/train-ants.json").is_file(), "it has saved", 10)
     mini.until(lambda: not [name for name in mini.survivors(up) if "pipeline" in name], "no stage is left", 10)
@@ -69,7 +69,7 @@ def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, address
 
 
 def test_scheduled_runs_make_a_version_of_what_changed_and_none_of_what_did_not(up, addresses):
-    api, head = addresses["PREFECT_API_URL"], mini.git(up, "rev-list", "--max-parents=0", "HEAD")
+    api, head = mini.prefect(addresses), mini.git(up, "rev-list", "--max-parents=0", "HEAD")
     for _ in range(2):
         run_id = start_run(api, species=["ants"])
         mini.until(lambda: state(api, run_id) == "COMPLETED", "it is finished")  # noqa: B023
@@ -91,7 +91,8 @@ def test_a_schedule_makes_versions_where_git_can_and_reports_why_not(fresh, tmp_
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(fresh.parent))
     why = "this folder is no git repository; run `git init` and commit it"
     assert servers._versioning("0 3 * * 1") == ((), why)
-    servers._print_addresses([servers._prefect(1), servers._mlflow(2), servers._gallery(3)], "0 3 * * 1", why)
+    services = [servers._prefect(1, "paleo:secret"), servers._mlflow(2), servers._gallery(3)]
+    servers._print_addresses(services, "paleo:secret", "0 3 * * 1", why)
     assert f"versions  none: {why}\n" in capsys.readouterr().out
 
 
@@ -158,7 +159,8 @@ def test_a_stop_while_it_starts_leaves_no_process(fresh, tmp_path):
 
 def test_the_deployment_for_a_work_pool_is_taken(up, addresses):
     """The commands that infra/prefect.yaml names; with FastAPI 0.151 the second one ended in a traceback."""
-    env = mini.environment(PREFECT_API_URL=addresses["PREFECT_API_URL"], PALEO_HOME=str(mini.ROOT))
+    variables = {name: addresses[name] for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")}
+    env = mini.environment(**variables, PALEO_HOME=str(mini.ROOT))
     for words in (
         "work-pool create paleo --type process",
         "--no-prompt deploy --all --prefect-file infra/prefect.yaml",
@@ -166,7 +168,8 @@ def test_the_deployment_for_a_work_pool_is_taken(up, addresses):
         command = [sys.executable, "-m", "prefect", *words.split()]
         done = subprocess.run(command, cwd=mini.ROOT, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    found = httpx.post(f"{addresses['PREFECT_API_URL']}/deployments/filter", json={}).json()
+    api = mini.prefect(addresses)
+    found = api.post("/deployments/filter", json={}).json()
     weekly = next(each for each in found if each["name"] == "weekly")
     assert weekly["parameters"]["versioning"] == dict.fromkeys(("commit", "tag", "dvc_push", "git_push"), True)
-    httpx.delete(f"{addresses['PREFECT_API_URL']}/deployments/{weekly['id']}").raise_for_status()
+    api.delete(f"/deployments/{weekly['id']}").raise_for_status()

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import httpx
 import pytest
 from ruamel.yaml import YAML
 
@@ -80,7 +79,7 @@ def project(fresh) -> Path:
 def artifacts(server: dict[str, str], key: str) -> list[str]:
     """The texts of an artifact, oldest first."""
     query = {"artifacts": {"key": {"any_": [key]}}, "sort": "CREATED_DESC"}
-    found = httpx.post(f"{server['PREFECT_API_URL']}/artifacts/filter", json=query).json()
+    found = mini.prefect(server).post("/artifacts/filter", json=query).json()
     return [artifact["data"] for artifact in reversed(found)]
 
 

@@ -34,7 +34,7 @@ def _other_model(folder):
     [
         (lambda folder: (folder / "preprocessor_config.json").unlink(), "has no preprocessor_config.json"),
         (lambda folder: (folder / "config.json").write_text("{"), "no BLIP model that can be loaded"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "no BLIP model that can be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x"), "is damaged or no safetensors"),
         (_other_model, "model_type 'git'"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from pipeline.core.errors import InputError
@@ -110,6 +111,54 @@ def test_preprocessing_is_close_to_the_processor_of_transformers(folder):
 def test_a_folder_that_is_no_clip_is_refused_with_what_is_missing(tmp_path):
     with pytest.raises(InputError, match="has no config.json"):
         clip.load(tmp_path)
+
+
+def _as_pickle(clip_folder: Path) -> None:
+    torch.save(load_file(clip_folder / "model.safetensors"), clip_folder / "pytorch_model.bin")
+    (clip_folder / "model.safetensors").unlink()
+
+
+def _cut(clip_folder: Path) -> None:
+    weights = clip_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+
+def _without_a_layer(clip_folder: Path) -> None:
+    weights = load_file(clip_folder / "model.safetensors")
+    weights.pop("visual_projection.weight")
+    save_file(weights, clip_folder / "model.safetensors", {"format": "pt"})
+
+
+def _linked(clip_folder: Path) -> None:
+    outside = clip_folder.parent / "elsewhere.safetensors"
+    (clip_folder / "model.safetensors").rename(outside)
+    (clip_folder / "model.safetensors").symlink_to(outside)
+
+
+def _preprocess(text: str):
+    return lambda clip_folder: (clip_folder / "preprocessor_config.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (_as_pickle, "has its weights as pytorch_model.bin only, a pickle that could run any program"),
+        (_cut, "model.safetensors' is damaged or no safetensors"),
+        (_without_a_layer, "no CLIP that can be loaded: it lacks the weights visual_projection.weight"),
+        (_linked, "has 'model.safetensors', a symbolic link to '.*elsewhere.safetensors' outside of the folder; where"),
+        (lambda copy: (copy / "config.json").write_text("[]"), "has a config.json that is no JSON object"),
+        (lambda copy: (copy / "config.json").write_text('{"model_type": "blip"}'), "says model_type 'blip'"),
+        (_preprocess("{"), "has a preprocessor_config.json that is no JSON"),
+        (_preprocess('{"size": {}}'), "no CLIP that can be loaded"),
+        (_preprocess('{"size": [224]}'), "no CLIP that can be loaded"),
+    ],
+)
+def test_a_folder_is_checked_as_a_base_model_is(folder, tmp_path, spoil, sentence):
+    copy = shutil.copytree(folder, tmp_path / "clip")
+    spoil(copy)
+    with pytest.raises(InputError, match=sentence) as caught:
+        clip.load(copy)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_without_a_vocabulary_is_refused(folder, tmp_path):
