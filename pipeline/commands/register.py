@@ -6,7 +6,7 @@ table at the end of `paleo run`. It can be repeated at any time: what is there s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,11 @@ from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
 from pipeline.core.releases import CHAMPION, ModelVersion, ReleaseLinks, with_alias, with_identity
+from pipeline.core.server_addresses import ServerAddresses
 from pipeline.io import server_addresses, tracking
 from pipeline.io.files import atomic_write, parquet, site_files, stage_outputs
 from pipeline.io.files.model_folders import model_folder, weights_digest
 from pipeline.io.images import codecs, contact_sheets
-from pipeline.io.server_addresses import ServerAddresses
 from pipeline.io.tracking import mlflow_registry, mlflow_release, mlflow_store, provenance
 from pipeline.registry import promotion_gate
 from pipeline.registry.model_card import model_card
@@ -55,6 +55,12 @@ def register(params: Params, species: Sequence[Paths], dry_run: bool = False) ->
         return Report("register", (*lines, "dry run: register did nothing"))
     client = mlflow_store.connect(species[0].root)
     return Report("register", tuple(_register(client, params, each) for each in candidates))
+
+
+def refresh_links(root: Path) -> Report:
+    """Write the pages below `releases/` with the servers' present addresses; nothing is registered."""
+    written = release_pages.write(root)
+    return Report("register", (f"{len(written)} pages written in {release_pages.FOLDER}/",))
 
 
 def read_candidate(paths: Paths) -> ReleaseCandidate:
@@ -90,7 +96,12 @@ def _register(client: MlflowClient, params: Params, chosen: ReleaseCandidate) ->
         version, refusal = _set_aliases(client, params, chosen)
         _describe(client, params, chosen, version)
         release_pages.add(chosen.paths.root, client, species, params.species[species].name)
-    _note(chosen, version)
+        training = client.get_run(version.run_id).info if version.run_id else None
+    at = server_addresses.read(chosen.paths.root)
+    links = {"gallery": at.species(species), "version": at.model_version(species, version.number)}
+    if training:
+        links["training"] = at.training(training.experiment_id, training.run_id)
+    _note(chosen, version, links)
     if not new:
         return f"{species}: step {chosen.step} is already registered as {version}"
     siblings = [each for each in known if each.tags.get("lineage_id") == chosen.card["lineage_id"]]
@@ -234,8 +245,8 @@ def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _note(chosen: ReleaseCandidate, version: ModelVersion) -> None:
-    """For the table at the end of `paleo run`."""
+def _note(chosen: ReleaseCandidate, version: ModelVersion, links: Mapping[str, str]) -> None:
+    """For the table at the end of `paleo run`, and the links that the flow publishes."""
     noted = {
         "species": version.species,
         "name": version.species,
@@ -244,6 +255,7 @@ def _note(chosen: ReleaseCandidate, version: ModelVersion) -> None:
         "aliases": version.aliases,
         **chosen.identity,
         "step": chosen.step,
+        "links": dict(links),
     }
     atomic_write.write_json(chosen.paths.work / "release" / f"{version.species}.json", noted)
 
