@@ -15,7 +15,7 @@ from prefect import flow, get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import graph, hardware, processes, project
@@ -41,11 +41,9 @@ class Result:
 
 def run_name() -> str:
     """`all species`, `ants, bees (refresh)`: what Prefect lists a run by."""
-    wanted = flow_run.parameters.get("species") or []
-    named = ", ".join(map(str, wanted[:MOST_NAMED])) + (
-        f" and {len(wanted) - MOST_NAMED} more" * (len(wanted) > MOST_NAMED)
-    )
-    return (named or "all species") + (" (refresh)" if flow_run.parameters.get("refresh") else "")
+    wanted = list(map(str, flow_run.parameters.get("species") or ["all species"]))
+    more = f" and {len(wanted) - MOST_NAMED} more" if len(wanted) > MOST_NAMED else ""
+    return ", ".join(wanted[:MOST_NAMED]) + more + (" (refresh)" if flow_run.parameters.get("refresh") else "")
 
 
 @flow(name="pipeline", flow_run_name=run_name, persist_result=False, validate_parameters=True)
@@ -99,7 +97,7 @@ def _tag_run(species: list[str], params: dict[str, Any]) -> None:
 
     They are set on the run alone: those of a context go to every task, for each of which Prefect asks for a limit.
     """
-    started_by = "deployment" if flow_run.deployment_id else "paleo run"
+    started_by = "deployment" if deployment.id else "paleo run"
     method = (params.get("train") or {}).get("method", "dreambooth")
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, tags=sorted({*(flow_run.tags or ()), *species, str(method), started_by}))

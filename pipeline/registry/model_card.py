@@ -56,7 +56,7 @@ def _sentence(reason: str) -> str:
 
 def _scores(metrics: Mapping[str, Any]) -> str:
     """The chosen step's metrics under the names by which MLflow has them, beside those of the base."""
-    rows = [("metric", "base", f"step {metrics['chosen_step']}")]
+    rows: list[tuple[str, ...]] = [("metric", "base", f"step {metrics['chosen_step']}")]
     for name, value in metrics["chosen"].items():
         spec, base = metric_spec(name), metrics["base"].get(name)
         shown = [spec.text(number) if number is not None else "–" for number in (base, value)]

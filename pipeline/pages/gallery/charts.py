@@ -87,20 +87,21 @@ def held_out_chart(rows: Sequence[Mapping[str, float]], snapshots: Sequence[int]
     def y(value: float) -> float:
         return TOP + (CURVE_HEIGHT - TOP - BOTTOM) * (1 - (value - axis[0]) / (axis[1] - axis[0]))
 
+    places = [(LEFT + (CURVE_WIDTH - LEFT - RIGHT) * (step - first) / max(1, last - first), y(v)) for step, v in losses]
     marks = [
         {
-            "x": LEFT + (CURVE_WIDTH - LEFT - RIGHT) * (step - first) / max(1, last - first),
-            "y": y(loss),
+            "x": place[0],
+            "y": place[1],
             "text": f"{100 * loss:.1f}{NO_BREAK}%",
             "step": step,
             "chosen": step == chosen,
             "snapshot": step in snapshots or step == 0,
         }
-        for step, loss in losses
+        for place, (step, loss) in zip(places, losses)
     ]
     return {
         "marks": marks,
-        "line": _path([(mark["x"], mark["y"]) for mark in marks]),
+        "line": _path(places),
         "ticks": [{"y": y(value), "text": f"{100 * value:.0f}{NO_BREAK}%"} for value in (low, high)],
         "before": y(1.0),
         "summary": "; ".join(f"step {mark['step']}: {mark['text']}" for mark in marks),

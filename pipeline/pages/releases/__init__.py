@@ -55,7 +55,7 @@ class RegisteredSpecies:
 
 
 Addresses = Callable[[str, RegisteredVersion], Mapping[str, str]]
-"""Of a species' version: addresses by `version, training, flow_run, commit, gallery`; none where there is none."""
+"""Of a species' version: addresses by `version, training, flow_run, commit`, those that there are."""
 
 
 def release_pages(registered: Sequence[RegisteredSpecies], addresses: Addresses) -> dict[str, str]:
