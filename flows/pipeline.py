@@ -15,6 +15,7 @@ from prefect import flow, get_client, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
+from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import graph, hardware, processes, project
@@ -25,6 +26,7 @@ from flows.errors import FlowError
 from flows.reproduce import Outcome, reproduce
 
 POLL_SECONDS = 2.0
+MOST_NAMED = 4  # species in the name of a run
 STOPPED = "stopped; what was finished is kept, `paleo run` continues from there"
 
 
@@ -37,7 +39,14 @@ class Result:
     logs: Path
 
 
-@flow(name="pipeline", persist_result=False, validate_parameters=True)
+def run_name() -> str:
+    """`all species`, `ants, bees (refresh)`: what Prefect lists a run by."""
+    wanted = list(map(str, flow_run.parameters.get("species") or ["all species"]))
+    more = f" and {len(wanted) - MOST_NAMED} more" if len(wanted) > MOST_NAMED else ""
+    return ", ".join(wanted[:MOST_NAMED]) + more + (" (refresh)" if flow_run.parameters.get("refresh") else "")
+
+
+@flow(name="pipeline", flow_run_name=run_name, persist_result=False, validate_parameters=True)
 def pipeline(
     species: list[str] | None = None, refresh: bool = False, versioning: dict[str, bool] | None = None
 ) -> State[Result]:
@@ -70,6 +79,7 @@ def pipeline(
 
 def _run(wanted: list[str], refresh_now: bool, over: dict[str, bool] | None) -> State[Result]:
     params, species = project.params(), project.chosen_species(wanted)
+    _tag_run(species, params)
     on, logs = versions.switches(params, over), project.LOGS / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
     versions.check(on)
     plan = planned(wanted)
@@ -80,6 +90,17 @@ def _run(wanted: list[str], refresh_now: bool, over: dict[str, bool] | None) -> 
     if any(outcome.ending != "cached" for outcome in result.outcomes):
         releasing.publish(result.rows, result.outcomes)
     return _final_state(result, failure)
+
+
+def _tag_run(species: list[str], params: dict[str, Any]) -> None:
+    """Tags by which runs are filtered in Prefect: species, method, and who started it.
+
+    They are set on the run alone: those of a context go to every task, for each of which Prefect asks for a limit.
+    """
+    started_by = "deployment" if deployment.id else "paleo run"
+    method = (params.get("train") or {}).get("method", "dreambooth")
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(flow_run.id, tags=sorted({*(flow_run.tags or ()), *species, str(method), started_by}))
 
 
 def _refresh(

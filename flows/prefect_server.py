@@ -21,6 +21,8 @@ from typing import Any
 
 from flows import project, server_requests
 from flows.errors import FlowError
+from pipeline.core import server_addresses
+from pipeline.core.server_addresses import ServerAddresses
 
 START_SECONDS = 300  # a child that died is noticed at once
 ADDRESSES = project.WORK / "servers.json"
@@ -35,6 +37,12 @@ def addresses() -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return found
+
+
+def ui_addresses() -> ServerAddresses:
+    """Where people find Prefect, MLflow and the gallery, for links."""
+    written = Path(server_addresses.FILE)
+    return server_addresses.parse(written.read_text(encoding="utf-8") if written.is_file() else "", os.environ)
 
 
 def use_running() -> bool:

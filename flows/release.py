@@ -9,18 +9,18 @@ import sqlite3
 import sys
 import urllib.parse
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from ruamel.yaml import YAML
 
-from flows import processes, project, server_requests
+from flows import prefect_server, processes, project, server_requests
 from flows.reproduce import Outcome, run_id
 from flows.stage_logs import StageLog
 
@@ -77,10 +77,11 @@ def _failure(log: StageLog) -> str:
 
 
 def digest(species: str) -> str:
-    """sha256 of what a version is made from, as dvc.lock has it, and of the rule for the champion."""
+    """sha256 of what a version is made from, as dvc.lock has it, the rule for the champion, and where links lead."""
     lock = YAML(typ="safe").load(LOCK.read_text(encoding="utf-8")) if LOCK.is_file() else {}
     entries = [((lock or {}).get("stages") or {}).get(f"{kind}@{species}") for kind in VERSION_STAGES]
-    text = json.dumps([entries, project.params().get("register")], sort_keys=True, default=str)
+    links = asdict(prefect_server.ui_addresses())
+    text = json.dumps([entries, project.params().get("register"), links], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -178,11 +179,35 @@ def cells(row: Row) -> tuple[str, ...]:
     return row.species, step, f"{shown[0]} → {shown[1]}", row.version or "–", f"{row.seconds:.0f}"
 
 
+LINKS = {  # of `paleo register`'s record -> the text of the link
+    "gallery": "gallery",
+    "version": "version in MLflow",
+    "training": "training in MLflow",
+}
+
+
 def publish(results: list[Row], outcomes: list[Outcome]) -> None:
-    """The table as an artifact of the flow run, with what happened to each stage."""
-    table = [" | ".join(HEADINGS), " | ".join("---" for _ in HEADINGS), *(" | ".join(cells(row)) for row in results)]
+    """The table as an artifact of the flow run, with what happened to each stage, and links to what came out."""
+    table = [" | ".join([*HEADINGS, "see"]), " | ".join("---" for _ in (*HEADINGS, "see"))]
+    for row in results:
+        links = links_of(row.species)
+        table.append(" | ".join([*cells(row), ", ".join(f"[{LINKS[name]}]({at})" for name, at in links.items())]))
+        _publish_links(row.species, links)
     stages = ["stage | ending | seconds | why", "--- | --- | --- | ---"]
     for outcome in outcomes:
         why = " ".join(outcome.message.split())
         stages.append(f"{outcome.stage.name} | {outcome.ending} | {outcome.seconds:.1f} | {why[:200]}")
     create_markdown_artifact("\n".join([*table, "", *stages]), key="results", description="What this run brought")
+
+
+def links_of(species: str) -> dict[str, str]:
+    """Addresses over http of what is registered of a species, by the keys of LINKS."""
+    links = record(species).get("links")
+    return {name: links[name] for name in LINKS if links.get(name)} if isinstance(links, dict) else {}
+
+
+def _publish_links(species: str, links: dict[str, str]) -> None:
+    """A link artifact for each: Prefect lists them by their keys, every one with its history."""
+    for name, address in links.items():
+        key = f"{name}-{species.replace('_', '-')}"
+        create_link_artifact(address, LINKS[name], key=key, description=f"{LINKS[name]} of {species}")

@@ -136,8 +136,8 @@ def dvc_repro(stage: graph.Stage, logs: Path, report: Report, variables: dict[st
 
 
 def run_id() -> dict[str, str]:
-    """The variable with which MLflow records from which run of the flow a model comes."""
-    return {"PALEO_FLOW_RUN_ID": flow_run.id} if flow_run.id else {}
+    """The variables with which MLflow records from which run of the flow a model comes."""
+    return {"PALEO_FLOW_RUN_ID": flow_run.id, "PALEO_FLOW_RUN_NAME": flow_run.name or ""} if flow_run.id else {}
 
 
 def _failure(stage: graph.Stage, log: StageLog) -> str:

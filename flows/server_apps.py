@@ -14,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from pipeline.core.same_origin import SameOrigin
 
 SITE = Path("site")
+BESIDE = ("releases", "reports/curation", "reports/validation", "site")
 OPEN = "/open"
 # Both versions of Prefect's UI keep the password under this name. What stands behind `#` is sent to no server.
 LOG_IN = """<!doctype html><title>Prefect</title><p>Opening Prefect …</p>
@@ -30,8 +31,13 @@ def prefect() -> SameOrigin:
 
 
 def gallery() -> SameOrigin:
-    """The pages in `site/`, those that are written later too."""
-    return SameOrigin(Starlette(routes=[Mount("/", PlainFiles(SITE))], exception_handlers={404: _not_found}))
+    """The pages in `site/`, those that are written later too, and the folders beside it to which they link by `..`.
+
+    A browser leaves out a `..` above the top, so from a page here `../releases` is `/releases`, as from disk.
+    """
+    beside = [Mount(f"/{folder}", PlainFiles(Path(folder))) for folder in BESIDE]
+    app = Starlette(routes=[*beside, Mount("/", PlainFiles(SITE))], exception_handlers={404: _not_found})
+    return SameOrigin(app)
 
 
 def _not_found(_request: Request, _error: Exception) -> PlainTextResponse:

@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from flows import prefect_server, processes, project, versioning
 from flows.errors import FlowError
+from pipeline.core import server_addresses
 
 START_SECONDS = prefect_server.START_SECONDS
 STOP_SECONDS = 60  # the schedule may have to stop a training, which saves
@@ -33,6 +34,7 @@ CALLERS = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
+RELEASES = "releases"  # the pages of what is registered
 VERSIONED = ("commit", "tag")  # what scheduled runs turn on; params.yaml may add the pushes, which need remotes
 
 
@@ -71,6 +73,7 @@ def up(args: Namespace) -> int:
     try:
         _bring_up(everything)
         _write_addresses(services, password)
+        _write_links(services)
         _print_addresses(services, password, args.cron, unversioned)
         _watch(everything)
     finally:
@@ -212,6 +215,18 @@ def _write_addresses(services: list[Service], password: str) -> None:
     place = os.open(prefect_server.ADDRESSES, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
     with open(place, "w", encoding="utf-8") as stream:
         json.dump(addresses, stream)
+
+
+def _write_links(services: list[Service]) -> None:
+    """Where people find the servers, which stays when they stop; pages that were made with other addresses anew."""
+    file = Path(server_addresses.FILE)
+    text = json.dumps({service.name: service.address for service in services}, sort_keys=True)
+    if file.is_file() and file.read_text(encoding="utf-8") == text:
+        return
+    file.write_text(text, encoding="utf-8")
+    if Path(RELEASES).is_dir():
+        command = [sys.executable, "-m", "pipeline", "register", "--links"]
+        subprocess.run(command, env=project.environment(), capture_output=True)  # the next `paleo run` repeats it
 
 
 def _print_addresses(services: list[Service], password: str, cron: str | None, unversioned: str) -> None:

@@ -49,10 +49,9 @@ def _summary(verdict: dict[str, Any]) -> str:
 
 
 def _places(verdict: dict[str, Any], page: Path) -> str:
-    """Links to the page on disk, and in the gallery of a running `paleo up`, which shows what was accepted last."""
-    own = f"[{page}]({page.absolute().as_uri()})"
-    gallery = prefect_server.addresses().get("gallery")
-    return f"{own}, [in the gallery]({gallery}/{verdict['species']}/validation.html)" if gallery else own
+    """Links to the page, and to the one in the gallery, which shows what was accepted last; `paleo up` serves both."""
+    gallery = prefect_server.ui_addresses().gallery
+    return f"[{page}]({gallery}/{page.as_posix()}), [in the gallery]({gallery}/{verdict['species']}/validation.html)"
 
 
 def _cells(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows import project
+from flows import prefect_server, project
 from flows.errors import FlowError
 from pipeline.core import registry
 
@@ -100,8 +100,15 @@ def commit(files: list[str], message: str, report: Report) -> None:
     if not present or not git("status", "--porcelain", "--", *present):
         return
     git("add", "--", *present)
-    git("commit", "--quiet", "--only", "-m", message, "--", *present)
+    git("commit", "--quiet", "--only", "-m", message, *_run_trailer(), "--", *present)
     report(f"committed {', '.join(present)}: {git('log', '-1', '--format=%h %s')}")
+
+
+def _run_trailer() -> list[str]:
+    """The run of the flow that makes a commit or tag, as a trailer of its message (`git log --format=%(trailers)`)."""
+    from prefect.runtime import flow_run
+
+    return ["-m", f"Prefect-Run: {prefect_server.ui_addresses().flow_run(flow_run.id)}"] if flow_run.id else []
 
 
 def _ignored(file: str) -> bool:
@@ -119,7 +126,7 @@ def _tag(species: str, report: Report) -> None:
     if not now or (last and data_md5(_lock_at(last), species) == now):
         return
     name = f"{species}/v{int(last.rpartition('/v')[2]) + 1 if last else 1}"
-    git("tag", "--annotate", name, "-m", f"Pictures of {species}: {now}")
+    git("tag", "--annotate", name, "-m", f"Pictures of {species}: {now}", *_run_trailer())
     report(f"tagged {name}")
 
 

@@ -81,7 +81,7 @@ def curate(params: Params, paths: Paths) -> Report:
     with atomic_write.fresh_folder(paths.curated) as folder:
         _write_data(folder, curation)
     with atomic_write.fresh_folder(paths.curation) as folder:
-        _write_pages(folder, curation)
+        _write_pages(folder, curation, paths.gallery_link(paths.curation))
         atomic_write.write_card(folder, stage="curate", species=paths.species, digest=card["digest"])
     numbers = {name: card[name] for name in ("n_train", "n_holdout", "n_dropped")}
     return Report("curate", tuple(summary.lines(card, table, people, paths)), numbers)
@@ -220,13 +220,13 @@ def _write_data(folder: Path, curation: Curation) -> None:
     atomic_write.write_card(folder, **curation.card)
 
 
-def _write_pages(folder: Path, curation: Curation) -> None:
-    """The report, the contact sheet and every thumbnail."""
+def _write_pages(folder: Path, curation: Curation, gallery: str) -> None:
+    """The report, the contact sheet and every thumbnail; `gallery` is the address of the species' page there."""
     name, verdicts, manifest, codes = curation.name, curation.verdicts, curation.manifest, curation.codes
     for sha256 in verdicts.loc[verdicts["width_px"].notna(), "sha256"]:
         image_cache.link(curation.cache_dir, sha256, "webp", folder / "thumbs" / f"{sha256}.webp")
-    sheet = contact_sheet(name, verdicts, manifest[~manifest["kept"]], codes)
-    report = curation_report(name, verdicts, manifest, curation.card, codes)
+    sheet = contact_sheet(name, verdicts, manifest[~manifest["kept"]], codes, gallery=gallery)
+    report = curation_report(name, verdicts, manifest, curation.card, codes, gallery=gallery)
     atomic_write.write_text(folder / "contact_sheet.html", sheet)
     atomic_write.write_text(folder / "index.html", report)
 
@@ -235,7 +235,7 @@ def _put_aside(curation: Curation, paths: Paths) -> Path:
     """Write the pages of a curation that left nothing to train on, so that one can see why; the contact sheet."""
     aside = paths.work / "curate" / paths.species / "refused"
     with atomic_write.fresh_folder(aside) as folder:
-        _write_pages(folder, curation)
+        _write_pages(folder, curation, paths.gallery_link(aside))
         parquet.write(folder / "verdicts.parquet", curation.verdicts)  # for `paleo review`: people may disagree
         atomic_write.write_card(folder, **curation.card)
     return (aside / "contact_sheet.html").relative_to(paths.root)

@@ -26,7 +26,7 @@ from pipeline.pages import gallery as pages
 from pipeline.pages.credits import credit
 from pipeline.pages.gallery.external import match
 from pipeline.pages.gallery.samples_table import ExternalPictures, SampledPictures, TableInputs, samples_table
-from pipeline.pages.gallery.site import Site, SpeciesResults
+from pipeline.pages.gallery.site import PreviewRow, Site, SpeciesResults
 
 PAGES_OF_STAGES = ("curation.html", "contact_sheet.html", "validation.html")
 
@@ -110,6 +110,9 @@ def _results(
         model=model,
         load_snippet=usage(model, _checkpoint_path(key, model, metrics)),
         losses=_records(found.model.losses) if found.model else [],
+        held_out=_records(found.model.held_out) if found.model else [],
+        previews=_previews(found.model.previews, page) if found.model else (),
+        preview_steps=sorted(found.model.previews) if found.model else (),
         metrics=metrics,
         missing=_missing(key, found),
         warnings=_warnings(key, found),
@@ -131,6 +134,27 @@ def _sampled(found: StageOutputs, paths: Paths, page: Path) -> SampledPictures:
         {name: site_files.parameters_of(paths.samples / name) for name in names},
         {row["file_name"]: row for row in scores},
     )
+
+
+def _previews(by_step: Mapping[int, Sequence[Path]], page: Path) -> list[PreviewRow]:
+    """Copy the previews of a training to the page; a row for each prompt and seed."""
+    files = {(path.name, step): path for step, paths in by_step.items() for path in paths}
+    rows = []
+    for name in sorted({name for name, _ in files}):
+        shown: list[dict[str, Any] | None] = []
+        for step in sorted(by_step):
+            path = files.get((name, step))
+            place = f"previews/step-{step:06d}/{name}"
+            shown.append(asdict(site_files.add_own_picture(path, page, place)) if path else None)
+        label = _prompt_and_seed(next(path for (of, _), path in files.items() if of == name))
+        rows.append(PreviewRow(label, [{**one, "alt": label} if one else None for one in shown]))
+    return rows
+
+
+def _prompt_and_seed(preview: Path) -> str:
+    """`Sinomacrops bondei, seed 1`, as the picture itself says."""
+    texts = site_files.texts_of(preview)
+    return f"{texts['prompt']}, seed {texts['seed']}" if {"prompt", "seed"} <= texts.keys() else preview.stem
 
 
 def _external_folder(root: Path, name: str, path: str) -> Path:
@@ -172,8 +196,16 @@ def _add_pages(kept: Sequence[Mapping[str, Any]], paths: Paths, page: Path) -> l
     thumbs = {f"thumbs/{row['sha256']}.webp" for row in kept}.union(
         *(site_files.thumbnails_of(source) for source in pages_there.values())
     )
-    site_files.add_files({**{thumb: paths.curation / thumb for thumb in thumbs}, **pages_there}, page)
+    site_files.add_files({thumb: paths.curation / thumb for thumb in thumbs}, page)
+    for name, source in pages_there.items():
+        atomic_write.write_text(page / name, _linked(source, paths))
     return list(pages_there)
+
+
+def _linked(source: Path, paths: Paths) -> str:
+    """A page of another stage with links that hold in the site, where it lies beside the species' own page."""
+    text = source.read_text(encoding="utf-8").replace('href="index.html"', f'href="{PAGES_OF_STAGES[0]}"')
+    return text.replace(f'href="{paths.gallery_link(source.parent)}"', 'href="index.html"')
 
 
 def _checkpoint_path(key: str, model: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

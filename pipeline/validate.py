@@ -175,6 +175,7 @@ def _page(verdict: dict[str, Any], checked: list[Checked], data: DataSet, paths:
         },
         licences={licence: int(n) for licence, n in licences.items()},
         moved=drift.compared(data.pictures, data.previous).to_dict("records"),
+        gallery=paths.gallery_link(paths.validation),
     )
 
 

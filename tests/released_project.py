@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from PIL import Image
 
 from pipeline.core import params as params_module
 from pipeline.core.params import Params
@@ -16,6 +17,7 @@ from pipeline.core.records import Subject
 from pipeline.families import family
 from pipeline.io.files import atomic_write, parquet
 from pipeline.io.files.model_folders import weights_digest
+from pipeline.io.images import codecs
 from pipeline.methods import method
 from tests import tiny_models
 
@@ -135,6 +137,9 @@ def _samples(params: Params, paths: Paths, lineage_id: str) -> None:
         for index, template in enumerate(sample.prompts)
         for seed in sample.seeds
     ]
+    for number, row in enumerate(rows):
+        picture = Image.new("RGB", (16, 16), (40 * number % 256, 90, 160))
+        atomic_write.write_bytes(paths.samples / row["file_name"], codecs.png(picture))
     parquet.write(paths.samples / "samples.parquet", pd.DataFrame(rows))
     atomic_write.write_card(paths.samples, stage="sample", species=paths.species, lineage_id=lineage_id)
 

@@ -60,10 +60,10 @@ def picture(seed: int, side: int = 64, warmth: float = 0.5) -> Image.Image:
     return image.resize((side, side), Image.Resampling.LANCZOS)
 
 
-def png(image: Image.Image, parameters: str = "") -> bytes:
+def png(image: Image.Image, parameters: str = "", texts: dict[str, str] | None = None) -> bytes:
     buffer, info = io.BytesIO(), PngInfo()
-    if parameters:
-        info.add_text("parameters", parameters)
+    for key, text in {**({"parameters": parameters} if parameters else {}), **(texts or {})}.items():
+        info.add_text(key, text)
     image.save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
 
@@ -90,7 +90,9 @@ def write_curated(
     shown = "".join(f'<img src="thumbs/{row["sha256"]}.webp" alt="">' for row in rows)
     for page in ("index.html", "contact_sheet.html"):
         atomic_write.write_text(
-            paths.curation / page, f"<!doctype html><title>{page}</title><p>kept and dropped {shown}"
+            paths.curation / page,
+            f'<!doctype html><title>{page}</title><a href="{paths.gallery_link(paths.curation)}">gallery</a> '
+            f'<a href="index.html">curation</a><p>kept and dropped {shown}',
         )
     by_code = {code: sum(c == code for c, _ in DROPPED) for code, _ in DROPPED}
     atomic_write.write_card(
@@ -122,7 +124,10 @@ def write_validation(paths: Paths) -> None:
         "dataset_digest": _digest(f"set {paths.species}"),
     }
     atomic_write.write_json(paths.validation / "verdict.json", verdict)
-    atomic_write.write_text(paths.validation / "index.html", "<!doctype html><title>Validation</title><p>accepted")
+    atomic_write.write_text(
+        paths.validation / "index.html",
+        f'<!doctype html><title>Validation</title><a href="{paths.gallery_link(paths.validation)}">gallery</a><p>accepted',
+    )
     atomic_write.write_card(paths.validation, stage="validate", species=paths.species, success=True)
 
 
@@ -135,6 +140,13 @@ def write_model(params: Params, paths: Paths) -> None:
     atomic_write.write_text(
         paths.model / "train.csv", "\n".join(["step,loss,learning_rate,gradient_norm", *lines]) + "\n"
     )
+    atomic_write.write_text(
+        paths.model / "held_out_mean.csv", "step,loss,relative\n0,0.4,1\n50,0.36,0.9\n250,0.38,0.95\n500,0.42,1.05\n"
+    )
+    for step, seed in ((0, 1), (0, 2), (50, 1), (50, 2)):
+        name = params.species[paths.species].name
+        content = png(picture(step + seed, 32), texts={"prompt": name, "seed": str(seed), "step": str(step)})
+        atomic_write.write_bytes(paths.model / f"previews/step-{step:06d}/01-s{seed}.png", content)
     snapshots = [{"step": step, "path": label} for label, step in CHECKPOINTS if step]
     atomic_write.write_card(
         paths.model,

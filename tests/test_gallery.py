@@ -10,6 +10,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.paths import Paths
 from pipeline.gallery import gallery
 from pipeline.io.files import atomic_write, parquet
+from pipeline.pages.releases import RegisteredSpecies, RegisteredVersion, release_pages
 from tests import browser
 from tests import site_fixture as fixture
 
@@ -477,3 +478,52 @@ def test_a_printed_page_has_the_table_and_no_controls(root, tab):
 
 def _view(tab: browser.Page) -> dict[str, str]:
     return tab.run("Object.fromEntries(new URLSearchParams(location.hash.slice(1)))")
+
+
+def test_the_training_shows_held_out_loss_and_previews(root):
+    page = (root / "site/sinomacrops/index.html").read_text()
+    assert "Held-out loss, of that before the training: step 0: 100.0" in page
+    assert re.findall(r'<th scope="row">(Sinomacrops bondei, seed \d)</th>', page) == [
+        "Sinomacrops bondei, seed 1",
+        "Sinomacrops bondei, seed 2",
+    ]
+    shown = re.findall(r'<img src="(previews/[^"]+)"', page)
+    assert len(shown) == 4, "two seeds at two steps"
+    assert all((root / "site/sinomacrops" / name).is_file() for name in shown)
+    assert "Held-out loss" not in (root / f"site/{NOTHING}/index.html").read_text()
+
+
+def test_pages_of_curation_and_validation_lead_back_wherever_they_lie(root):
+    """Beside the species' page in the site, far from it in reports/; the validation page is the real one's frame."""
+    paths = Paths(root, "sinomacrops")
+    back = paths.gallery_link(paths.curation)
+    assert (paths.curation / back).resolve() == (root / "site/sinomacrops/index.html").resolve()
+    for name in ("curation.html", "contact_sheet.html", "validation.html"):
+        text = (root / "site/sinomacrops" / name).read_text()
+        assert '<a href="index.html">gallery</a>' in text and back not in text
+    assert '<a href="curation.html">' in (root / "site/sinomacrops/contact_sheet.html").read_text()
+
+
+@needs_chromium
+def test_what_is_registered_is_shown_when_it_is_there(root, tab):
+    """From disk; nothing of the site changes, and without it the page says what makes it."""
+    version = RegisteredVersion(3, ("champion",), "2026-07-01 10:00 UTC", "250", run_id="r")
+    species = RegisteredSpecies("sinomacrops", "Sinomacrops <b>bondei", (version,))
+    before, found = _bytes(root / "site"), {"version": "http://127.0.0.1:5000/#/models/sinomacrops/versions/3"}
+    tab.view(390, 800)
+    frame = "document.querySelector('object.versions')"
+    tab.go(_address(root, "sinomacrops/index.html"))
+    assert tab.run(f"{frame}.getBoundingClientRect().height") < 120, "no empty frame"
+    assert "appear here after paleo run" in tab.run(f"{frame}.innerText")
+    for name, text in release_pages([species], lambda *_: found).items():
+        atomic_write.write_text(root / "releases" / name, text)
+    for page in ("sinomacrops/index.html", "index.html"):
+        tab.go(_address(root, page))
+        assert tab.run(f"{frame}.getBoundingClientRect().height") > 200
+        assert tab.run("document.documentElement.scrollWidth") == 390
+        assert tab.errors == []
+    tab.go((root / "releases/sinomacrops.html").as_uri())
+    assert "2026-07-01 10:00 UTC" in tab.run("document.body.innerText")
+    assert tab.run("document.querySelector('main a').href") == found["version"]
+    assert tab.run("document.querySelector('b') === null"), "a name is text"
+    assert _bytes(root / "site") == before

@@ -6,27 +6,32 @@ table at the end of `paleo run`. It can be repeated at any time: what is there s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from pipeline.commands import release_pages
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
-from pipeline.core.releases import CHAMPION, ModelVersion, with_alias, with_identity
-from pipeline.io import tracking
-from pipeline.io.files import atomic_write, parquet, stage_outputs
+from pipeline.core.releases import CHAMPION, ModelVersion, ReleaseLinks, with_alias, with_identity
+from pipeline.core.server_addresses import ServerAddresses
+from pipeline.io import server_addresses, tracking
+from pipeline.io.files import atomic_write, parquet, site_files, stage_outputs
 from pipeline.io.files.model_folders import model_folder, weights_digest
+from pipeline.io.images import codecs, contact_sheets
 from pipeline.io.tracking import mlflow_registry, mlflow_release, mlflow_store, provenance
 from pipeline.registry import promotion_gate
+from pipeline.registry.model_card import model_card
 from pipeline.registry.release import ReleaseCandidate, ReleaseInputs, candidate, credits_csv, release
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+PREVIEWED, PREVIEW_TILE_PX = 5, 144  # pictures in a row of the model card's
 
 
 def register(params: Params, species: Sequence[Paths], dry_run: bool = False) -> Report:
@@ -50,6 +55,12 @@ def register(params: Params, species: Sequence[Paths], dry_run: bool = False) ->
         return Report("register", (*lines, "dry run: register did nothing"))
     client = mlflow_store.connect(species[0].root)
     return Report("register", tuple(_register(client, params, each) for each in candidates))
+
+
+def refresh_links(root: Path) -> Report:
+    """Write the pages below `releases/` with the servers' present addresses; nothing is registered."""
+    written = release_pages.write(root)
+    return Report("register", (f"{len(written)} pages written in {release_pages.FOLDER}/",))
 
 
 def read_candidate(paths: Paths) -> ReleaseCandidate:
@@ -83,7 +94,14 @@ def _register(client: MlflowClient, params: Params, chosen: ReleaseCandidate) ->
         mlflow_release.add_version(client, chosen.paths.root, release(params, chosen, inputs))
     with mlflow_store.mlflow_errors(client.tracking_uri):
         version, refusal = _set_aliases(client, params, chosen)
-    _note(chosen, version)
+        _describe(client, params, chosen, version)
+        release_pages.add(chosen.paths.root, client, species, params.species[species].name)
+        training = client.get_run(version.run_id).info if version.run_id else None
+    at = server_addresses.read(chosen.paths.root)
+    links = {"gallery": at.species(species), "version": at.model_version(species, version.number)}
+    if training:
+        links["training"] = at.training(training.experiment_id, training.run_id)
+    _note(chosen, version, links)
     if not new:
         return f"{species}: step {chosen.step} is already registered as {version}"
     siblings = [each for each in known if each.tags.get("lineage_id") == chosen.card["lineage_id"]]
@@ -103,9 +121,33 @@ def _set_aliases(client: MlflowClient, params: Params, chosen: ReleaseCandidate)
         by, at = provenance.user(), _now()
         mlflow_registry.promote(client, version, champion=champion, by=by, at=at, report=verdict.sentence)
     else:
-        client.set_model_version_tag(version.species, str(version.number), "gate_report", verdict.sentence)
+        mlflow_registry.refuse(client, version, verdict.sentence)
     version = _registered(mlflow_registry.versions(client, version.species), chosen)
     return version, "" if verdict.beats else f"; not champion: {verdict.sentence}"
+
+
+def _describe(client: MlflowClient, params: Params, chosen: ReleaseCandidate, version: ModelVersion) -> None:
+    """Write the model card, with links to the gallery and the run of the flow as they are served now."""
+    species, at = params.species[chosen.paths.species], server_addresses.read(chosen.paths.root)
+    licences = _pictures(chosen.paths)["licence"].value_counts().sort_index().to_dict()
+    links = _places(chosen.paths, version, at)
+
+    def card(links: ReleaseLinks) -> str:
+        noun = species.class_noun
+        return model_card(chosen.card, chosen.metrics, class_noun=noun, licences=licences, links=links)
+
+    mlflow_release.describe(client, version, card, links)
+
+
+def _places(paths: Paths, version: ModelVersion, at: ServerAddresses) -> dict[str, str]:
+    """Links out of MLflow, by what they show."""
+    tags, remote = version.tags, provenance.web_address(paths.root)
+    commit, flow_run = tags.get("git_commit", ""), tags.get("prefect_flow_run_id", "")
+    return {
+        "gallery": at.species(paths.species),
+        **({f"run {tags.get('prefect_flow_run_name', '')}".strip(): at.flow_run(flow_run)} if flow_run else {}),
+        **({f"commit {commit[:10]}": f"{remote}/commit/{commit}"} if commit and remote else {}),
+    }
 
 
 def _registered(known: Sequence[ModelVersion], chosen: ReleaseCandidate) -> ModelVersion:
@@ -118,13 +160,14 @@ def _registered(known: Sequence[ModelVersion], chosen: ReleaseCandidate) -> Mode
 def _read_inputs(params: Params, chosen: ReleaseCandidate) -> ReleaseInputs:
     """Everything else that the release is made from; writes CREDITS.csv, which is stored with it."""
     paths, root = chosen.paths, chosen.paths.root
-    curated = parquet.read(paths.curated / "metadata.parquet")
+    curated, samples = _pictures(paths), parquet.read(paths.samples / "samples.parquet")
     credits_file = paths.work / "release" / paths.species / "CREDITS.csv"
     atomic_write.write_text(credits_file, credits_csv(curated))
     whole = (chosen.checkpoint / "model_index.json").is_file()
     base = None if whole else model_folder(root, params.base.path)
     attachments = {
-        "gallery": paths.site / paths.species,
+        mlflow_release.GALLERY: _gallery_page(paths),
+        mlflow_release.PREVIEW: _preview(chosen, samples),
         "evaluation": paths.evaluation / "details/verdict.json",
         "credits": credits_file,
     }
@@ -134,22 +177,76 @@ def _read_inputs(params: Params, chosen: ReleaseCandidate) -> ReleaseInputs:
         base_bytes=_folder_bytes(base) if base else 0,
         clip_digest=weights_digest(model_folder(root, params.base.clip, marker="config.json")),
         curated=curated,
-        samples=parquet.read(paths.samples / "samples.parquet"),
+        samples=samples,
         losses=pd.read_csv(paths.model / "train.csv").to_dict("records"),
         credits_file=credits_file,
-        attachments={folder: path for folder, path in attachments.items() if path.exists()},
+        attachments={folder: path for folder, path in attachments.items() if path and path.exists()},
+        contact_sheets=_contact_sheets(chosen, samples),
         training_params=tracking.training_params(params, paths.species),
+        deciding_params=tracking.deciding_params(params),
         provenance=provenance.provenance(root),
         dataset_version=provenance.dataset_version(root, paths.species),
     )
+
+
+def _pictures(paths: Paths) -> pd.DataFrame:
+    return parquet.read(paths.curated / "metadata.parquet")
+
+
+def _gallery_page(paths: Paths) -> Path | None:
+    """The species' page of the gallery with its pictures inside: MLflow shows one file, and nothing beside it."""
+    page = paths.site / paths.species / "index.html"
+    if not page.is_file():
+        return None
+    address = server_addresses.read(paths.root).species(paths.species)
+    whole = paths.work / "release" / paths.species / "index.html"
+    atomic_write.write_text(whole, site_files.self_contained(page, address))
+    return whole
+
+
+def _contact_sheets(chosen: ReleaseCandidate, samples: pd.DataFrame) -> dict[int, Path]:
+    """A PNG of all samples for the base and each snapshot, prompts down, seeds across."""
+    sheets = {}
+    for step, rows in samples.sort_values(["prompt_index", "seed"]).groupby("step"):
+        by_prompt = rows.groupby("prompt_index")
+        pictures = [(str(of_one["prompt"].iloc[0]), _files(chosen.paths, of_one)) for _, of_one in by_prompt]
+        title = f"{chosen.card['name']} · {_label(chosen, int(step))}"
+        sheets[int(step)] = _written(chosen.paths, f"contact-sheet-{step:06d}.png", title, pictures)
+    return sheets
+
+
+def _preview(chosen: ReleaseCandidate, samples: pd.DataFrame) -> Path:
+    """A PNG for the model card: what the base and the chosen step drew for the first prompts with the first seed."""
+    first = samples[samples["seed"] == samples["seed"].min()].sort_values("prompt_index")
+    pictures = [
+        (_label(chosen, step), _files(chosen.paths, first[first["step"] == step])[:PREVIEWED])
+        for step in dict.fromkeys((0, chosen.step))
+    ]
+    return _written(chosen.paths, mlflow_release.preview_name(chosen.step), "", pictures, PREVIEW_TILE_PX)
+
+
+def _label(chosen: ReleaseCandidate, step: int) -> str:
+    return f"step {step}{' (chosen)' if step == chosen.step else ''}" if step else "base"
+
+
+def _files(paths: Paths, samples: pd.DataFrame) -> list[Path]:
+    return [paths.samples / name for name in samples["file_name"]]
+
+
+def _written(
+    paths: Paths, name: str, title: str, rows: list[tuple[str, list[Path]]], tile_px: int = contact_sheets.TILE_PX
+) -> Path:
+    path = paths.work / "release" / paths.species / name
+    atomic_write.write_bytes(path, codecs.png(contact_sheets.contact_sheet(title, rows, tile_px)))
+    return path
 
 
 def _folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _note(chosen: ReleaseCandidate, version: ModelVersion) -> None:
-    """For the table at the end of `paleo run`."""
+def _note(chosen: ReleaseCandidate, version: ModelVersion, links: Mapping[str, str]) -> None:
+    """For the table at the end of `paleo run`, and the links that the flow publishes."""
     noted = {
         "species": version.species,
         "name": version.species,
@@ -158,6 +255,7 @@ def _note(chosen: ReleaseCandidate, version: ModelVersion) -> None:
         "aliases": version.aliases,
         **chosen.identity,
         "step": chosen.step,
+        "links": dict(links),
     }
     atomic_write.write_json(chosen.paths.work / "release" / f"{version.species}.json", noted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,10 @@ class Paths:
     @property
     def site(self) -> Path:
         return self.root / "site"
+
+    def gallery_link(self, folder: Path) -> str:
+        """How a page in `folder` links to the species' page of the gallery."""
+        return Path(os.path.relpath(self.site / self.species / "index.html", folder)).as_posix()
 
     @property
     def work(self) -> Path:

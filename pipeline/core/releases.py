@@ -7,7 +7,7 @@ lineage is a version of its own. There is one registered model per species.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ class ModelVersion:
     source: str
     """Where its files lie: a folder or a URI."""
     aliases: tuple[str, ...] = ()
+    run_id: str = ""
+    created_ms: int = 0
+    """When it was registered, in ms since the epoch; 0 where the registry does not have it."""
 
     @property
     def alias(self) -> str:
@@ -51,19 +54,30 @@ class Release:
     """What that code must know beside the weights."""
     tags: Mapping[str, str]
     params: Mapping[str, str]
+    deciding: tuple[str, ...]
+    """The names of the params that are shown first."""
     scores: Mapping[int, Mapping[str, float]]
     """By step; 0 is the base model."""
     losses: Sequence[Mapping[str, float]]
     """The rows of train.csv: step, loss, learning_rate, …"""
     attachments: Mapping[str, Path]
     """Folder in the run -> file or folder."""
+    contact_sheets: Mapping[int, Path]
+    """By step, 0 being the base model: one picture of all samples."""
     dataset: Mapping[str, str]
     """Name, digest and where it lies."""
-    description: str
 
     @property
     def identity(self) -> dict[str, str]:
         return version_identity(self.lineage_id, self.step)
+
+
+@dataclass(frozen=True)
+class ReleaseLinks:
+    """Where to read on about a version: addresses by what they show, and the one of its picture, if it has any."""
+
+    picture: str = ""
+    pages: Mapping[str, str] = field(default_factory=dict)
 
 
 def version_identity(lineage_id: str, step: int) -> dict[str, str]:

@@ -90,7 +90,9 @@ class ReleaseInputs:
     """The rows of train.csv."""
     credits_file: Path
     attachments: Mapping[str, Path]
+    contact_sheets: Mapping[int, Path]
     training_params: Mapping[str, str]
+    deciding_params: tuple[str, ...]
     provenance: Mapping[str, str]
     """Git commit, DVC experiment, flow run."""
     dataset_version: Mapping[str, str]
@@ -141,11 +143,12 @@ def release(params: Params, chosen: ReleaseCandidate, inputs: ReleaseInputs) -> 
         config=config,
         tags=_tags(chosen, inputs),
         params=inputs.training_params,
+        deciding=inputs.deciding_params,
         scores=chosen.scores,
         losses=inputs.losses,
         attachments=inputs.attachments,
+        contact_sheets=inputs.contact_sheets,
         dataset={**dataset, **inputs.dataset_version, **commit},
-        description=_description(chosen),
     )
 
 
@@ -173,7 +176,6 @@ def _tags(chosen: ReleaseCandidate, inputs: ReleaseInputs) -> dict[str, str]:
     return {
         **inputs.provenance,
         **inputs.dataset_version,
-        "species": chosen.paths.species,
         **chosen.identity,
         **{key: str(card[key]) for key in ("family", "method", "base", "base_digest", "dataset_digest")},
         **scores,
@@ -184,18 +186,3 @@ def _tags(chosen: ReleaseCandidate, inputs: ReleaseInputs) -> dict[str, str]:
         "licences": ", ".join(sorted(set(inputs.curated["licence"]))),
         "n_pictures": str(len(inputs.curated)),
     }
-
-
-def _description(chosen: ReleaseCandidate) -> str:
-    """Markdown for the version's page: the scores at every step."""
-    metrics = [metric_spec(name) for name in chosen.metrics["chosen"]]
-    rows = [
-        f"| {step}{' (chosen)' if step == chosen.step else ''} | "
-        + " | ".join(metric.text(by[metric.name]) if metric.name in by else "" for metric in metrics)
-        + " |"
-        for step, by in sorted(chosen.scores.items())
-    ]
-    head = f"| step | {' | '.join(metric.title for metric in metrics)} |\n|{' --- |' * (len(metrics) + 1)}"
-    reason = chosen.metrics["reason"]
-    pictures = "Pictures: artifact `gallery/index.html` of the source run."
-    return "\n".join([reason[:1].upper() + reason[1:], "", head, *rows, "", pictures])

@@ -97,7 +97,7 @@ def test_an_interrupted_promotion_does_not_undo_a_later_one(three_versions):
     client.set_registered_model_alias(KEY, "champion", "3")
     mlflow_registry.finish_promotion(client, KEY)
     assert champion(three_versions).number == 3
-    assert client.get_model_version(KEY, "2").tags["promotion"] == "overtaken"
+    assert mlflow_registry.versions(client, KEY)[1].tags["promotion"] == "overtaken"
 
 
 def test_bad_requests_are_one_sentence_each(three_versions):

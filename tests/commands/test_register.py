@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import mlflow
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from pipeline.__main__ import main
 from pipeline.commands.register import register
@@ -72,6 +75,7 @@ def test_every_species_is_registered_once(project, params):
         "alias": "champion",
         "lineage_id": "a" * 16,
         "step": 4,
+        "links": noted["links"],
         "aliases": ["challenger", "champion"],
     }
 
@@ -129,8 +133,18 @@ def test_a_version_has_tags_of_where_it_comes_from(project, params):
     assert tags["licences"] == "CC-BY-4.0, CC0-1.0"
     assert tags["base_digest"] == json.loads((project / "models" / ONE / "card.json").read_text())["base_digest"]
     assert "metric.memorised" not in tags, "it could not be measured"
-    version = mlflow_store.connect(project).get_model_version(ONE, "1")
-    assert "| 4 (chosen) | 0.800 |  | 90 % |" in version.description
+    stored = mlflow_store.connect(project).get_model_version(ONE, "1").tags
+    assert sorted(stored) == [  # and `code` in a git repository
+        "data",
+        "evaluation",
+        "licences",
+        "lineage_id",
+        "method",
+        "model",
+        "promotion",
+        "step",
+    ]
+    assert json.loads(stored["data"])["dataset_digest"] == "d" * 64
 
 
 def test_the_trainings_own_run_gets_scores_pages_credits_and_data(project, params):
@@ -140,16 +154,17 @@ def test_the_trainings_own_run_gets_scores_pages_credits_and_data(project, param
     client = mlflow_store.connect(project)
     [stored] = client.search_runs([client.get_experiment_by_name(ONE).experiment_id])
     run_id = stored.info.run_id
-    history = [(m.step, m.value) for m in client.get_metric_history(run_id, "species_accuracy")]
+    history = [(m.step, m.value) for m in client.get_metric_history(run_id, "scores/species_accuracy")]
     assert sorted(history) == [(0, 0.31), (2, 0.9), (4, 0.9)]
-    assert stored.data.metrics["chosen.species_accuracy"] == 0.9
-    assert {item.path for item in client.list_artifacts(run_id)} == {"gallery", "evaluation", "credits"}
+    assert stored.data.metrics["species_accuracy"] == 0.9
+    folders = {item.path for item in client.list_artifacts(run_id)}
+    assert folders == {"gallery", "evaluation", "credits", "preview", "images", "params.json"}
     credits = pd.read_csv(Path(stored.info.artifact_uri, "credits/CREDITS.csv"))
     assert list(credits["author"]) == ["Ada"] * 4
     [used] = stored.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.source_type) == (ONE, "dvc")
     [model] = client.search_logged_models([stored.info.experiment_id])
-    assert {metric.key: metric.value for metric in model.metrics}["chosen.clip_i"] == 0.8
+    assert {metric.key: metric.value for metric in model.metrics}["clip_i"] == 0.8
     assert [each.model_id for each in stored.outputs.model_outputs] == [model.model_id]
 
 
@@ -162,10 +177,71 @@ def test_the_run_of_a_training_made_elsewhere_is_rebuilt_from_its_table(project,
     assert run.data.params["train.steps"] == "4"
 
 
+def test_the_pages_of_version_run_and_model_are_a_model_card_with_a_picture(project, params, monkeypatch):
+    monkeypatch.setenv("PALEO_FLOW_RUN_ID", "f00")
+    lines(params, project)
+    client = mlflow_store.connect(project)
+    version = client.get_model_version(ONE, "1")
+    card = version.description
+    run = client.get_run(version.run_id)
+    assert card == run.data.tags["mlflow.note.content"] == client.get_registered_model(ONE).description
+    picture = parse_qs(urlsplit(re.search(r"!\[.*?\]\((get-artifact.*?)\)", card)[1]).query)
+    assert picture["run_uuid"] == [version.run_id]
+    with Image.open(Path(run.info.artifact_uri, picture["path"][0])) as shown:
+        assert shown.width > shown.height / 2
+    assert "| `species_accuracy`&emsp; | 31 %&emsp; | 90 %&emsp; |" in card
+    assert f"(#/experiments/{run.info.experiment_id}/runs/{version.run_id}/artifacts/gallery/index.html)" in card
+    assert "(http://127.0.0.1:8080/sinomacrops/index.html)" in card, "where `paleo up` serves the gallery"
+    assert "(http://127.0.0.1:4200/runs/flow-run/f00)" in card
+    names = {
+        path.name.split("+")[0] + path.name.split("+")[2] for path in Path(run.info.artifact_uri, "images").iterdir()
+    }
+    assert names == {"checkpoints~contact sheet0", "checkpoints~contact sheet2", "checkpoints~contact sheet4"}
+
+
+def test_versions_with_dates_and_links_stand_beside_the_site_and_follow_the_servers(project, params, monkeypatch):
+    monkeypatch.setenv("PALEO_FLOW_RUN_ID", "f00")
+    (project / ".work").mkdir(exist_ok=True)
+    (project / ".work/addresses.json").write_text(json.dumps({"mlflow": "http://127.0.0.1:5001"}))
+    lines(params, project)
+    retrain(params, project, "b", 0.95)
+    lines(params, project)
+    page = project / f"releases/{ONE}.html"
+    first = page.read_text()
+    assert first.index("Version 2") < first.index("Version 1")
+    assert re.search(r"20\d\d-\d\d-\d\d \d\d:\d\d UTC · step 4 of dreambooth · species accuracy 31 % → 95 %", first)
+    assert f'href="http://127.0.0.1:5001/#/models/{ONE}/versions/2"' in first
+    assert 'href="http://127.0.0.1:4200/runs/flow-run/f00"' in first
+    assert ">version 2</a>" in (project / "releases/index.html").read_text()
+    (project / ".work/addresses.json").write_text(json.dumps({"mlflow": "http://127.0.0.1:5002"}))
+    monkeypatch.chdir(project)
+    assert main(["register", "--links"]) == 0
+    assert page.read_text() == first.replace("127.0.0.1:5001", "127.0.0.1:5002")
+
+
+def test_the_run_shows_the_scores_of_the_step_that_was_chosen_last(project, params):
+    """MLflow shows the point of the highest step: an earlier step that is chosen later must not stay hidden."""
+    lines(params, project)
+    evaluation = Paths(project, ONE).evaluation
+    for name in ("metrics.json", "details/verdict.json"):
+        stored = atomic_write.read_json(evaluation / name)
+        stored |= {"chosen_step": 2} if name == "metrics.json" else {}
+        if "steps" in stored:
+            stored["steps"]["2"]["species_accuracy"]["value"] = 0.7
+        atomic_write.write_json(evaluation / name, stored)
+    atomic_write.write_card(evaluation / "details", stage="evaluate", lineage_id="a" * 16, chosen_step=2)
+    lines(params, project)
+    client = mlflow_store.connect(project)
+    [run] = client.search_runs([client.get_experiment_by_name(ONE).experiment_id])
+    assert run.data.metrics["species_accuracy"] == 0.7
+    assert run.data.metrics["scores/species_accuracy"] == 0.9, "the last of the series"
+
+
 CRASHES = [
     ("create_run", 1),
     ("log_inputs", 1),
     ("log_artifact", 1),
+    ("log_image", 2),
     ("create_logged_model", 1),
     ("log_model_artifacts", 1),
     ("finalize_logged_model", 1),
@@ -173,10 +249,13 @@ CRASHES = [
     ("create_registered_model", 1),
     ("create_model_version", 1),
     ("set_registered_model_alias", 1),
-    ("set_model_version_tag", 2),
+    ("set_model_version_tag", 1),
     ("set_registered_model_tag", 1),
     ("set_registered_model_alias", 2),
-    ("set_model_version_tag", 6),
+    ("set_model_version_tag", 2),
+    ("update_model_version", 1),
+    ("set_tag", 1),
+    ("update_registered_model", 1),
 ]
 
 

@@ -15,17 +15,21 @@ if TYPE_CHECKING:
 EXAMPLES = """
 paleo register                          every species
 paleo register sinomacrops --dry-run    what would be registered
+paleo register --links                  releases/ with the servers' addresses of now
 """
 
 
 @click.command(cls=Command, examples=EXAMPLES)
 @click.argument("species", nargs=-1, shell_complete=complete_species, help="Keys in params.yaml.  [default: all]")
 @click.option("--dry-run", is_flag=True, help="Print what would be registered and register nothing.")
+@click.option("--links", is_flag=True, help="Only write the pages in releases/ with the servers' present addresses.")
 @debug_option
-def register(species: tuple[str, ...], dry_run: bool) -> Report:
+def register(species: tuple[str, ...], dry_run: bool, links: bool) -> Report:
     """Register the chosen checkpoint in MLflow, once per lineage."""
     params, paths = project.open_project()
     keys = [project.open_project(key)[1].species for key in species] or list(params.species)
     from pipeline.commands import register as command
 
+    if links:
+        return command.refresh_links(paths.root)
     return command.register(params, [paths.of(key) for key in keys], dry_run=dry_run)

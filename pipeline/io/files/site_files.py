@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 from PIL import Image
 
@@ -21,6 +23,9 @@ THUMB_PX = 448  # longer side: twice the size in the table, for dense screens
 OFFENCE_PX = 144
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff")
 SHOWN_BY_BROWSERS = SUFFIXES[:6]
+SHOWN_PICTURE = re.compile(r'<img src="(?P<path>[^"<>:]+)"')
+LINK = re.compile(r'href="(?P<path>[^"]+)"')
+OBJECT = re.compile(r"<object\b.*?</object>", re.DOTALL)  # shows a file that does not go along
 THUMBNAIL = re.compile(r"thumbs/[0-9a-f]{64}\.webp")
 
 
@@ -77,8 +82,13 @@ def add_own_picture(source: Path, page: Path, name: str) -> SiteImage:
 
 def parameters_of(path: Path) -> str:
     """The text `parameters` of a sampled PNG, as other tools read it; nothing when there is none."""
+    return texts_of(path).get("parameters", "")
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """The texts in a PNG by their keywords."""
     with Image.open(path) as image:
-        return str(getattr(image, "text", {}).get("parameters", ""))
+        return {str(key): str(text) for key, text in getattr(image, "text", {}).items()}
 
 
 def picture_names(folder: Path) -> list[str]:
@@ -97,6 +107,36 @@ def add_files(files: Mapping[str, Path], page: Path) -> None:
         if source.is_file():
             (page / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, page / name)
+
+
+def self_contained(page: Path, address: str) -> str:
+    """The HTML of a page with every picture of its folder inside, for places that show one file and nothing beside it.
+
+    Large ones are thumbnails, and scripts find each by its `data-path`. Links to other pages of the folder lead to
+    `address`, where the page is served.
+    """
+    folder = page.parent
+
+    def picture(match: re.Match[str]) -> str:
+        path = match["path"]
+        if not _is_picture(folder, path):
+            return match[0]
+        return f'<img data-path="{path}" src="{thumbnail_uri(folder / path, THUMB_PX)}"'
+
+    def link(match: re.Match[str]) -> str:
+        path = html.unescape(match["path"])
+        if urlsplit(path).scheme or path.startswith("#"):
+            return match[0]
+        return f'href="{html.escape(urljoin(address, path))}"'
+
+    text = SHOWN_PICTURE.sub(picture, page.read_text(encoding="utf-8"))
+    return LINK.sub(link, OBJECT.sub("", text))
+
+
+def _is_picture(folder: Path, path: str) -> bool:
+    """Whether this names a picture below the folder."""
+    file = (folder / path).resolve()
+    return file.suffix.lower() in SHOWN_BY_BROWSERS and file.is_relative_to(folder.resolve()) and file.is_file()
 
 
 def _read(path: Path) -> bytes:

@@ -28,8 +28,12 @@ class CuratedOutput:
 
 @dataclass(frozen=True)
 class TrainOutput:
+    """`held_out`: a row for each monitored step; none where monitoring was off. `previews`: files by their step."""
+
     card: dict[str, Any]
     losses: pd.DataFrame
+    held_out: pd.DataFrame
+    previews: dict[int, list[Path]]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def read(paths: Paths) -> StageOutputs:
     return StageOutputs(
         _finished(paths.curated, _curated),
         _finished(paths.validation, lambda folder: atomic_write.read_json(folder / "verdict.json")),
-        _finished(paths.model, lambda folder: TrainOutput(atomic_write.read_card(folder), _csv(folder / "train.csv"))),
+        _finished(paths.model, _trained),
         _finished(
             paths.samples,
             lambda folder: SampleOutput(atomic_write.read_card(folder), parquet.read(folder / "samples.parquet")),
@@ -102,6 +106,20 @@ def _finished(folder: Path, read_folder: Callable[[Path], Any]) -> Any:
 def _curated(folder: Path) -> CuratedOutput:
     kept, verdicts = (parquet.read(folder / f"{name}.parquet") for name in ("metadata", "verdicts"))
     return CuratedOutput(atomic_write.read_card(folder), kept, verdicts)
+
+
+def _trained(folder: Path) -> TrainOutput:
+    held_out = folder / "held_out_mean.csv"
+    return TrainOutput(
+        atomic_write.read_card(folder),
+        _csv(folder / "train.csv"),
+        _csv(held_out) if held_out.is_file() else pd.DataFrame({"step": [], "loss": [], "relative": []}),
+        {int(of_step.name.removeprefix("step-")): sorted(of_step.iterdir()) for of_step in _preview_folders(folder)},
+    )
+
+
+def _preview_folders(folder: Path) -> list[Path]:
+    return sorted(each for each in (folder / "previews").glob("step-*") if each.name.removeprefix("step-").isdigit())
 
 
 def _evaluation(folder: Path) -> EvaluateOutput:

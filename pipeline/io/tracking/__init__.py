@@ -25,13 +25,37 @@ from pipeline.core.paths import Paths
 from pipeline.io.tracking import provenance
 from pipeline.io.tracking.tracked_run import TrackedRun
 from pipeline.io.tracking.tracker import OpenRun, RunDescription, RunStatus, Tracker
+from pipeline.methods import method
+from pipeline.methods.resolution import resolved_params
 
-__all__ = ["TRACKERS", "RunDescription", "TrackedRun", "flatten", "run", "training_params", "training_run"]
+__all__ = [
+    "TRACKERS",
+    "RunDescription",
+    "TrackedRun",
+    "deciding_params",
+    "flatten",
+    "run",
+    "training_params",
+    "training_run",
+]
 
 TRACKERS: dict[str, str] = {
     "csv": "pipeline.io.tracking.csv_tracker:open_run",
     "mlflow": "pipeline.io.tracking.mlflow_tracker:open_run",
 }
+DECIDING = (
+    "base.path",
+    "train.method",
+    "train.steps",
+    "train.batch_size",
+    "train.resolution_px",
+    "train.learning_rate",
+    "train.lr_schedule",
+    "train.optimiser",
+    "train.ema_decay",
+    "train.prior.kind",
+    "seed",
+)
 CHOSEN = "PALEO_TRACKERS"
 DEFAULT = "mlflow"
 
@@ -57,6 +81,7 @@ def training_run(
         f"{params.train.method} {lineage_id[:8]}",
         tags,
         training_params(params, paths.species),
+        deciding_params(params),
         continue_by="lineage_id",
     )
     with run(paths.root, description, main_process=main_process) as opened:
@@ -91,10 +116,19 @@ def chosen_trackers() -> list[OpenRun]:
 
 
 def training_params(params: Params, species: str) -> dict[str, str]:
-    """What decides a training, flat: {"train.learning_rate": "0.0003", …}."""
+    """What decides a training, flat: {"train.learning_rate": "0.0003", …}; the method's own section in full."""
     dump = params.model_dump(mode="json", by_alias=True)
-    chosen = {"seed": dump["seed"], "species": dump["species"][species], "base": dump["base"], "train": dump["train"]}
-    return flatten(chosen)
+    train = resolved_params(method(params.train.method), params.train, exclude=set())
+    return flatten({"seed": dump["seed"], "species": dump["species"][species], "base": dump["base"], "train": train})
+
+
+def deciding_params(params: Params) -> tuple[str, ...]:
+    """The names of the dozen that trainings are compared by first: the shared ones, then the method's own numbers."""
+    chosen = method(params.train.method)
+    resolved = resolved_params(chosen, params.train, exclude=set())
+    own = [(name, key, value) for name in chosen.sections for key, value in resolved[name].items()]
+    numbers = [f"train.{name}.{key}" for name, key, value in own if type(value) in (int, float)]
+    return (*DECIDING, *numbers)
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:

@@ -121,7 +121,7 @@ def _last_steps(table: Path) -> dict[str, int]:
 
 def _write_params(folder: Path, run: RunDescription, status: str) -> None:
     described = asdict(run)
-    del described["continue_by"]
+    del described["continue_by"], described["deciding"]
     atomic_write.write_json(folder / "params.json", {**described, "status": status})
 
 

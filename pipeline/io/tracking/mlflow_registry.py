@@ -7,10 +7,11 @@ champion still serves, and the next `paleo register` or `paleo promote` finishes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.core.releases import CHALLENGER, CHAMPION, ModelVersion, with_alias
+from pipeline.io.tracking import mlflow_tags
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,7 +35,15 @@ def versions(client: MlflowClient, species: str) -> list[ModelVersion]:
         names.setdefault(int(number), []).append(alias)
     found = {int(each.version): each for each in client.search_model_versions(f"name = '{species}'", max_results=1000)}
     return [
-        ModelVersion(species, number, dict(each.tags), each.source or "", tuple(names.get(number, ())))
+        ModelVersion(
+            species,
+            number,
+            mlflow_tags.flat(each.tags),
+            each.source or "",
+            tuple(names.get(number, ())),
+            each.run_id or "",
+            int(each.creation_timestamp or 0),
+        )
         for number, each in sorted(found.items())
     ]
 
@@ -45,11 +54,15 @@ def promote(
     """Make a version the champion and keep who, when, from what and why."""
     former = str(champion.number) if champion else ""
     record = {"promoted_by": by, "promoted_at": at, "promoted_from": former, "gate_report": report}
-    for key, value in {**record, "promotion": STARTED}.items():
-        client.set_model_version_tag(version.species, str(version.number), key, value)
+    _set_promotion(client, version, {**record, "promotion": STARTED})
     line = f"version {version.number} instead of {former or 'none'}, by {by}: {report}"
     client.set_registered_model_tag(version.species, f"promotion.{at}", line[:MAX_TAG])
-    _move_alias(client, version)
+    _move_alias(client, version, record)
+
+
+def refuse(client: MlflowClient, version: ModelVersion, report: str) -> None:
+    """Keep why a version is not the champion."""
+    _set_promotion(client, version, {"gate_report": report})
 
 
 def finish_promotion(client: MlflowClient, species: str) -> list[ModelVersion]:
@@ -59,9 +72,9 @@ def finish_promotion(client: MlflowClient, species: str) -> list[ModelVersion]:
     present = with_alias(known, CHAMPION)
     for version in begun:
         if version.tags["promoted_from"] == (str(present.number) if present else "") or version == present:
-            _move_alias(client, version)
+            _move_alias(client, version, _record(version))
         else:
-            client.set_model_version_tag(species, str(version.number), "promotion", OVERTAKEN)
+            _set_promotion(client, version, {**_record(version), "promotion": OVERTAKEN})
     return versions(client, species) if begun else known
 
 
@@ -74,6 +87,16 @@ def set_challenger(client: MlflowClient, known: Sequence[ModelVersion]) -> Seque
     return versions(client, newest.species)
 
 
-def _move_alias(client: MlflowClient, version: ModelVersion) -> None:
+def _move_alias(client: MlflowClient, version: ModelVersion, record: Mapping[str, str]) -> None:
     client.set_registered_model_alias(version.species, CHAMPION, str(version.number))
-    client.set_model_version_tag(version.species, str(version.number), "promotion", DONE)
+    _set_promotion(client, version, {**record, "promotion": DONE})
+
+
+def _record(version: ModelVersion) -> dict[str, str]:
+    """Who, when, from what and why, as the version has it."""
+    return {key: value for key, value in version.tags.items() if key.startswith("promoted_") or key == "gate_report"}
+
+
+def _set_promotion(client: MlflowClient, version: ModelVersion, values: Mapping[str, str]) -> None:
+    for key, value in mlflow_tags.grouped(values).items():
+        client.set_model_version_tag(version.species, str(version.number), key, value)

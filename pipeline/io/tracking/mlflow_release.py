@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 
-from pipeline.core.releases import Release
+from pipeline.core.releases import CHALLENGER, CHAMPION, ModelVersion, Release, ReleaseLinks
+from pipeline.io.tracking import mlflow_tags
 from pipeline.io.tracking.mlflow_store import experiment, mlflow_errors
-from pipeline.io.tracking.mlflow_tracker import METRICS_PER_BATCH
+from pipeline.io.tracking.mlflow_tracker import METRICS_PER_BATCH, log_params, logged_images
+from pipeline.io.tracking.tracker import RunDescription
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel, Metric, Run
     from mlflow.models import ModelSignature
 
+Pages = Mapping[str, str]  # label -> address
+GALLERY = "gallery"  # folder of the run with a page that holds its pictures
+PREVIEW = "preview"  # folder of the run with the pictures of model cards
 MODEL_TYPE = "text-to-image"
-TAGS_OF_TRAINING = ("git_commit", "git_dirty", "dvc_experiment", "prefect_flow_run_id", "mlflow.source.git.commit")
-CHOSEN = "chosen."  # prefix of the chosen step's metrics: the plain names are series over the steps
+TAGS_OF_TRAINING = ("git_commit", "git_dirty", "dvc_experiment", "prefect_flow_run_id")
+BY_STEP = "scores/"  # prefix of the series over the steps: the plain names are those of the chosen step
+# Key of the pictures, which have a slider over the steps. MLflow sorts by the word before the slash: pictures first.
+CONTACT_SHEET = "checkpoints/contact sheet"
+NOTE = "mlflow.note.content"  # the tag that MLflow shows as a run's description
 DIGEST_CHARACTERS = 36  # MLflow accepts no longer digest of a data set
 PACKAGES = ("paleoforge", "mlflow", "torch", "diffusers", "transformers", "peft", "safetensors", "numpy", "pillow")
 
@@ -42,6 +51,7 @@ def add_version(client: MlflowClient, root: Path, release: Release) -> None:
         _log_dataset(client, run, release)
         for folder, path in release.attachments.items():
             (client.log_artifacts if path.is_dir() else client.log_artifact)(run.info.run_id, str(path), folder)
+        _log_contact_sheets(client, run, release)
         model = _logged_model(client, experiment_id, run, release)
         _log_scores(client, run, model, release)
         _create_version(client, run, model, release)
@@ -58,11 +68,13 @@ def _run(client: MlflowClient, experiment_id: str, release: Release) -> Run:
 
 
 def _rebuilt_run(client: MlflowClient, experiment_id: str, release: Release) -> Run:
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
-    tags = {**release.tags, "stage": "train", "rebuilt_from": "train.csv"}
-    run = client.create_run(experiment_id, tags=tags, run_name=f"{release.config['method']} {release.lineage_id[:8]}")
-    client.log_batch(run.info.run_id, params=[Param(key, value) for key, value in release.params.items()])
+    name = f"{release.config['method']} {release.lineage_id[:8]}"
+    known = {key: release.tags[key] for key in ("lineage_id", *TAGS_OF_TRAINING) if key in release.tags}
+    tags = mlflow_tags.grouped({**known, "stage": "train", "species": release.species, "rebuilt_from": "train.csv"})
+    run = client.create_run(experiment_id, tags=tags, run_name=name)
+    log_params(client, run, RunDescription(release.species, name, tags, release.params, release.deciding))
     losses = [
         Metric(name, value, run.info.start_time, int(row["step"]))
         for row in release.losses
@@ -71,6 +83,17 @@ def _rebuilt_run(client: MlflowClient, experiment_id: str, release: Release) -> 
     ]
     _log_metrics(client, run, losses)
     return run
+
+
+def _log_contact_sheets(client: MlflowClient, run: Run, release: Release) -> None:
+    """Those that the run does not have yet."""
+    from PIL import Image
+
+    logged = logged_images(client, run.info.run_id)
+    for step, path in release.contact_sheets.items():
+        if (CONTACT_SHEET, step) not in logged:
+            with Image.open(path) as sheet:
+                client.log_image(run.info.run_id, sheet, key=CONTACT_SHEET, step=step, synchronous=True)
 
 
 def _log_dataset(client: MlflowClient, run: Run, release: Release) -> None:
@@ -138,17 +161,20 @@ def _requirements() -> list[str]:
 
 
 def _log_scores(client: MlflowClient, run: Run, model: LoggedModel, release: Release) -> None:
-    """Series over the steps in the run; the chosen step's in the model too.
+    """The chosen step's scores in the run and the model, and series over the steps in the run.
 
-    They carry the run's own time: logged again, a point is the same point.
+    The series carry the run's own time and the others the model's: logged again, a point is the same point. Of the
+    points with one step, MLflow shows the latest, so the plain names are those of the version that came last.
     """
     from mlflow.entities import LoggedModelOutput, Metric
 
-    now = run.info.start_time
-    series = [Metric(name, value, now, step) for step, by in release.scores.items() for name, value in by.items()]
+    began, made = run.info.start_time, model.creation_timestamp
+    series = [
+        Metric(BY_STEP + name, value, began, step) for step, by in release.scores.items() for name, value in by.items()
+    ]
     dataset = {"dataset_name": release.dataset["name"], "dataset_digest": release.dataset["digest"][:DIGEST_CHARACTERS]}
     of_model = [
-        Metric(CHOSEN + name, value, now, release.step, model_id=model.model_id, run_id=run.info.run_id, **dataset)
+        Metric(name, value, made, 0, model_id=model.model_id, run_id=run.info.run_id, **dataset)
         for name, value in release.scores[release.step].items()
     ]
     _log_metrics(client, run, [*series, *of_model])
@@ -162,24 +188,57 @@ def _create_version(client: MlflowClient, run: Run, model: LoggedModel, release:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(release.species, description=release.config["name"])
+        client.create_registered_model(release.species)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     client.create_model_version(
-        release.species,
-        model.artifact_location,
-        run.info.run_id,
-        _tags(run, release),
-        None,
-        release.description,
-        model_id=model.model_id,
+        release.species, model.artifact_location, run.info.run_id, _tags(run, release), None, model_id=model.model_id
     )
 
 
 def _tags(run: Run, release: Release) -> dict[str, str]:
     """With the code and the surroundings of the training, which may be older than what registers."""
-    return {**release.tags, **{key: value for key, value in run.data.tags.items() if key in TAGS_OF_TRAINING}}
+    of_run = mlflow_tags.flat(run.data.tags)
+    return mlflow_tags.grouped(
+        {**release.tags, **{key: value for key, value in of_run.items() if key in TAGS_OF_TRAINING}}
+    )
+
+
+def describe(client: MlflowClient, version: ModelVersion, card: Callable[[ReleaseLinks], str], pages: Pages) -> None:
+    """Write the model card of a version on its page, its run's and its model's; what is there already stays.
+
+    `pages` are links to places outside MLflow, by what they show.
+    """
+    number, run = str(version.number), client.get_run(version.run_id)
+    text = card(_links(client, version, run, pages))
+    if client.get_model_version(version.species, number).description != text:
+        client.update_model_version(version.species, number, text)
+    if run.data.tags.get(NOTE) != text:
+        client.set_tag(version.run_id, NOTE, text)
+    newest = CHAMPION in version.aliases or CHALLENGER in version.aliases
+    if newest and client.get_registered_model(version.species).description != text:
+        client.update_registered_model(version.species, text)
+
+
+def _links(client: MlflowClient, version: ModelVersion, run: Run, pages: Pages) -> ReleaseLinks:
+    """Those into MLflow are relative to its own page, so they hold wherever it is served."""
+    run_page = f"#/experiments/{run.info.experiment_id}/runs/{version.run_id}"
+    inside = {
+        f"version {version.number}": f"#/models/{quote(version.species)}/versions/{version.number}",
+        "training": f"{run_page}?workflowType=machine_learning",
+    }
+    if client.list_artifacts(version.run_id, GALLERY):
+        inside["pictures of every step"] = f"{run_page}/artifacts/{GALLERY}/index.html"
+    preview = f"{PREVIEW}/{preview_name(int(version.tags['step']))}"
+    there = [item.path for item in client.list_artifacts(version.run_id, PREVIEW)]
+    picture = f"get-artifact?{urlencode({'path': preview, 'run_uuid': version.run_id})}" if preview in there else ""
+    return ReleaseLinks(picture, {**inside, **pages})
+
+
+def preview_name(step: int) -> str:
+    """File name of the picture on a version's model card."""
+    return f"step-{step:06d}.png"
 
 
 def _log_metrics(client: MlflowClient, run: Run, metrics: Sequence[Metric]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.io.tracking import mlflow_tags
 from pipeline.io.tracking.mlflow_store import connect, experiment, mlflow_errors
 from pipeline.io.tracking.tracker import RunDescription, RunStatus
 
@@ -27,6 +28,7 @@ PAUSE_S = 2.0  # between two batches
 PATIENCE_S = 20.0  # for the last batch, when the training is over
 METRICS_PER_BATCH = 1000  # MLflow's limit
 IMAGES = "images"  # MLflow's folder for logged images
+PARAMS = "params.json"  # all of them
 _log = logging.getLogger(__name__)
 
 
@@ -113,8 +115,9 @@ def open_run(root: Path, run: RunDescription) -> MlflowTracker:
     with mlflow_errors(client.tracking_uri):
         experiment_id = experiment(client, root, run.experiment)
         found = _unfinished(client, experiment_id, run)
-        created = found or client.create_run(experiment_id, tags=dict(run.tags), run_name=run.name)
-        _complete(client, created, run, tags=run.tags if found else {})
+        tags = mlflow_tags.grouped(run.tags)
+        created = found or client.create_run(experiment_id, tags=tags, run_name=run.name)
+        _complete(client, created, run, tags=tags if found else {})
         return MlflowTracker(client, created.info.run_id, _logged(client, found) if found else None)
 
 
@@ -130,19 +133,34 @@ def _unfinished(client: MlflowClient, experiment_id: str, run: RunDescription) -
 
 def _complete(client: MlflowClient, created: Run, run: RunDescription, tags: Mapping[str, str]) -> None:
     """Log the params that the run does not have yet, and tags."""
-    from mlflow.entities import Param, RunTag
+    from mlflow.entities import RunTag
+
+    log_params(client, created, run)
+    client.log_batch(created.info.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def log_params(client: MlflowClient, created: Run, run: RunDescription) -> None:
+    """The deciding params as MLflow's own, because its pages repeat them at every picture; all of them as a file."""
+    from mlflow.entities import Param
 
     known = created.data.params
-    client.log_batch(
-        created.info.run_id,
-        params=[Param(key, str(value)) for key, value in run.params.items() if key not in known],
-        tags=[RunTag(key, str(value)) for key, value in tags.items()],
-    )
+    new = [Param(key, str(value)) for key, value in run.shown_params.items() if key not in known]
+    client.log_batch(created.info.run_id, params=new)
+    if run.params:
+        client.log_dict(created.info.run_id, dict(run.params), PARAMS)
 
 
 def _logged(client: MlflowClient, run: Run) -> Logged:
     run_id = run.info.run_id
     last = {name: max(metric.step for metric in client.get_metric_history(run_id, name)) for name in run.data.metrics}
-    names = (Path(item.path).name.split("+") for item in client.list_artifacts(run_id, IMAGES))
-    images = {(name[0].replace("~", "/"), int(name[2])) for name in names if len(name) > 2 and name[2].isdigit()}
-    return Logged(last, frozenset(images))
+    return Logged(last, frozenset(logged_images(client, run_id)))
+
+
+def logged_images(client: MlflowClient, run_id: str) -> dict[tuple[str, int], str]:
+    """{(key, step): path of its artifact} of the images with a step slider."""
+    found = {}
+    for item in client.list_artifacts(run_id, IMAGES):
+        key, *rest = Path(item.path).name.split("+")
+        if len(rest) > 1 and rest[1].isdigit() and not Path(item.path).stem.endswith("compressed"):
+            found[key.replace("~", "/"), int(rest[1])] = item.path
+    return found

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ruamel.yaml import YAML
 
@@ -14,6 +16,7 @@ FROM_ENVIRONMENT = {
     "DVC_EXP_NAME": "dvc_experiment",
     "PREFECT__FLOW_RUN_ID": "prefect_flow_run_id",  # set by Prefect's workers
     "PALEO_FLOW_RUN_ID": "prefect_flow_run_id",
+    "PALEO_FLOW_RUN_NAME": "prefect_flow_run_name",
 }
 
 
@@ -32,6 +35,16 @@ def dataset_version(root: Path, species: str) -> dict[str, str]:
     found = {"dvc_md5": _locked_md5(root / "dvc.lock", f"data/curated/{species}")}
     found["dataset_tag"] = _git(root, "describe", "--tags", "--abbrev=0", "--match", f"{species}/v*")
     return {name: value for name, value in found.items() if value}
+
+
+def web_address(root: Path) -> str:
+    """Where the repository's remote is looked at in a browser; empty when it has none there."""
+    remote = _git(root, "remote", "get-url", "origin").removesuffix(".git")
+    over_ssh = re.fullmatch(r"(?:ssh://)?git@(?P<host>[\w.-]+)[:/](?P<path>[\w./~-]+)", remote)
+    if over_ssh:
+        return f"https://{over_ssh['host']}/{over_ssh['path']}"
+    parts = urlsplit(remote)
+    return f"https://{parts.hostname}{parts.path}" if parts.scheme == "https" and parts.hostname else ""
 
 
 def user() -> str:

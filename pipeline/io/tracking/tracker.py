@@ -21,6 +21,7 @@ RunStatus = Literal["FINISHED", "KILLED", "FAILED"]  # MLflow's words; a killed 
 class RunDescription:
     """What a run is opened with.
 
+    `deciding` are the names of the params that a tracker shows first, where it has room for few; empty: all of them.
     `continue_by` names a tag: an unfinished run of the same experiment with the same value of it is continued, and what
     it has logged is not logged twice.
     """
@@ -29,7 +30,12 @@ class RunDescription:
     name: str
     tags: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
+    deciding: tuple[str, ...] = ()
     continue_by: str | None = None
+
+    @property
+    def shown_params(self) -> dict[str, str]:
+        return {key: value for key, value in self.params.items() if not self.deciding or key in self.deciding}
 
 
 class Tracker(Protocol):

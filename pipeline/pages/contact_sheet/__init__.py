@@ -39,7 +39,7 @@ COLUMNS = [
 Table: TypeAlias = pd.DataFrame | Sequence[Mapping[str, Any]]
 
 
-def contact_sheet(name: str, rows: Table, refused: Table, codes: ReasonCodes) -> str:
+def contact_sheet(name: str, rows: Table, refused: Table, codes: ReasonCodes, *, gallery: str = "") -> str:
     """The page for a species called `name`.
 
     `rows` are rows of `verdicts.parquet`, `refused` those of the manifest that were never stored, `codes` the words for
@@ -52,6 +52,7 @@ def contact_sheet(name: str, rows: Table, refused: Table, codes: ReasonCodes) ->
     return render(
         "contact_sheet/contact_sheet.html",
         name=name,
+        gallery=gallery,
         kept=[section for section in kept if section["n"]],
         dropped=[_dropped_section(code, dropped[dropped["code"] == code.code]) for code in _found(dropped, codes)],
         refused=never.head(REFUSED).to_dict("records"),

@@ -33,18 +33,25 @@ NO_AUTHOR, NO_LICENCE = "unknown author", "no licence"
 
 
 def curation_report(
-    name: str, verdicts: pd.DataFrame, manifest: pd.DataFrame, card: Mapping[str, Any], codes: ReasonCodes
+    name: str,
+    verdicts: pd.DataFrame,
+    manifest: pd.DataFrame,
+    card: Mapping[str, Any],
+    codes: ReasonCodes,
+    *,
+    gallery: str = "",
 ) -> str:
     """The page for a species called `name`; it lies beside `contact_sheet.html` and `thumbs/`.
 
     `verdicts` is `verdicts.parquet`, `manifest` the one that it was made from, `card` that of the curated set, `codes`
-    the words for the reason codes in both.
+    the words for the reason codes in both, `gallery` the address of the species' page there, which it links back to.
     """
     decoded = verdicts[verdicts["width_px"].notna()]
     kept = verdicts[verdicts["verdict"] == "keep"]
     return render(
         "curation_report/curation_report.html",
         name=name,
+        gallery=gallery,
         card=card,
         states=STATES,
         facts=_facts(verdicts, manifest, kept),

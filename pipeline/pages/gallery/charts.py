@@ -74,6 +74,40 @@ def loss_chart(rows: Sequence[Mapping[str, float]], snapshots: Sequence[int]) ->
     }
 
 
+def held_out_chart(rows: Sequence[Mapping[str, float]], snapshots: Sequence[int], chosen: int) -> dict[str, Any] | None:
+    """The loss on held-out pictures at each monitored step, relative to that before the training (1)."""
+    losses = [(int(row["step"]), float(row["relative"])) for row in rows if _is_number(row["relative"])]
+    if len(losses) < 2:
+        return None
+    values = [loss for _, loss in losses]
+    low, high = min(*values, 1.0), max(*values, 1.0)
+    room = 0.1 * (high - low) or 0.05
+    axis, first, last = (low - room, high + room), losses[0][0], losses[-1][0]
+
+    def y(value: float) -> float:
+        return TOP + (CURVE_HEIGHT - TOP - BOTTOM) * (1 - (value - axis[0]) / (axis[1] - axis[0]))
+
+    places = [(LEFT + (CURVE_WIDTH - LEFT - RIGHT) * (step - first) / max(1, last - first), y(v)) for step, v in losses]
+    marks = [
+        {
+            "x": place[0],
+            "y": place[1],
+            "text": f"{100 * loss:.1f}{NO_BREAK}%",
+            "step": step,
+            "chosen": step == chosen,
+            "snapshot": step in snapshots or step == 0,
+        }
+        for place, (step, loss) in zip(places, losses)
+    ]
+    return {
+        "marks": marks,
+        "line": _path(places),
+        "ticks": [{"y": y(value), "text": f"{100 * value:.0f}{NO_BREAK}%"} for value in (low, high)],
+        "before": y(1.0),
+        "summary": "; ".join(f"step {mark['step']}: {mark['text']}" for mark in marks),
+    }
+
+
 def _mark(
     spec: MetricSpec, step: int, point: Mapping[str, Any], axis: tuple[float, float], chosen: int
 ) -> dict[str, Any]:

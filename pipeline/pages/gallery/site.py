@@ -11,6 +11,14 @@ from pipeline.pages.gallery.samples_table import SamplesTable
 
 
 @dataclass(frozen=True)
+class PreviewRow:
+    """What a training drew for one prompt and seed: a picture on the page, or None, for each monitored step."""
+
+    label: str
+    pictures: Sequence[Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
 class SpeciesResults:
     """Everything that the pages show of a species. What is not there yet is empty.
 
@@ -29,6 +37,9 @@ class SpeciesResults:
     model: Mapping[str, Any] = field(default_factory=dict)
     load_snippet: str = ""
     losses: Sequence[Mapping[str, float]] = ()
+    held_out: Sequence[Mapping[str, float]] = ()
+    previews: Sequence[PreviewRow] = ()
+    preview_steps: Sequence[int] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     missing: Sequence[tuple[str, str]] = ()
     warnings: Sequence[str] = ()

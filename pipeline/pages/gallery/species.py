@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.core.metric_spec import MetricSpec
 from pipeline.pages import render
 from pipeline.pages.credits import licence_counts
-from pipeline.pages.gallery.charts import interval_chart, loss_chart, shown
+from pipeline.pages.gallery.charts import held_out_chart, interval_chart, loss_chart, shown
 from pipeline.pages.gallery.site import Site, SpeciesResults
 
 SCRIPTS = ["gallery/state.js", "gallery/table.js", "gallery/viewer.js", "gallery/keys.js", "gallery/copy.js"]
@@ -22,6 +22,7 @@ def species_pages(site: Site) -> Mapping[str, str]:
 def _species_page(site: Site, species: SpeciesResults) -> str:
     metrics, measured = species.metrics, site.measured(species)
     steps, real = metrics.get("steps", {}), metrics.get("real", {})
+    snapshots = [snapshot["step"] for snapshot in species.model.get("snapshots", ())]
     charts = [interval_chart(spec, steps, metrics.get("chosen_step", -1), real.get(spec.name)) for spec in measured]
     return render(
         "gallery/species.html",
@@ -32,7 +33,8 @@ def _species_page(site: Site, species: SpeciesResults) -> str:
         facts=facts(site, species),
         charts=[chart for chart in charts if chart],
         rows=_rows(metrics, measured),
-        loss=loss_chart(species.losses, [snapshot["step"] for snapshot in species.model.get("snapshots", ())]),
+        loss=loss_chart(species.losses, snapshots),
+        held_out=held_out_chart(species.held_out, snapshots, metrics.get("chosen_step", -1)),
         funnel=_funnel(species),
         licences=licence_counts(species.credits),
         gain=_gain(site.primary(species), metrics.get("gain", {})),

@@ -1,10 +1,16 @@
 "use strict";
 // What is shown, and the address that says so: the part after # holds the whole view, so that it can be sent to someone.
-const data = JSON.parse(document.getElementById("data").textContent);
+// A page that holds its pictures has each of them once, in its table: `data-path` is the address they have elsewhere.
+const inside = new Map(Array.from(document.querySelectorAll("img[data-path]"), (image) => [image.dataset.path, image.src]));
+const data = JSON.parse(document.getElementById("data").textContent, (key, value) => (["src", "thumb"].includes(key) ? pictureOf(value) : value));
 const MODES = ["single", "side", "slider", "flicker", "difference"];
 const CHECKPOINTS = data.columns.flatMap((column, index) => (["base", "step"].includes(column.kind) ? [index] : []));
 const view = { seeds: [0], scores: false, open: false, row: 0, column: 0, shot: 0, mode: "single", pin: 0, zoom: 1, info: false };
 const watchers = []; // functions that draw the view
+
+function pictureOf(path) {
+  return inside.get(path) ?? inside.get(`${path}.thumb.webp`) ?? path;
+}
 
 function columnOf(id) {
   return data.columns.findIndex((column) => column.id === id);

@@ -24,12 +24,13 @@ def validation_page(
     offences: Mapping[str, Sequence[Mapping[str, Any]]],
     licences: Mapping[str, int],
     moved: Sequence[Mapping[str, Any]],
+    gallery: str = "",
 ) -> str:
     """One self-contained page.
 
     `offences` has {file_name, value, picture} per expectation, as many as are shown; `picture` is a data URI, empty
     where there is none, None where there can be none. `moved` has {quantity, before, now, index} against the version
-    before.
+    before. `gallery` is the address of the species' page there, which it links back to.
     """
     entries = [_entry(expectation, offences.get(expectation["name"], ())) for expectation in verdict["expectations"]]
     layers = [_layer(key, title, [e for e in entries if e["layer"] == key]) for key, title in LAYERS.items()]
@@ -37,6 +38,7 @@ def validation_page(
         "validation/validation.html",
         verdict=verdict,
         name=name,
+        gallery=gallery,
         layers=layers,
         licences=licences,
         moved=moved,
