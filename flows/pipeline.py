@@ -17,7 +17,7 @@ from prefect.context import FlowRunContext
 from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import graph, hardware, processes, project
+from flows import graph, hardware, processes, project, stop_signals
 from flows import refresh as refreshing
 from flows import release as releasing
 from flows import versioning as versions
@@ -53,6 +53,7 @@ def pipeline(
         Switches (commit, tag, dvc_push, git_push) that override those of params.yaml.
     """
     processes.reset()
+    stop_signals.install()
     try:
         with project.run_lock(), _stop_when_cancelled():
             state = _run(species or [], refresh, versioning)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -17,6 +18,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,16 @@ def use_running() -> bool:
         if address and not os.environ.get(variable) and answers(f"{address}/health"):
             os.environ[variable] = address
     return bool(os.environ.get("PREFECT_API_URL"))
+
+
+@contextmanager
+def start_lock() -> Iterator[None]:
+    """One start at a time: two servers would migrate the project's new database at once, and one of them would fail."""
+    with (project.WORK / "servers.lock").open("a") as stream:
+        if not project.try_lock(stream):
+            print("waiting: another command starts servers in this project", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 class EmbeddedServer:
