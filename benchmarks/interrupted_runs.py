@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import psutil
+from ruamel.yaml import YAML
 
 from benchmarks import project as projects
 from benchmarks.claims import Claim
@@ -29,19 +30,16 @@ KILLS = 20
 Stop = Literal["SIGKILL", "power cut", "SIGTERM"]
 STOPS: tuple[Stop, ...] = ("SIGKILL", "SIGKILL", "power cut", "SIGTERM")
 END_SECONDS = 150  # in which stages save after their run was killed
-PARAMS = """
-seed: 1871
-species:
-  sinomacrops:
-    name: Sinomacrops bondei
-    class_noun: flying reptile
-    sources: [{kind: synthetic, taxon: sinomacrops, good: 10, clutter: 4}]
-base: {path: pipeline/assets/tiny, family: sd, clip: pipeline/assets/tiny}
-train:
-  {method: lora, steps: 6, snapshots: [3, 6], batch_size: 2, save_every_steps: 1, resolution_px: 64, prior: {images: 4}}
-sample: {prompts: ["{name}"], seeds: [1, 2], steps: 2}
-evaluate: {bootstrap_resamples: 200}
-"""
+SPECIES = {
+    "name": "Sinomacrops bondei",
+    "class_noun": "flying reptile",
+    "sources": [{"kind": "synthetic", "taxon": "sinomacrops", "good": 10, "clutter": 4}],
+}
+SMALLEST = {
+    "train": {"method": "lora", "steps": 6, "snapshots": [3, 6], "batch_size": 2, "save_every_steps": 1},
+    "sample": {"prompts": ["{name}"], "seeds": [1, 2], "steps": 2},
+    "evaluate": {"bootstrap_resamples": 200},
+}
 # What an interrupted run may leave, beside other file names of the same kind.
 LEFT = re.compile(
     r"\.work/logs/"  # one folder a run
@@ -105,7 +103,13 @@ def smallest_project(folder: Path) -> Path:
     """A clone of HEAD with one species of few pictures and few steps, all committed."""
     folder.mkdir(parents=True)
     project = projects.clone(folder)
-    (project / "params.yaml").write_text(PARAMS)
+    yaml = YAML()
+    params = yaml.load(project / "params.yaml")
+    params["species"] = {"sinomacrops": SPECIES}
+    for section, changes in SMALLEST.items():
+        params[section].update(changes)
+    params["train"]["prior"]["images"] = 4
+    yaml.dump(params, project / "params.yaml")
     identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org"]
     subprocess.run(["git", *identity, "commit", "-qam", "smallest"], cwd=project, check=True)
     return project
