@@ -21,7 +21,7 @@ SECTIONS = {"The whole pipeline": flows.FLOWS, "Stages of the DAG": STAGES, "Oth
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 # How long a thread that waits for the others spins before it sleeps. With libgomp's own 300 000 turns a training beside
 # other programs is many times slower; without any (OMP_WAIT_POLICY=PASSIVE) an undisturbed one is.
-THREAD_WAITING = {"GOMP_SPINCOUNT": "2000"}
+THREAD_WAITING = {"GOMP_SPINCOUNT": "3000"}
 EXAMPLES = """
 paleo run                            all that is stale, for every species
 paleo run sinomacrops                one species
