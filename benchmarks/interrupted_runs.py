@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -61,14 +61,6 @@ class Outcome:
     git_status: str
     dvc_status: str
     files: frozenset[str]
-
-
-@dataclass
-class Interrupted:
-    """A project that was stopped at these moments, and how it ended."""
-
-    project: Path
-    stops: list[str] = field(default_factory=list)
 
 
 def measure(folder: Path) -> list[Claim]:
@@ -151,7 +143,7 @@ def stopped_run(project: Path, after_seconds: float, how: Stop, when: str = "") 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    while run.poll() is None and when not in log.read_text():
+    while run.poll() is None and when not in log.read_text():  # an earlier run may have got there: then it goes on
         time.sleep(0.05)
     try:
         code = run.wait(after_seconds)
