@@ -64,7 +64,7 @@ def test_a_run_of_the_deployment_is_stopped_from_the_pages_and_saves(up, address
     httpx.post(f"{api}/flow_runs/{run_id}/set_state", json={"state": {"type": "CANCELLING"}}).raise_for_status()
     mini.until(lambda: state(api, run_id) == "CANCELLED", "it is cancelled")
     assert mini.until(lambda: (up / ".work/train-ants.json").is_file(), "it has saved", 10)
-    mini.until(lambda: not [name for name in mini.survivors(up) if "pipeline" in name], "no stage is left", 10)
+    mini.until(lambda: not [name for name in mini.survivors(up) if "train" in name], "no stage is left", 10)
     mini.unwish(up, "steps")
 
 
