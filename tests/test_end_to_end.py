@@ -38,7 +38,7 @@ def project(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run_and_outcome(project) -> tuple[subprocess.CompletedProcess, Outcome | None]:
-    done = paleo(project, "run")
+    done = paleo(project, "run", timeout_seconds=600)
     return done, None if done.returncode else interrupted_runs.outcome(project)
 
 
@@ -81,6 +81,7 @@ def test_the_second_run_does_nothing_and_makes_no_new_version(project, finished)
     assert "version 2" not in again.stdout
 
 
+@pytest.mark.timeout(900)  # a minute, but two whole runs where cores are busy
 def test_a_run_that_is_stopped_three_times_ends_as_one_that_was_not(run_and_outcome, tmp_path):
     """At random moments of the data stages, the training and the release; `python -m benchmarks` does it 20 times."""
     project, chance = _small(tmp_path / "project"), random.Random()
@@ -90,7 +91,7 @@ def test_a_run_that_is_stopped_three_times_ends_as_one_that_was_not(run_and_outc
         ("gallery | Finished", "SIGTERM", chance.uniform(0, 6)),
     ]
     stopped = [interrupted_runs.stopped_run(project, seconds, how, when=when) for when, how, seconds in moments]
-    last = paleo(project, "run")
+    last = paleo(project, "run", timeout_seconds=600)
     assert last.returncode == 0, (moments, last.stderr[-3000:])
     assert any(stopped), "no run was stopped"
     assert not interrupted_runs.differences(run_and_outcome[1], interrupted_runs.outcome(project)), moments
