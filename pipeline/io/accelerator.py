@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.launch_settings import LaunchSettings, Machine, check, from_environment
 from pipeline.io import threads
-from pipeline.io.launcher import LAUNCHED
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -50,7 +49,7 @@ def accelerated(settings: LaunchSettings) -> Iterator[Accelerator]:
     with _without_variable("ACCELERATE_USE_FSDP"):
         accelerator = Accelerator(cpu=settings.on_cpu, kwargs_handlers=handlers)
     if accelerator.device.type == "cpu":
-        torch.set_num_threads(threads.number_of_threads(os.environ, settings.n_here, LAUNCHED in os.environ))
+        torch.set_num_threads(threads.number_of_threads(os.environ, settings.n_here))
     else:
         torch.set_float32_matmul_precision("high")  # TF32: what is in full precision is several times as fast
     _end_with_launcher()

@@ -9,12 +9,11 @@ from pathlib import Path
 from pipeline.core import accelerate_config
 from pipeline.core.accelerate_config import VARIABLE, AccelerateConfig
 from pipeline.core.errors import InputError
-from pipeline.io.threads import NUMBER
+from pipeline.io.threads import ACCELERATE, LAUNCHED, NUMBER, TORCHRUN
 
 # Ours, for processes that `command` starts; those of accelerate and torchrun, for processes that others start (dvc,
 # Slurm). They are never set by hand, as ACCELERATE_MIXED_PRECISION is.
-LAUNCHED = "PALEO_LAUNCHED"
-LAUNCH_MARKS = (LAUNCHED, "ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID")
+LAUNCH_MARKS = (LAUNCHED, ACCELERATE, TORCHRUN)
 SHUTDOWN_TIMEOUT = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"  # seconds in which torchrun's processes may save after SIGTERM
 
 

@@ -10,10 +10,11 @@ import psutil
 from pipeline.core.errors import InputError
 
 NUMBER = "OMP_NUM_THREADS"
-TORCHRUN, ACCELERATE = "TORCHELASTIC_RUN_ID", "ACCELERATE_DYNAMO_USE_FULLGRAPH"  # variables that only these set
+# Variables that only one launcher sets: `io.launcher`, torchrun, accelerate.
+LAUNCHED, TORCHRUN, ACCELERATE = "PALEO_LAUNCHED", "TORCHELASTIC_RUN_ID", "ACCELERATE_DYNAMO_USE_FULLGRAPH"
 
 
-def number_of_threads(environment: Mapping[str, str], n_processes_here: int, launched_by_us: bool) -> int:
+def number_of_threads(environment: Mapping[str, str], n_processes_here: int) -> int:
     """OMP_NUM_THREADS where the user has set it, else this process's share of the cores.
 
     The number decides how sums are split, hence the last bits of a result.
@@ -23,7 +24,7 @@ def number_of_threads(environment: Mapping[str, str], n_processes_here: int, lau
     InputError
         When the variable is no positive whole number.
     """
-    written = _environment_of_user(environment, launched_by_us).get(NUMBER, "").split(",")[0].strip()
+    written = _environment_of_user(environment).get(NUMBER, "").split(",")[0].strip()
     if not written:
         return max(1, cores() // n_processes_here)
     if not written.isascii() or not written.isdigit() or int(written) < 1:
@@ -31,9 +32,9 @@ def number_of_threads(environment: Mapping[str, str], n_processes_here: int, lau
     return int(written)
 
 
-def _environment_of_user(environment: Mapping[str, str], launched_by_us: bool) -> Mapping[str, str]:
+def _environment_of_user(environment: Mapping[str, str]) -> Mapping[str, str]:
     """That of the launcher in a process that torchrun or accelerate started: they set the variable themselves."""
-    if TORCHRUN not in environment and (launched_by_us or ACCELERATE not in environment):
+    if TORCHRUN not in environment and (LAUNCHED in environment or ACCELERATE not in environment):
         return environment
     try:
         return psutil.Process(os.getppid()).environ()

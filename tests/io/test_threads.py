@@ -15,26 +15,25 @@ INFRA = ROOT / "infra/accelerate"
 NUMBER = """
 import os
 from pipeline.io import threads
-from pipeline.io.launcher import LAUNCHED
 n_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-print("threads", threads.number_of_threads(os.environ, n_here, LAUNCHED in os.environ))
+print("threads", threads.number_of_threads(os.environ, n_here))
 """
 
 
 def test_without_the_variable_every_core_is_used_and_shared_among_processes(monkeypatch):
     monkeypatch.setattr(threads, "cores", lambda: 8)
-    assert [threads.number_of_threads({}, n, False) for n in (1, 2, 16)] == [8, 4, 1]
+    assert [threads.number_of_threads({}, n) for n in (1, 2, 16)] == [8, 4, 1]
 
 
 @pytest.mark.parametrize(("written", "number"), [("3", 3), ("3,2", 3), (" 5 ", 5)])
 def test_the_variable_is_respected(written, number):
-    assert threads.number_of_threads({"OMP_NUM_THREADS": written}, 2, False) == number
+    assert threads.number_of_threads({"OMP_NUM_THREADS": written}, 2) == number
 
 
 @pytest.mark.parametrize("written", ["0", "-1", "two", "1.5", "²"])
 def test_what_is_no_number_is_refused(written):
     with pytest.raises(InputError, match=f"OMP_NUM_THREADS is '{written}'; set it to the number of threads"):
-        threads.number_of_threads({"OMP_NUM_THREADS": written}, 1, False)
+        threads.number_of_threads({"OMP_NUM_THREADS": written}, 1)
 
 
 @pytest.mark.parametrize("config", ["cpu.yaml", "cpu_2.yaml"])
