@@ -148,9 +148,10 @@ def stopped_run(project: Path, after_seconds: float, how: Stop, when: str = "") 
     try:
         code = run.wait(after_seconds)
     except subprocess.TimeoutExpired:
+        where = _stage(log)
         stop(run, project, how)
         _await_end(project)
-        return f"{how} in {_stage(log)}"
+        return f"{how} in {where}"
     if code:
         raise RuntimeError(f"the run failed by itself:\n{log.read_text()[-3000:]}")
     return ""
