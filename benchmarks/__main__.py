@@ -16,7 +16,8 @@ from rich.table import Table
 from benchmarks.claims import Claim
 
 OUT = Path(__file__).parent / "out" / "bench.json"
-SUITES = ("startup", "collecting", "curation", "validation", "training", "demo")  # modules with `measure(folder)`
+# modules with `measure(folder)`
+SUITES = ("startup", "collecting", "curation", "validation", "training", "busy_machine", "demo", "interrupted_runs")
 IMG2DATASET, DIFFUSERS_EXAMPLE = "PALEO_BENCH_IMG2DATASET", "PALEO_BENCH_DIFFUSERS"  # read by the suites
 
 

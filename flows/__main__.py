@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from types import FrameType
 from typing import Any, TypeVar
 
 import click
 
-from flows import project
+from flows import project, stop_signals
 from flows.errors import FlowError
 from pipeline.core import command_line
 from pipeline.core.command_line import EXIT_STOPPED, Group, complete_species, debug_option, wants_traceback
@@ -40,8 +38,7 @@ class Flows(Group):
     """The commands. A mistake is printed in one sentence and is exit code 1; `--debug` shows its traceback."""
 
     def invoke(self, ctx: click.Context) -> int:
-        signal.signal(signal.SIGTERM, _as_interrupt)
-        signal.signal(signal.SIGHUP, _as_interrupt)
+        stop_signals.install()
         try:
             code: int = super().invoke(ctx)
         except FlowError as error:
@@ -58,10 +55,6 @@ class Flows(Group):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 (something to mend), 2 (arguments), 130 (stopped)."""
     return command_line.run(flows, arguments)
-
-
-def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _species_arguments(function: F) -> F:

@@ -18,7 +18,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import graph, hardware, processes, project
+from flows import graph, hardware, processes, project, stop_signals
 from flows import refresh as refreshing
 from flows import release as releasing
 from flows import versioning as versions
@@ -62,6 +62,7 @@ def pipeline(
         Switches (commit, tag, dvc_push, git_push) that override those of params.yaml.
     """
     processes.reset()
+    stop_signals.install()
     try:
         with project.run_lock(), _stop_when_cancelled():
             state = _run(species or [], refresh, versioning)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import json
 import os
 import secrets
@@ -16,6 +17,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +82,16 @@ def _check(api: str) -> None:
             f"the Prefect server {api} refuses these credentials; set {PASSWORD}=USER:PASSWORD (or PREFECT_API_KEY) to "
             f"what it wants, or unset {API}"
         )
+
+
+@contextmanager
+def start_lock() -> Iterator[None]:
+    """One start at a time: two servers would migrate the project's new database at once, and one of them would fail."""
+    with (project.WORK / "servers.lock").open("a") as stream:
+        if not project.try_lock(stream):
+            print("waiting: another command starts servers in this project", file=sys.stderr, flush=True)
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 class EmbeddedServer:

@@ -1,7 +1,8 @@
 """Child processes that can be stopped together. A module of its own, because Prefect pickles flow modules by value.
 
 A stage is a tree (dvc -> shell -> accelerate -> python). dvc exits on SIGTERM at once and does not pass it on, and
-Prefect cannot interrupt a task's thread, so a stop goes to every process group, and the *group* is waited for.
+Prefect cannot interrupt a task's thread, so a stop goes to every process group, and the *group* is waited for. In front
+of each tree stands `supervisor`, which ends it when this process dies without having stopped it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import psutil
 
@@ -20,10 +24,13 @@ from flows.errors import Stopped
 
 GRACE_SECONDS = 120  # torchrun's agent gives its ranks 110 s to save: see pipeline/io/launcher.py
 KILL_SECONDS = 5
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 _live: set[subprocess.Popen[bytes]] = set()
 _stop = threading.Event()
 _lock = threading.Lock()
+_alive, _open_while_alive = os.pipe()  # no child inherits the second one, so it closes when this process dies
+_kept_open = [_alive]
 
 
 def reset() -> None:
@@ -42,19 +49,31 @@ def pause(seconds: float) -> None:
 
 
 @contextmanager
+def keep_open(file: int) -> Iterator[None]:
+    """Supervisors started meanwhile hold this descriptor: a lock on it lasts until the last of them has ended."""
+    _kept_open.append(file)
+    try:
+        yield
+    finally:
+        _kept_open.remove(file)
+
+
+def popen(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """A child in a session of its own that is stopped when this process dies, whatever kills it: see `supervisor`."""
+    supervisor = [sys.executable, "-P", str(SUPERVISOR), str(_alive), str(GRACE_SECONDS)]
+    files = tuple(_kept_open)
+    return subprocess.Popen(
+        [*supervisor, *command], stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=files, **options
+    )
+
+
+@contextmanager
 def started(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A child in its own session, stdout and stderr in one pipe."""
     with _lock:  # checked here: a task that waited for a free core may wake after the stop
         if _stop.is_set():
             raise Stopped("stopped before it started")
-        child = subprocess.Popen(
-            command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        child = popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         _live.add(child)
     try:
         yield child
@@ -78,7 +97,7 @@ def group_alive(leader: int) -> bool:
         os.killpg(leader, 0)
     except (ProcessLookupError, PermissionError):  # gone, or its number belongs to another user's process by now
         return False
-    return any(_is_running(pid) for pid in psutil.pids() if _group(pid) == leader)
+    return any(is_running(pid) for pid in psutil.pids() if _group(pid) == leader)
 
 
 def _group(pid: int) -> int:
@@ -88,7 +107,7 @@ def _group(pid: int) -> int:
         return 0
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """False for a zombie: where this process is a container's first one, orphans of its children are never reaped."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)

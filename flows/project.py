@@ -9,13 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from time import monotonic, sleep
+from typing import IO, Any
 
+from flows import processes
 from flows.errors import FlowError
 from pipeline.core import registry
 
 WORK = Path(".work")
 LOGS = WORK / "logs"
+_has_run_lock = False  # this process
 
 # `true` in letters: MLflow takes DO_NOT_TRACK=1 for no.
 NO_TELEMETRY = {
@@ -107,16 +110,53 @@ def check() -> None:
 
 @contextmanager
 def run_lock() -> Iterator[None]:
-    """One run at a time in a project: two would plan and train the same stages twice."""
+    """One run at a time in a project: two would plan and train the same stages twice.
+
+    The supervisors of the stages hold the lock too: when a run is killed, the next one waits until its stages have
+    saved their work. Within the process that has the lock it may be taken again.
+    """
+    global _has_run_lock
+    if _has_run_lock:
+        yield
+        return
     WORK.mkdir(exist_ok=True)
     with (WORK / "run.lock").open("a+") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise FlowError(f"another run works in this project (process {holder}); wait for it or stop it") from None
+        if not try_lock(stream):
+            _await_killed_run(stream)
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
-        yield
+        with processes.keep_open(stream.fileno()):
+            _has_run_lock = True
+            try:
+                yield
+            finally:
+                _has_run_lock = False
+
+
+def _await_killed_run(stream: IO[str]) -> None:
+    """Take the lock when the stages of a killed run have ended; FlowError while the run itself lives."""
+    end = monotonic() + processes.GRACE_SECONDS + processes.KILL_SECONDS
+    reported = False
+    while not try_lock(stream):
+        stream.seek(0)
+        holder = stream.read().strip()
+        if not holder.isdigit() or processes.is_running(int(holder)):
+            raise FlowError(
+                f"another run works in this project (process {holder or 'unknown'}); wait for it or stop it"
+            )
+        if monotonic() > end:
+            raise FlowError(f"stages of a run that was killed (process {holder}) still work in this project; end them")
+        if not reported:
+            print(f"the run before (process {holder}) was killed; waiting until its stages have saved", file=sys.stderr)
+        reported = True
+        sleep(0.1)
+
+
+def try_lock(stream: IO[str]) -> bool:
+    """Whether the file could be locked, for as long as it is open."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

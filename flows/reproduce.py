@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, time
@@ -176,7 +176,8 @@ class EarlierResults:
 def _checkout(stage: graph.Stage) -> None:
     """The results that dvc.lock names, from the cache; one that the cache lacks stays missing."""
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "checkout", "--quiet", stage.name]
-    subprocess.run(command, env=project.environment(), capture_output=True)
+    with suppress(Stopped), processes.started(command, project.environment()) as child:
+        child.communicate()
 
 
 def outcome(stage: graph.Stage, future: PrefectFuture[Any]) -> Outcome:

@@ -14,14 +14,20 @@ def run(species: list[str], *, refresh: bool, debug: bool) -> int:
     project.chosen_species(species)
     hardware.check()
     versioning.check(versioning.switches(project.params(), None))
-    server = None if prefect_server.use_running() else prefect_server.EmbeddedServer()
-    project.check()  # while the server starts; a mistake ends it at once
-    if server:
-        prefect_server.use(server.api, server.password)
-    from flows.pipeline import pipeline
+    with project.run_lock():  # before a server starts: two would migrate the same new database
+        return _run(species, refresh=refresh, debug=debug)
 
-    if server:
-        server.wait()
+
+def _run(species: list[str], *, refresh: bool, debug: bool) -> int:
+    with prefect_server.start_lock():
+        server = None if prefect_server.use_running() else prefect_server.EmbeddedServer()
+        project.check()  # while the server starts; a mistake ends it at once
+        if server:
+            prefect_server.use(server.api, server.password)
+        from flows.pipeline import pipeline
+
+        if server:
+            server.wait()
     _set_up_logging(debug, embedded_server=server is not None)
     state = pipeline(species=species, refresh=refresh, return_state=True)
     return _report(state, embedded_server=server is not None)

@@ -13,6 +13,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
@@ -62,23 +63,26 @@ class Service:
 def up(args: Namespace) -> int:
     """Start everything, print where it is, wait for Ctrl-C or SIGTERM, stop everything."""
     project.LOGS.mkdir(parents=True, exist_ok=True)
-    _refuse_second()
     _check_cron(args.cron)
     switches, unversioned = _versioning(args.cron)
     password = prefect_server.new_password()
     services = [_prefect(args.prefect_port, password), _mlflow(args.mlflow_port), _gallery(args.gallery_port)]
-    for service in services:
-        _check_port(service)
     everything = [*services, _schedule(args.cron, switches, password, *services[:2])]
-    try:
-        _bring_up(everything)
-        _write_addresses(services, password)
-        _write_links(services)
-        _print_addresses(services, password, args.cron, unversioned)
-        _watch(everything)
-    finally:
-        prefect_server.ADDRESSES.unlink(missing_ok=True)
-        _stop(everything)
+    with ExitStack() as starting:
+        starting.enter_context(prefect_server.start_lock())
+        _refuse_second()
+        for service in services:
+            _check_port(service)
+        try:
+            _bring_up(everything)
+            _write_addresses(services, password)
+            _write_links(services)
+            starting.close()
+            _print_addresses(services, password, args.cron, unversioned)
+            _watch(everything)
+        finally:
+            prefect_server.ADDRESSES.unlink(missing_ok=True)
+            _stop(everything)
 
 
 def _refuse_second() -> None:
@@ -171,15 +175,7 @@ def _bring_up(services: list[Service]) -> None:
 def _start(service: Service) -> None:
     env = {key: value for key, value in project.environment().items() if key not in CALLERS} | service.env
     with service.log.open("wb") as log:
-        service.process = subprocess.Popen(
-            service.command,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=prefect_server.die_with_parent,
-        )
+        service.process = processes.popen(service.command, env=env, stdout=log, stderr=subprocess.STDOUT)
 
 
 def _await(service: Service, started: list[Service]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows import prefect_server, project
+from flows import prefect_server, processes, project
 from flows.errors import FlowError
 from pipeline.core import registry
 
@@ -148,11 +148,19 @@ def data_md5(lock: str, species: str) -> str:
 def push(on: dict[str, bool], stages: list[str], report: Report) -> None:
     """Both pushes send only what the other side lacks; data go first, so that every pushed commit has its data."""
     if on["dvc_push"]:
-        _checked([sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--quiet", *stages], "dvc push")
+        _send([sys.executable, "-m", "dvc", "--wait-for-lock", "push", "--quiet", *stages], "dvc push")
         report("dvc push: the remote has everything")
     if on["git_push"]:
-        git("push", "--quiet", "--follow-tags", _git_remote(), "HEAD")
+        _send(["git", "push", "--quiet", "--follow-tags", _git_remote(), "HEAD"], "git push")
         report("git push: the remote has everything")
+
+
+def _send(command: list[str], name: str) -> None:
+    """A push, which may take hours: it ends with the run, whatever ends that."""
+    with processes.started(command, _environment()) as child:
+        output = child.stdout.read() if child.stdout else b""
+    if child.returncode:
+        raise FlowError(f"{name} failed: {_last_lines(output.decode(errors='replace')) or child.returncode}")
 
 
 def _git_remote() -> str:
@@ -177,12 +185,21 @@ def git(*arguments: str) -> str:
 def _checked(command: list[str], name: str) -> str:
     done = _run(command)
     if done.returncode:
-        lines = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise FlowError(f"{name} failed: {' '.join(' '.join(lines[-4:]).split()) or done.returncode}")
+        raise FlowError(f"{name} failed: {_last_lines(done.stderr or done.stdout) or done.returncode}")
     return done.stdout.strip()
 
 
+def _last_lines(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return " ".join(" ".join(lines[-4:]).split())
+
+
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    # no prompt: a scheduled run has nobody to answer it
-    env = project.environment(GIT_TERMINAL_PROMPT="0")
-    return subprocess.run(command, env=env, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        command, env=_environment(), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Without prompts: a scheduled run has nobody to answer them."""
+    return project.environment(GIT_TERMINAL_PROMPT="0")

@@ -19,6 +19,9 @@ from pipeline.core.stages import STAGES
 SECTIONS = {"The whole pipeline": flows.FLOWS, "Stages of the DAG": STAGES, "Other commands": COMMANDS}
 # transformers warns of a missing torchvision, which nothing here needs, and shows a bar for every file it reads
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+# How long a thread that waits for the others spins before it sleeps. With libgomp's own 300 000 turns a training beside
+# other programs is many times slower; without any (OMP_WAIT_POLICY=PASSIVE) an undisturbed one is.
+THREAD_WAITING = {"GOMP_SPINCOUNT": "3000"}
 EXAMPLES = """
 paleo run                            all that is stale, for every species
 paleo run sinomacrops                one species
@@ -35,7 +38,8 @@ class Paleo(Group):
     """All commands. A mistake is printed in one sentence and is exit code 1; `--debug` shows its traceback."""
 
     def invoke(self, ctx: click.Context) -> int:
-        for name, value in QUIET.items():
+        waiting = {} if "OMP_WAIT_POLICY" in os.environ else THREAD_WAITING
+        for name, value in {**QUIET, **waiting}.items():  # libraries read them when they are imported
             os.environ.setdefault(name, value)
         try:
             report = super().invoke(ctx)

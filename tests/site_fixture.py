@@ -126,7 +126,8 @@ def write_validation(paths: Paths) -> None:
     atomic_write.write_json(paths.validation / "verdict.json", verdict)
     atomic_write.write_text(
         paths.validation / "index.html",
-        f'<!doctype html><title>Validation</title><a href="{paths.gallery_link(paths.validation)}">gallery</a><p>accepted',
+        f'<!doctype html><title>Validation</title><a href="{paths.gallery_link(paths.validation)}">gallery</a>'
+        "<p>accepted",
     )
     atomic_write.write_card(paths.validation, stage="validate", species=paths.species, success=True)
 

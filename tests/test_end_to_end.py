@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks import interrupted_runs
+from benchmarks.interrupted_runs import Outcome
 from tests.project import QUICK, ROOT, clone, edit_params, environment, paleo
 
 DOG = ROOT.parent / "shared/data/dreambooth/dog"
@@ -21,17 +24,27 @@ assert first == second and len(first) == 2 and all(png[:4] == b"\\x89PNG" for pn
 """
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    folder = clone(tmp_path_factory.mktemp("project"))
+def _small(folder: Path) -> Path:
+    clone(folder)
     good = {"sources": [{"kind": "synthetic", "taxon": "sinomacrops", "good": 10, "clutter": 8}]}
     edit_params(folder, {**QUICK, "species": {"sinomacrops": good}}, ("dimorphodontidae", "ornithocheiromorpha"))
     return folder
 
 
 @pytest.fixture(scope="module")
-def finished(project) -> subprocess.CompletedProcess:
-    return paleo(project, "run")
+def project(tmp_path_factory) -> Path:
+    return _small(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture(scope="module")
+def run_and_outcome(project) -> tuple[subprocess.CompletedProcess, Outcome | None]:
+    done = paleo(project, "run", timeout_seconds=600)
+    return done, None if done.returncode else interrupted_runs.outcome(project)
+
+
+@pytest.fixture(scope="module")
+def finished(run_and_outcome) -> subprocess.CompletedProcess:
+    return run_and_outcome[0]
 
 
 def _dvc(project: Path, *arguments: str) -> str:
@@ -66,6 +79,23 @@ def test_the_second_run_does_nothing_and_makes_no_new_version(project, finished)
     assert again.returncode == 0, again.stderr
     assert (project / "dvc.lock").read_bytes() == before
     assert "version 2" not in again.stdout
+
+
+@pytest.mark.timeout(900)  # a minute, but two whole runs where cores are busy
+def test_a_run_that_is_stopped_three_times_ends_as_one_that_was_not(run_and_outcome, tmp_path):
+    """At random moments of the data stages, the training and the release; `python -m benchmarks` does it 20 times."""
+    project, chance = _small(tmp_path / "project"), random.Random()
+    moments = [
+        ("curate@sinomacrops | Running", "SIGKILL", chance.uniform(0, 5)),
+        ("train@sinomacrops | Running", "power cut", chance.uniform(0, 8)),
+        ("gallery | Finished", "SIGTERM", chance.uniform(0, 6)),
+    ]
+    stopped = [interrupted_runs.stopped_run(project, seconds, how, when=when) for when, how, seconds in moments]
+    last = paleo(project, "run", timeout_seconds=600)
+    assert last.returncode == 0, (moments, last.stderr[-3000:])
+    assert any(stopped), "no run was stopped"
+    assert not interrupted_runs.differences(run_and_outcome[1], interrupted_runs.outcome(project)), moments
+    assert not interrupted_runs.processes_in(project)
 
 
 def test_the_champion_loads_and_repeats_itself(project, finished):

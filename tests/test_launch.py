@@ -219,20 +219,27 @@ def test_two_processes_and_pieces_of_weights_give_the_losses_of_one(paths, alone
     assert shared == pytest.approx(expected := alone(), abs=1e-5) and cut == pytest.approx(expected, abs=1e-5)
 
 
+# What Slurm's own programs do (22.05): srun takes SIGTERM for the end of the job and kills every process of it;
+# `scancel --signal=TERM JOB` sends the signal to the processes.
 PRETENDED = {
-    "srun": """
-        pids=()
-        trap 'kill -TERM "${pids[@]}"' TERM
-        for rank in 0 1; do SLURM_PROCID=$rank "$@" & pids+=($!); done
-        status=0
-        for pid in "${pids[@]}"; do
-            while kill -0 "$pid" 2>/dev/null; do wait "$pid" || status=$?; done
-        done
-        exit "$status"
-    """,
-    "scontrol": """
-        if [[ $1 == show ]]; then printf '127.0.0.1\\nelsewhere\\n'; else echo "$@" >> "$REQUEUED"; fi
-    """,
+    "srun": f"""#!{sys.executable}
+import os, signal, subprocess, sys
+import psutil
+tasks = [subprocess.Popen(sys.argv[1:], env={{**os.environ, "SLURM_PROCID": str(rank)}}) for rank in (0, 1)]
+open(os.environ["TASKS"], "w").write(" ".join(str(task.pid) for task in tasks))
+def end(*_):
+    for task in tasks:
+        for process in [*psutil.Process(task.pid).children(recursive=True), task]:
+            process.kill()
+signal.signal(signal.SIGTERM, end)
+sys.exit(max(abs(task.wait()) for task in tasks))
+""",
+    "scancel": """#!/bin/bash
+[[ "$*" == "--signal=TERM $SLURM_JOB_ID" ]] && kill -TERM $(< "$TASKS")
+""",
+    "scontrol": """#!/bin/bash
+if [[ $1 == show ]]; then printf '127.0.0.1\\nelsewhere\\n'; else echo "$@" >> "$REQUEUED"; fi
+""",
 }
 
 
@@ -242,7 +249,7 @@ def cluster(tmp_path):
     programs = tmp_path / "slurm"
     programs.mkdir()
     for name, text in PRETENDED.items():
-        (programs / name).write_text(f"#!/bin/bash\n{text}")
+        (programs / name).write_text(text)
         (programs / name).chmod(stat.S_IRWXU)
     config = _config(tmp_path, "multi_node.yaml", gpu_ids="-1")
     variables = environment(ROOT)
@@ -250,6 +257,7 @@ def cluster(tmp_path):
         **variables,
         "PATH": f"{programs}{os.pathsep}{variables['PATH']}",
         "REQUEUED": str(tmp_path / "requeued"),
+        "TASKS": str(tmp_path / "tasks"),
         "PALEO_ACCELERATE_CONFIG": str(config),
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_NNODES": "2",

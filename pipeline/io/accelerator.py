@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -16,11 +17,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pipeline.core.launch_settings import LaunchSettings, Machine, check, from_environment
+from pipeline.io import threads
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 WAIT_HOURS = 12  # for another process
+PR_SET_PDEATHSIG = 1
 
 
 def launch_settings(optimiser: str) -> LaunchSettings:
@@ -46,10 +49,10 @@ def accelerated(settings: LaunchSettings) -> Iterator[Accelerator]:
     with _without_variable("ACCELERATE_USE_FSDP"):
         accelerator = Accelerator(cpu=settings.on_cpu, kwargs_handlers=handlers)
     if accelerator.device.type == "cpu":
-        # Launchers set one thread; the number decides how sums are split, so it must not depend on the launcher.
-        torch.set_num_threads(max(1, _cores() // settings.n_here))
+        torch.set_num_threads(threads.number_of_threads(os.environ, settings.n_here))
     else:
         torch.set_float32_matmul_precision("high")  # TF32: what is in full precision is several times as fast
+    _end_with_launcher()
     try:
         yield accelerator
     finally:
@@ -78,9 +81,13 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 
 def environment_of(accelerator: Accelerator) -> dict[str, str]:
-    """Device, precision and versions of libraries: a training may go on with others, but not to the same bytes."""
+    """Device, threads, precision, libraries: a training may go on with others, but not to the same bytes."""
+    import torch
+
     libraries = ("torch", "diffusers", "transformers", "peft", "accelerate")
     hardware = {"device": accelerator.device.type, "mixed precision": accelerator.mixed_precision}
+    if accelerator.device.type == "cpu":
+        hardware["number of threads"] = str(torch.get_num_threads())
     return hardware | {name: version(name) for name in libraries}
 
 
@@ -99,11 +106,13 @@ def _machine() -> Machine:
 
     n_gpus = torch.cuda.device_count()
     bf16 = bool(n_gpus) and torch.cuda.get_device_capability()[0] >= 8
-    return Machine(n_gpus, bf16, _cores())
+    return Machine(n_gpus, bf16, threads.cores())
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # not on macOS
+def _end_with_launcher() -> None:
+    """Linux: torchrun starts each process in a session of its own, where it would outlive a killed torchrun."""
+    if threads.TORCHRUN in os.environ and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager

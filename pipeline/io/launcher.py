@@ -9,11 +9,11 @@ from pathlib import Path
 from pipeline.core import accelerate_config
 from pipeline.core.accelerate_config import VARIABLE, AccelerateConfig
 from pipeline.core.errors import InputError
+from pipeline.io.threads import ACCELERATE, LAUNCHED, NUMBER, TORCHRUN
 
 # Ours, for processes that `command` starts; those of accelerate and torchrun, for processes that others start (dvc,
 # Slurm). They are never set by hand, as ACCELERATE_MIXED_PRECISION is.
-LAUNCHED = "PALEO_LAUNCHED"
-LAUNCH_MARKS = (LAUNCHED, "ACCELERATE_DYNAMO_USE_FULLGRAPH", "TORCHELASTIC_RUN_ID")
+LAUNCH_MARKS = (LAUNCHED, ACCELERATE, TORCHRUN)
 SHUTDOWN_TIMEOUT = "TORCH_ELASTIC_SHUTDOWN_TIMEOUT"  # seconds in which torchrun's processes may save after SIGTERM
 
 
@@ -38,7 +38,9 @@ def command(
     options = ["--config_file", str(file), "-m", "pipeline", *arguments]
     launcher = [sys.executable, "-m", "accelerate.commands.launch", *options]
     words, variables = _without_launcher(file, options) or (launcher, environment)
-    return words, {SHUTDOWN_TIMEOUT: "110", **variables, LAUNCHED: "1"}
+    threads = {NUMBER: environment[NUMBER]} if NUMBER in environment else {}
+    others = {name: value for name, value in variables.items() if name != NUMBER}  # accelerate sets a number of its own
+    return words, {SHUTDOWN_TIMEOUT: "110", **others, **threads, LAUNCHED: "1"}
 
 
 def _without_launcher(file: Path, options: Sequence[str]) -> tuple[list[str], Mapping[str, str]] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+import time
 
 import httpx
 import psutil
@@ -129,7 +130,7 @@ def test_an_interrupted_training_is_repeated_and_goes_on(finished, server):
     assert "Retry 1/" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "the pages"])
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGTERM twice", "the pages"])
 def test_a_stop_saves_and_leaves_no_process(finished, server, tmp_path, how):
     text = (finished / "params.yaml").read_text()
     (finished / "params.yaml").write_text(text.replace("steps: 3", "steps: 4"))
@@ -153,6 +154,10 @@ def stop(how: str, process, server: dict[str, str]) -> None:
     if how == "Ctrl-C":
         mini.interrupt(process)
     elif how == "SIGTERM":
+        process.send_signal(signal.SIGTERM)
+    elif how == "SIGTERM twice":  # as GNU timeout does
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
         process.send_signal(signal.SIGTERM)
     else:
         run_id = flow_runs(server)[0]["id"]
@@ -207,3 +212,28 @@ def test_two_runs_at_once_are_refused(finished, server, tmp_path):
     assert f"another run works in this project (process {process.pid}); wait for it or stop it" in second.stderr
     process.send_signal(signal.SIGTERM)
     mini.ended(process)
+
+
+def test_two_first_runs_at_once_in_a_fresh_clone(fresh, tmp_path):
+    """The second one starts no server: two would migrate the same new database, and one of them would fail."""
+    logs = [tmp_path / "one.log", tmp_path / "other.log"]
+    runs = [mini.start(fresh, "run", log=log) for log in logs]
+    ends = {mini.ended(run): (run, log.read_text()) for run, log in zip(runs, logs, strict=True)}
+    assert sorted(ends) == [0, 1], ends
+    winner, refused = ends[0][0], ends[1][1]
+    assert refused == (f"paleo run: another run works in this project (process {winner.pid}); wait for it or stop it\n")
+
+
+def test_the_run_after_a_killed_one_waits_until_its_stages_have_saved_and_goes_on(finished, server, tmp_path):
+    (finished / "params.yaml").write_text((finished / "params.yaml").read_text().replace("steps: 3", "steps: 4"))
+    mini.wish(finished, "steps", "600")
+    log = tmp_path / "run.log"
+    process = mini.start(finished, "run", log=log, **server)
+    mini.until(lambda: "step 3" in log.read_text(), "it trains")
+    process.kill()
+    process.wait()
+    mini.unwish(finished, "steps")
+    done = mini.flows(finished, "run", **server)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(" | step 1\n") == 1, "the training of the other species alone begins"
+    assert not mini.survivors(finished)

@@ -76,8 +76,9 @@ class LatentCache:
 
     def get(self, kind: str, decided_by: Any, components: ModelComponents, compute: Callable[[], Tensors]) -> Tensors:
         """The tensors that `compute` gives, in memory; an entry that is missing or damaged is computed again."""
-        # Other hardware and other versions round differently.
-        environment = [components.device.type, str(components.dtype), self.precision, LIBRARIES]
+        # Other hardware, other versions and, on a CPU, another number of threads round differently.
+        threads = torch.get_num_threads() if components.device.type == "cpu" else 0
+        environment = [components.device.type, threads, str(components.dtype), self.precision, LIBRARIES]
         key = digest_json([FORMAT, kind, decided_by, environment])
         path = self.folder / kind / f"{key[:32]}.safetensors"
         if (found := _read(path, key)) is not None:

@@ -237,3 +237,15 @@ def test_the_middle_of_a_picture_is_kept(size, left, top):
 def test_a_file_that_is_no_picture_is_named(content):
     with pytest.raises(InputError, match="'train/x.png' is no readable picture; run `paleo curate` again"):
         latent_cache.fit(TrainingImage("train/x.png", content, ""), (16, 16))
+
+
+def test_a_number_of_threads_finds_what_it_computed_itself(components, cache):
+    """It decides how sums are split, and so the last bits."""
+    n_threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 1):
+            torch.set_num_threads(number)
+            latent_cache.picture_latents(cache, components, [_picture()], (16, 16))
+    finally:
+        torch.set_num_threads(n_threads)
+    assert len(_files(cache)) == 2
