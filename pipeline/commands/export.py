@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from pipeline.commands.chosen_step import chosen_step
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
@@ -101,21 +102,7 @@ def _choose_step(card: Mapping[str, Any], paths: Paths, requested: int | None) -
         if requested not in steps:
             raise InputError(f"{paths.species} has no step {requested}; there are {', '.join(map(str, steps))}")
         return requested, f"step {requested}, which was asked for"
-    chosen = _evaluated_step(card, paths)
-    if chosen is not None and chosen in steps:
-        return chosen, f"step {chosen}, which the evaluation chose"
-    return steps[-1], f"step {steps[-1]}, the last one, since this model is not evaluated"
-
-
-def _evaluated_step(card: Mapping[str, Any], paths: Paths) -> int | None:
-    """The step that the evaluation chose; None when there is none, or it is of another training."""
-    metrics, details = paths.evaluation / "metrics.json", paths.evaluation / "details"
-    if not metrics.is_file():
-        return None
-    if (details / atomic_write.CARD).is_file() and atomic_write.read_card(details)["lineage_id"] != card["lineage_id"]:
-        return None
-    step: int = atomic_write.read_json(metrics)["chosen_step"]
-    return step
+    return chosen_step(card, paths)
 
 
 def _targets(
