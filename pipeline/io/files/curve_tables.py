@@ -38,7 +38,7 @@ def _vega() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script (0.9 MB); the same bytes for one version of vl-convert."""
     import vl_convert  # a second, and 80 MB of memory
 
-    return vl_convert.javascript_bundle(vl_version=VEGA_LITE)
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
 
 
 def _rows(file: Path) -> list[str]:
