@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import mlflow
@@ -19,6 +21,7 @@ from pipeline.io.tracking import mlflow_store
 from pipeline.io.tracking.registered_models import BASE_MODEL, open_version
 from pipeline.registry import release
 from tests import released_project
+from tests.project import ROOT, environment
 
 KEY = released_project.SPECIES[0]
 URI = f"models:/{KEY}@champion"
@@ -112,3 +115,11 @@ def test_a_small_base_is_stored_with_its_adapter(project, monkeypatch):
     shutil.rmtree(project / "base")
     monkeypatch.chdir("/")
     assert mlflow.pyfunc.load_model(URI).predict(REQUEST)[0].startswith(b"\x89PNG")
+
+
+def test_loading_the_class_prints_nothing():
+    """MLflow warns of a `predict` without type hints whatever the filters of warnings say."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import pipeline.served_model"], env=environment(ROOT), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.core.markdown import code, plain
 from pipeline.core.metric_spec import MetricSpec
 
-MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~])")
 ADAPTER_GALLERY = "template:sd-lora"  # the tag by which Hugging Face shows the pictures of an adapter as a gallery
 
 
@@ -46,13 +45,13 @@ def model_card(content: CardContent) -> str:
     """README.md of an exported model."""
     sections = [
         [
-            f"# {_plain(content.name)}",
-            f"A text-to-image model of {_plain(content.name)}: {content.method.replace('_', ' ')} of the base model "
-            f"`{_code(content.base)}`, step {content.step}, made with paleoforge.",
+            f"# {plain(content.name)}",
+            f"A text-to-image model of {plain(content.name)}: {content.method.replace('_', ' ')} of the base model "
+            f"`{code(content.base)}`, step {content.step}, made with paleoforge.",
         ],
         _pictures(content),
-        ["## Trigger words", f"Write `{_code(content.trigger)}` in the prompt."],
-        ["## Loading", "```", *(_code(line.removeprefix("  ")) for line in content.load), "```"],
+        ["## Trigger words", f"Write `{code(content.trigger)}` in the prompt."],
+        ["## Loading", "```", *(code(line.removeprefix("  ")) for line in content.load), "```"],
         _scores(content),
         _licences(content),
         [
@@ -65,7 +64,7 @@ def model_card(content: CardContent) -> str:
 
 
 def _pictures(content: CardContent) -> list[str]:
-    return [f"![{_plain(prompt)}]({file})" for prompt, file in content.pictures]
+    return [f"![{plain(prompt)}]({file})" for prompt, file in content.pictures]
 
 
 def _scores(content: CardContent) -> list[str]:
@@ -82,11 +81,11 @@ def _licences(content: CardContent) -> list[str]:
     of_base = content.base_licence.get("license_name", content.base_licence.get("license", ""))
     lines = ["## Licences"]
     if of_base:
-        lines += [f"Of the base model, and so of this one: `{_code(of_base)}`."]
+        lines += [f"Of the base model, and so of this one: `{code(of_base)}`."]
     else:
         lines += ["The base model's folder states no licence; find out which it has before you pass this model on."]
     if content.licences:
-        rows = [f"| {licence} | {n} |" for licence, n in content.licences.items()]
+        rows = [f"| {plain(licence)} | {n} |" for licence, n in content.licences.items()]
         lines += ["The pictures that it learnt from are credited in `CREDITS.csv`.", "", "| licence | pictures |"]
         lines += ["|---|---:|", *rows]
     return lines
@@ -126,13 +125,3 @@ def _front_matter(content: CardContent) -> str:
 def _tags(content: CardContent) -> list[str]:
     gallery = [ADAPTER_GALLERY] if content.adapters else []
     return ["text-to-image", "diffusers", f"diffusers:{content.pipeline_class}", content.method, *gallery, "paleoforge"]
-
-
-def _plain(text: str) -> str:
-    """As plain words in Markdown, on one line."""
-    return MARKDOWN.sub(r"\\\1", " ".join(text.split()))
-
-
-def _code(text: str) -> str:
-    """For code on one line."""
-    return " ".join(text.replace("`", "'").split())

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.core.licences import hub_licences
+from pipeline.core.markdown import code, plain
 from pipeline.pages import counted
-from pipeline.pages.credits import MARKDOWN
 
 SPLITS = {"train": "train", "test": "holdout"}  # as Hugging Face calls them: the folder
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -22,14 +22,13 @@ COLUMNS = {
 
 def dataset_card(key: str, name: str, kept: Sequence[Mapping[str, Any]], card: Mapping[str, Any]) -> str:
     """README.md of `data/curated/<key>`: `kept` are the rows of metadata.parquet, `card` what card.json says."""
-    shown = MARKDOWN.sub(r"\\\1", " ".join(name.split()))
     dropped = f"; {card['n_dropped']} more were collected and dropped" if card["n_dropped"] else ""
     reviewed = sum(row["decided_by"] == "review" for row in kept)
     judged = f"{reviewed} of them by a person, the others by scores" if reviewed else "all by scores, none by a person"
-    sources = ", ".join(f"`{source}`" for source in sorted({row["source"] for row in kept}))
+    sources = ", ".join(f"`{code(source)}`" for source in sorted({row["source"] for row in kept}))
     licences = Counter(row["licence"] or "unknown" for row in kept)
     lines = [
-        f"# Pictures of {shown}",
+        f"# Pictures of {plain(name)}",
         f"{counted(card['n_train'], 'picture')} to train on and {card['n_holdout']} held out{dropped}.",
         "",
         "## Loading",
@@ -50,7 +49,10 @@ def dataset_card(key: str, name: str, kept: Sequence[Mapping[str, Any]], card: M
         "",
         "| licence | pictures |",
         "|---|---:|",
-        *(f"| {licence} | {n} |" for licence, n in sorted(licences.items(), key=lambda item: (-item[1], item[0]))),
+        *(
+            f"| {plain(licence)} | {n} |"
+            for licence, n in sorted(licences.items(), key=lambda item: (-item[1], item[0]))
+        ),
         "",
         "## How it was made",
         f"Collected from {sources} and judged, {judged}: copies, small and blurred pictures and those",

@@ -14,18 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
-from mlflow.pyfunc.model import PythonModel
+from mlflow.pyfunc.model import PythonModel, PythonModelContext  # it reads the type hints of predict, and warns without
 
 from pipeline.core.errors import InputError
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import SampleSpec
 from pipeline.registry.model_config import current_names
-
-if TYPE_CHECKING:
-    from mlflow.pyfunc.model import PythonModelContext
 
 LEAST = {"seed": 0, "steps": 1, "guidance_scale": 1}  # the smallest values that can be drawn with
 
