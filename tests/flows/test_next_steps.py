@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,5 +49,5 @@ def test_what_to_commit_is_what_git_keeps_and_does_not_have_yet(here):
     last, _ = list(next_steps.commands(""))[-1]
     assert last.startswith("git add dvc.lock params.yaml reports && git commit -m ")
     for command in last.split(" && "):
-        git(here, *(word.strip('"') for word in command.removeprefix("git ").split(maxsplit=2)))
+        git(here, *shlex.split(command)[1:])
     assert next_steps.to_commit() == []
