@@ -148,8 +148,7 @@ def _failure(stage: graph.Stage, log: StageLog) -> str:
     os_errors = [match[1] for line in log.tail if (match := _OS_ERROR.search(line))]
     if os_errors:
         return f"{stage.name} failed: {os_errors[-1]}; check permissions and space there, then run this again"
-    tail = [line for line in log.tail if not line.startswith(("> ", "Running stage"))]
-    return "\n  ".join([f"{stage.name} failed; its last lines (all in {log.path}):", *tail])
+    return "\n  ".join([f"{stage.name} failed; its last lines (all in {log.path}):", *log.tail])
 
 
 class EarlierResults:

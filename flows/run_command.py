@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
-from flows import hardware, prefect_server, project, tables, versioning
+from flows import hardware, prefect_server, project, run_log, tables, versioning
 
 
 def run(species: list[str], *, refresh: bool, debug: bool) -> int:
@@ -28,23 +27,10 @@ def _run(species: list[str], *, refresh: bool, debug: bool) -> int:
 
         if server:
             server.wait()
-    _set_up_logging(debug, embedded_server=server is not None)
+    if not debug:
+        run_log.set_up(embedded_server=server is not None)
     state = pipeline(species=species, refresh=refresh, return_state=True)
     return _report(state, embedded_server=server is not None)
-
-
-def _set_up_logging(debug: bool, *, embedded_server: bool) -> None:
-    """A failure is logged as a sentence without an empty traceback, and no link to a UI that is not served."""
-    if debug:
-        return
-
-    def wanted(record: logging.LogRecord) -> bool:
-        if record.exc_info and record.exc_info[0] is None:
-            record.exc_info = None
-        return not (embedded_server and str(record.msg).startswith("View at "))
-
-    for name in ("prefect.task_runs", "prefect.flow_runs"):
-        logging.getLogger(name).addFilter(wanted)
 
 
 def _report(state: Any, *, embedded_server: bool) -> int:

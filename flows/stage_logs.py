@@ -17,11 +17,12 @@ TAIL_LINES = 12
 
 Report = Callable[[str], None]
 _URGENT = re.compile(r"\b(warn(ing)?|error|failed|fatal|traceback)\b", re.IGNORECASE)
-# DVC's advice for people at a terminal, and its note about the locks of a killed run
-_ADVICE = re.compile(
+# DVC's advice for people at a terminal, what it does with its own files, and its note about the locks of a killed run
+_NOISE = re.compile(
     r"^(To track the changes with git|To enable auto staging|Use `dvc push`|\s*(git add|dvc config core\.autostage)\b"
-    r"|.*in RWLock-file .* had been killed|Verifying data sources in stage)|^\s*$"
+    r"|(Generating|Updating) lock file|.*in RWLock-file .* had been killed|Verifying data sources in stage)|^\s*$"
 )
+_COMMAND = re.compile(r"^(Running stage '|> )")  # which stage it is stands beside every line that is shown
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -41,7 +42,7 @@ def _clean(text: bytes) -> str:
 
 
 class StageLog:
-    """Takes the lines of one stage: the file gets all of them, `report` a readable share."""
+    """Takes the lines of one stage: the file gets all but DVC's noise, `report` a readable share."""
 
     def __init__(self, path: Path, report: Report) -> None:
         self.path = path
@@ -62,11 +63,13 @@ class StageLog:
                 if is_tick:
                     self._tick(line)
                     continue
+                if _NOISE.match(line):
+                    continue
                 file.write(line + "\n")
                 file.flush()
-                if not _ADVICE.match(line):
+                if not _COMMAND.match(line):
                     self._line(line)
-                    yield line
+                yield line
         self._report_end()
 
     def _line(self, line: str) -> None:

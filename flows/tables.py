@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows import next_steps
 from flows.graph import Action, Graph, Stage
 
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ def show_result(result: Result, *, embedded_server: bool) -> None:
     console.print()
     for name, where in _places(result, embedded_server=embedded_server):
         console.print(f"{name:<10}{escape(where)}", soft_wrap=True)
+    if all(outcome.ending in ("ran", "cached") for outcome in result.outcomes):
+        _show_next_steps(console, next((row.species for row in result.rows if row.version), ""))
+
+
+def _show_next_steps(console: Console, species: str) -> None:
+    console.print()
+    for command, purpose in next_steps.commands(species):
+        console.print(f"[dim]# {purpose}[/]\n{escape(command)}", soft_wrap=True)
 
 
 def _places(result: Result, *, embedded_server: bool) -> Iterable[tuple[str, str]]:
@@ -66,8 +75,9 @@ def _places(result: Result, *, embedded_server: bool) -> Iterable[tuple[str, str
     page, store, api = Path("site/index.html"), os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ["PREFECT_API_URL"]
     if page.is_file():
         yield "gallery", str(page.absolute())
+    up = f"{next_steps.program('paleo')} up"
     models, runs = "/#/models?workflowType=machine_learning", "/runs"
-    yield "models", f"{store}{models}" if store.startswith("http") else f"`paleo up`, then {MLFLOW}{models}"
-    yield "runs", f"`paleo up`, then {PREFECT}{runs}" if embedded_server else f"{api.removesuffix('/api')}{runs}"
+    yield "models", f"{store}{models}" if store.startswith("http") else f"`{up}`, then {MLFLOW}{models}"
+    yield "runs", f"`{up}`, then {PREFECT}{runs}" if embedded_server else f"{api.removesuffix('/api')}{runs}"
     if result.logs.is_dir():
         yield "logs", str(result.logs)

@@ -35,6 +35,7 @@ from pipeline.io.images.decoding import DecodeJob, decoded
 from pipeline.io.terminal.progress_bars import track
 from pipeline.pages.contact_sheet import contact_sheet
 from pipeline.pages.curation_report import curation_report
+from pipeline.pages.dataset_card import dataset_card
 from pipeline.sources import licence_policy
 
 ONLY_COLLECTED = ["kept", "reason_code", "reason"]
@@ -79,7 +80,7 @@ def curate(params: Params, paths: Paths) -> Report:
         raise InputError(f"{summary.nothing_left(curation.name, card, codes, paths.species)}; see {sheet}")
 
     with atomic_write.fresh_folder(paths.curated) as folder:
-        _write_data(folder, curation)
+        _write_data(folder, curation, paths.species)
     with atomic_write.fresh_folder(paths.curation) as folder:
         _write_pages(folder, curation, paths.gallery_link(paths.curation))
         atomic_write.write_card(folder, stage="curate", species=paths.species, digest=card["digest"])
@@ -209,11 +210,15 @@ def _captions(table: pd.DataFrame, cache_dir: Path, params: Params, paths: Paths
     return [caption or template for caption in found]
 
 
-def _write_data(folder: Path, curation: Curation) -> None:
-    """The kept pictures as an imagefolder, the tables and the card."""
+def _write_data(folder: Path, curation: Curation, key: str) -> None:
+    """The kept pictures as an imagefolder with its README.md, the tables and the card."""
     kept = curation.verdicts[curation.verdicts["verdict"] == "keep"]
     for sha256, name in zip(kept["sha256"], kept["file_name"]):
         image_cache.link(curation.cache_dir, sha256, "png", folder / name)
+    for split, rows in kept.groupby("split"):
+        atomic_write.write_text(folder / str(split) / "metadata.jsonl", tables.imagefolder_metadata(rows))
+    readme = dataset_card(key, curation.name, kept.to_dict("records"), curation.card)
+    atomic_write.write_text(folder / "README.md", readme)
     parquet.write(folder / "scores.parquet", curation.scores)
     parquet.write(folder / "verdicts.parquet", curation.verdicts)
     parquet.write(folder / "metadata.parquet", kept[["file_name", *kept.columns.drop("file_name")]])

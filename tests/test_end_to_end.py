@@ -98,6 +98,23 @@ def test_a_run_that_is_stopped_three_times_ends_as_one_that_was_not(run_and_outc
     assert not interrupted_runs.processes_in(project)
 
 
+def test_the_commands_at_the_end_of_a_run_work_as_printed(project, finished):
+    lines = finished.stdout.splitlines()
+    commands = [following for line, following in zip(lines, lines[1:]) if line.startswith("# ")]
+    assert [" ".join(command.split()[:2]) for command in commands] == [
+        *("paleo generate", "paleo export", "paleo up", "dvc plots", "git add")
+    ]
+    people = {f"GIT_{role}_{key}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for key in ("NAME", "EMAIL")}
+    for command in commands:
+        tried = f"{command} --help" if command == "paleo up" else command  # it would run until Ctrl-C
+        done = subprocess.run(
+            tried, shell=True, cwd=project, env={**environment(project), **people}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert list((project / "generated").glob("*.png")) and list((project / "exports").glob("diffusers/*/README.md"))
+    assert subprocess.run(["git", "status", "--porcelain"], cwd=project, capture_output=True, text=True).stdout == ""
+
+
 def test_the_champion_loads_and_repeats_itself(project, finished):
     store = {**environment(project), "MLFLOW_TRACKING_URI": f"sqlite:///{project}/mlflow.db"}
     command = [sys.executable, "-c", PREDICT.format(species="sinomacrops")]

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from pipeline.commands.chosen_step import chosen_step
+from pipeline.commands.model_card import write_card
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
@@ -87,11 +89,17 @@ def export(
     summary = f"  {card['method']} in the format {format}, {str(job.dtype).removeprefix('torch.')}; {reason}"
     if dry_run:
         return Report("export", (*(str(shown_at / name) for name in names), summary, "dry run: export did nothing"))
-    with export_files.building(folder) as building:
-        instructions = _write_all(job, format, kinds, building, shown_at, names)
+    with export_files.building(folder) as building, export_files.building(folder) as building_card:
+        instructions = list(dict.fromkeys(_write_all(job, format, kinds, building, shown_at, names)))
+        home = names[0] if (building / names[0]).is_dir() else ""
+        has_card = bool(home) or out is None  # else the file goes among others, where a README.md would be in the way
+        if has_card:
+            load = [line.replace(str(shown_at / home), ".") for line in instructions]
+            write_card(building_card, job.model, params, paths, adapters="adapters" in kinds, load=load)
         written = export_files.settle(building, folder, shown_at)
-    trigger = f"  trigger words: {job.model.trigger}"
-    return Report("export", (*written, summary, trigger, *dict.fromkeys(instructions)))
+        if has_card:
+            written.append(export_files.settle_card(building_card, folder / home, shown_at / home))
+    return Report("export", (*written, summary, f"  trigger words: {job.model.trigger}", *instructions))
 
 
 def _choose_step(card: Mapping[str, Any], paths: Paths, requested: int | None) -> tuple[int, str]:
@@ -101,21 +109,7 @@ def _choose_step(card: Mapping[str, Any], paths: Paths, requested: int | None) -
         if requested not in steps:
             raise InputError(f"{paths.species} has no step {requested}; there are {', '.join(map(str, steps))}")
         return requested, f"step {requested}, which was asked for"
-    chosen = _evaluated_step(card, paths)
-    if chosen is not None and chosen in steps:
-        return chosen, f"step {chosen}, which the evaluation chose"
-    return steps[-1], f"step {steps[-1]}, the last one, since this model is not evaluated"
-
-
-def _evaluated_step(card: Mapping[str, Any], paths: Paths) -> int | None:
-    """The step that the evaluation chose; None when there is none, or it is of another training."""
-    metrics, details = paths.evaluation / "metrics.json", paths.evaluation / "details"
-    if not metrics.is_file():
-        return None
-    if (details / atomic_write.CARD).is_file() and atomic_write.read_card(details)["lineage_id"] != card["lineage_id"]:
-        return None
-    step: int = atomic_write.read_json(metrics)["chosen_step"]
-    return step
+    return chosen_step(card, paths)
 
 
 def _targets(
@@ -129,10 +123,9 @@ def _targets(
     if format == "diffusers" and (len(kinds) > 1 or kinds == ("folder",)):
         final = out or home / stem
         return final.parent, (final.name,)
-    only_embeddings = format == "kohya" and kinds == ("embeddings",)
-    folder, name = (home / stem, embeddings) if only_embeddings else (home, f"{stem}{SUFFIX}")
+    name = embeddings if format == "kohya" and kinds == ("embeddings",) else f"{stem}{SUFFIX}"
     if out is None or out.is_dir():
-        return out or folder, (name,)
+        return out or home / stem, (name,)
     if out.suffix != SUFFIX:
         raise InputError(f"--out is {str(out)!r}, which is no folder; make it, or name a file that ends in {SUFFIX}")
     return out.parent, (out.name,)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.commands.chosen_step import chosen_step
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.params import Params, Sample
 from pipeline.core.paths import Paths
@@ -48,6 +49,8 @@ class DrawingModel:
     zero_terminal_snr: bool
     origin: dict[str, Any]
     """Of `png_metadata.Provenance`, without the scheduler."""
+    note: str = ""
+    """Why it is this one, where one would expect another."""
 
 
 def generate(
@@ -66,7 +69,8 @@ def generate(
 
     `sample` is that of params.yaml with the options of the command line in their places: sampler, steps, guidance
     scale, negative prompt, width and height; its prompts and seeds are not used. The champion draws, or the registered
-    `version`, or the snapshot of models/<species> at `step`, which need not be registered.
+    `version`, or the snapshot of models/<species> at `step`, which need not be registered. Where nothing is registered
+    the chosen snapshot of models/<species> draws, and the report says so.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def generate(
     _check_sample(sample)
     _check_numbers(seed, number, version, step)
     text = _filled(params, paths, prompt)
-    model = _registered(paths, version) if step is None else _snapshot(paths, step)
+    model = _model(paths, version, step)
 
     loaded = load(model.method, model.family, model.checkpoint, model.base, *best_device())
     components = from_pure_noise(loaded, model.zero_terminal_snr)
@@ -92,7 +96,8 @@ def generate(
     ]
     cut = tokens_cut(components, text)
     warning = f"warning: the last {cut} tokens of the prompt are beyond the encoder's window; shorten it"
-    return Report("generate", (*([warning] if cut else []), *lines), {"n_images": number})
+    remarks = [model.note] * bool(model.note) + [warning] * bool(cut)
+    return Report("generate", (*remarks, *lines), {"n_images": number})
 
 
 def _check_sample(sample: Sample) -> None:
@@ -128,6 +133,20 @@ def _filled(params: Params, paths: Paths, prompt: str) -> str:
         raise ParamsError(str(error)) from None
 
 
+def _model(paths: Paths, version: int | None, step: int | None) -> DrawingModel:
+    if step is not None:
+        return _snapshot(paths, step)
+    if version is not None or registered_models.has_version(paths.root, paths.species) or not _is_trained(paths):
+        return _registered(paths, version)
+    step, reason = chosen_step(atomic_write.read_card(paths.model), paths)
+    note = f"{paths.species} has no registered version, so the model in models/{paths.species} draws: {reason}"
+    return replace(_snapshot(paths, step), note=note)
+
+
+def _is_trained(paths: Paths) -> bool:
+    return (paths.model / atomic_write.CARD).is_file()
+
+
 def _registered(paths: Paths, version: int | None) -> DrawingModel:
     opened = registered_models.open_version(paths.root, paths.species, version)
     config = opened.config
@@ -143,7 +162,7 @@ def _registered(paths: Paths, version: int | None) -> DrawingModel:
 
 def _snapshot(paths: Paths, step: int) -> DrawingModel:
     """A snapshot of models/<species>; InputError names the steps that there are."""
-    if not (paths.model / atomic_write.CARD).is_file():
+    if not _is_trained(paths):
         raise InputError(f"{paths.species} has no trained model yet; run `paleo train {paths.species}` first")
     card = atomic_write.read_card(paths.model)
     folders = {each["step"]: paths.model / each["path"] for each in card["snapshots"]}

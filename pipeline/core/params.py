@@ -40,6 +40,8 @@ class Base(Section):
     family: str = "sd"
     """sd (1.x, 2.x) | sdxl."""
     clip: str = "pipeline/assets/tiny"
+    hub_id: Annotated[str, Field(pattern=r"^([\w.-]+/[\w.-]+)?$")] = ""
+    """The base model's id on Hugging Face, such as `stabilityai/stable-diffusion-xl-base-1.0`, for model cards."""
 
 
 class Sample(Section):

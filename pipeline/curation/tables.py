@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -13,6 +14,8 @@ from pipeline.curation import embeddings
 # The other measures are in scores.parquet only.
 SHOWN_MEASURES = ["width_px", "height_px", "format", "frames", "sharpness", "entropy_bits", "phash", "dhash"]
 SHOWN_MEASURES += ["pixel_sha256", "hue_deg", "saturation", "lightness"]
+# No titles: of a column in which everything looks like a date, readers of JSON make dates, and then splits differ.
+IMAGEFOLDER_COLUMNS = ["author", "licence", "licence_url", "page_url", "source", "sha256"]
 
 
 def verdicts(stored: pd.DataFrame, scores: pd.DataFrame, judged: pd.DataFrame) -> pd.DataFrame:
@@ -35,3 +38,10 @@ def card(species: str, table: pd.DataFrame, png_sha256: pd.Series) -> dict[str, 
         "n_dropped": int((~kept).sum()),
         "by_code": dict(Counter(table["code"])),
     }
+
+
+def imagefolder_metadata(kept: pd.DataFrame) -> str:
+    """`metadata.jsonl` of the folder of one split: each picture's file there, its caption as `text`, its rights."""
+    rows = kept[["file_name", "caption", *IMAGEFOLDER_COLUMNS]].rename(columns={"caption": "text"})
+    rows["file_name"] = rows["file_name"].str.rpartition("/")[2]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.to_dict("records"))

@@ -13,19 +13,16 @@ from __future__ import annotations
 
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PyFuncModel
-from mlflow.pyfunc.model import PythonModel
+from mlflow.pyfunc.model import PythonModel, PythonModelContext  # it reads the type hints of predict, and warns without
 
 from pipeline.core.records import SampleSpec
 from pipeline.registry.model_config import current_names
 from pipeline.served_model.request import sample_specs, under_known_names
-
-if TYPE_CHECKING:
-    from mlflow.pyfunc.model import PythonModelContext
 
 
 class ServedModel(PythonModel):

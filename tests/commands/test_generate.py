@@ -15,10 +15,11 @@ from pipeline.commands.register import register
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.paths import Paths
 from pipeline.core.releases import ModelVersion
+from pipeline.io.files import atomic_write
 from pipeline.io.files.model_folders import weights_digest
-from pipeline.io.tracking import registered_models
+from pipeline.io.tracking import mlflow_store, registered_models
 from pipeline.io.tracking.registered_models import RegisteredModel
-from tests.released_project import finish, make
+from tests.released_project import STEPS, finish, make
 
 
 @pytest.fixture(scope="module", params=["dreambooth", "lora"])
@@ -40,6 +41,7 @@ def _as_champion(params, paths, monkeypatch) -> RegisteredModel:
     base = None if method == "dreambooth" else paths.root / "base"
     config = {"method": method, "family": "sd", "origin": origin}
     found = RegisteredModel(ModelVersion(paths.species, 1, {}, str(folder)), folder, base, config)
+    monkeypatch.setattr(registered_models, "has_version", lambda root, species: True)
     monkeypatch.setattr(registered_models, "open_version", lambda root, species, number: found)
     return found
 
@@ -133,6 +135,37 @@ def test_without_a_champion_the_sentence_says_what_to_run(trained, tmp_path):
     params, paths = trained
     with pytest.raises(InputError, match="sinomacrops has no champion yet; run `paleo run sinomacrops` first"):
         generate(params, Paths(tmp_path, paths.species), "a bird", sample=params.sample, seed=1, number=1, out=tmp_path)
+
+
+def test_where_nothing_is_registered_the_chosen_snapshot_draws_and_the_first_line_says_so(tmp_path):
+    params = make(tmp_path)
+    paths = finish(params, tmp_path)
+    chosen = atomic_write.read_json(paths.evaluation / "metrics.json")["chosen_step"]
+    given = {"sample": params.sample, "seed": 1, "number": 1, "out": tmp_path / "out"}
+
+    def drawn(**model) -> tuple[str, bytes]:
+        report = generate(params, paths, "a bird", **given, **model)
+        return report.lines[0], Path(report.lines[-1].partition(" (is there")[0]).read_bytes()
+
+    note, picture = drawn()
+    assert note == (
+        "sinomacrops has no registered version, so the model in models/sinomacrops draws: "
+        f"step {chosen}, which the evaluation chose"
+    )
+    assert picture == drawn(step=chosen)[1]
+    assert not (tmp_path / "mlflow.db").exists(), "a question makes no registry"
+    (paths.evaluation / "metrics.json").unlink()
+    assert drawn()[0].endswith(f"draws: step {STEPS[-1]}, the last one, since this model is not evaluated")
+    with pytest.raises(InputError, match="sinomacrops has no registered version; run `paleo run sinomacrops` first"):
+        drawn(version=1)
+
+
+def test_a_store_without_this_species_is_no_reason_to_refuse_either(tmp_path):
+    params = make(tmp_path)
+    paths = finish(params, tmp_path)
+    mlflow_store.connect(tmp_path)
+    report = generate(params, paths, "a bird", sample=params.sample, seed=1, number=1, out=tmp_path / "out")
+    assert "so the model in models/sinomacrops draws" in report.lines[0] and Path(report.lines[-1]).is_file()
 
 
 @pytest.fixture

@@ -12,11 +12,15 @@ def follow(tmp_path, text: bytes) -> tuple[list[str], str]:
     return shown, log.path.read_text()
 
 
-def test_a_short_stage_is_shown_whole_without_dvc_s_advice_and_colours(tmp_path):
-    output = b"one\n\x1b[31mtwo\x1b[0m\n\nTo track the changes with git, run:\n\n\tgit add dvc.lock\nthree"
+def test_a_short_stage_is_shown_whole_without_dvc_s_noise_and_colours(tmp_path):
+    output = (
+        b"Running stage 'train@dodo':\n> python -m pipeline train dodo\none\n\x1b[31mtwo\x1b[0m\nUpdating lock file "
+        b"'dvc.lock'\n\nTo track the changes with git, run:\n\n\tgit add dvc.lock\n\nTo enable auto staging, run:\n\n"
+        b"\tdvc config core.autostage true\nUse `dvc push` to send your updates to remote storage.\nthree"
+    )
     shown, file = follow(tmp_path, output)
     assert shown == ["one", "two", "three"]
-    assert "git add" in file
+    assert file == "Running stage 'train@dodo':\n> python -m pipeline train dodo\none\ntwo\nthree\n"
 
 
 def test_a_flood_is_throttled_but_warnings_and_the_end_come_through(tmp_path):

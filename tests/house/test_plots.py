@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.io.files import curve_tables
+from tests.browser import CHROMIUM, MISSING, browser
 from tests.project import ROOT, environment, git
 
 CURVES = {
@@ -74,3 +75,21 @@ def test_plots_name_the_tables_of_the_gallery_and_a_template_that_is_there():
         template = (ROOT / ".dvc/plots" / f"{plot['template']}.json").read_text(encoding="utf-8")
         assert json.loads(template) and '"field": "species"' in template
         assert {plot["x"], *plot["y"].values()} <= set(columns.split(","))
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
+def test_the_page_of_plots_is_drawn_without_network(cloned):
+    models = {"dodo": train(cloned, "dodo", *CURVES), "moa": train(cloned, "moa", *CURVES)}
+    curve_tables.write(models, cloned / "site/curves")
+    command = [sys.executable, "-m", "dvc", "plots", "show"]
+    done = subprocess.run(command, cwd=cloned, env=environment(ROOT), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with browser() as page:
+        page.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+        page.go((cloned / "dvc_plots/index.html").as_uri())
+        page.wait("document.querySelectorAll('canvas, svg.marks').length >= 3")
+        assert not page.errors
+        assert page.requests and all(request.startswith("file://") for request in page.requests), page.requests
+        (cloned / "site/curves/vega.js").unlink()
+        page.go((cloned / "dvc_plots/index.html").as_uri())
+        assert page.run("document.body.innerText").count("`dvc repro gallery` writes") == 3

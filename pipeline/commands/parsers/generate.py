@@ -58,7 +58,8 @@ def generate(
 ) -> Report:
     """Draw pictures of a prompt with the champion or another version.
 
-    Options that are not given take the values of the section `sample` of params.yaml.
+    Where nothing is registered, the model in models/SPECIES draws. Options that are not given take the values of the
+    section `sample` of params.yaml.
     """
     params, paths = project.open_project(species)
     given = {key: value for key, value in sample_options.items() if value is not None}

@@ -47,6 +47,11 @@ def store_uri(root: Path) -> str:
     return os.environ.get(URI) or f"{SQLITE}{_embedded(root)}"
 
 
+def is_there(root: Path) -> bool:
+    """Is a store named by the environment, or the embedded one made?"""
+    return bool(os.environ.get(URI)) or _embedded(root).is_file()
+
+
 def connect(root: Path) -> MlflowClient:
     """A client of the store, after the store has answered once; a moved project's locations are mended.
 

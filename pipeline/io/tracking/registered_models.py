@@ -16,7 +16,7 @@ from pipeline.io.files.atomic_write import fresh_folder
 from pipeline.io.files.model_folders import weights_digest
 from pipeline.io.tracking.artifact_locations import local_path
 from pipeline.io.tracking.mlflow_registry import versions
-from pipeline.io.tracking.mlflow_store import connect, mlflow_errors
+from pipeline.io.tracking.mlflow_store import connect, is_there, mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +34,21 @@ class RegisteredModel:
     """The folder of the base model below the checkpoint; None where the checkpoint is complete."""
     config: Mapping[str, Any]
     """As `registry.model_config` wrote it."""
+
+
+def has_version(root: Path, species: str) -> bool:
+    """Is there a store with a version of the species? None is made.
+
+    Raises
+    ------
+    ServiceError
+        When the store does not answer.
+    """
+    if not is_there(root):
+        return False
+    client = connect(root)
+    with mlflow_errors(client.tracking_uri):
+        return bool(versions(client, species))
 
 
 def open_version(root: Path, species: str, number: int | None = None) -> RegisteredModel:
