@@ -14,6 +14,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from benchmarks.held_out_spread import SPLITS, base_spread
+
 RESULTS = Path(__file__).parent / "results" / "demo.json"
 
 
@@ -23,13 +25,18 @@ def read(project: Path, minutes: float | None = None) -> dict[str, Any]:
     `minutes` is what the run took, where that was measured. Raises FileNotFoundError when a species is not evaluated.
     """
     weights = (project / "pipeline/assets/tiny").rglob("*.safetensors")
+    spread = base_spread(project)
     names = {key: entry["name"] for key, entry in _params(project)["species"].items()}
     return {
         "machine": _machine(),
         "minutes": minutes and round(minutes, 1),
         "base_model_bytes": sum(path.stat().st_size for path in weights),
         "side_px": _params(project)["sample"]["width_px"],
-        "species": {key: {"name": names[key], **_accuracies(_verdict(project, key))} for key in names},
+        "held_out_splits": SPLITS,
+        "species": {
+            key: {"name": name, **_accuracies(_verdict(project, key)), "base_other_held_out": list(spread[key])}
+            for key, name in names.items()
+        },
     }
 
 

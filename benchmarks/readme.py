@@ -6,7 +6,7 @@ A block begins with `<!-- bench: NAME -->` and ends with `<!-- end -->`; both st
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ def _claim(results: Mapping[str, Any]) -> str:
 
 def _table(results: Mapping[str, Any]) -> str:
     rows = [
-        f"| {each['name']} | {_percent(each['base'])} | **{_percent(each['chosen'])}** | {each['chosen_step']} |"
+        f"| {each['name']} | {_percent(each['base'])} | {_range(each['base_other_held_out'])} "
+        f"| **{_percent(each['chosen'])}** | {each['chosen_step']} |"
         for each in results["species"].values()
     ]
     machine, minutes = results["machine"], results["minutes"]
@@ -51,11 +52,12 @@ def _table(results: Mapping[str, Any]) -> str:
     n = next(iter(results["species"].values()))["base"]["n"]
     return "\n".join(
         [
-            "\n| species | base model | fine-tuned | chosen step |",
-            "|---|---|---|---|",
+            "\n| species | base model | … by other held-out pictures | fine-tuned | chosen step |",
+            "|---|---|---|---|---|",
             *rows,
             f"\nShares of {n} samples a species, with their 95 % intervals, measured on {machine['cores']} cores "
-            f"({machine['architecture']}, {machine['kernels']} kernels) with PyTorch {machine['torch']}{took}.\n",
+            f"({machine['architecture']}, {machine['kernels']} kernels) with PyTorch {machine['torch']}{took}. "
+            f"Third column: the same base pictures by {results['held_out_splits']} other choices of what is held out.\n",
         ]
     )
 
@@ -67,6 +69,11 @@ def _size(results: Mapping[str, Any]) -> str:
 def _percent(accuracy: Mapping[str, float]) -> str:
     value, low, high = (round(100 * accuracy[key]) for key in ("value", "low", "high"))
     return f"{value} % ({low}–{high})"
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = (round(100 * share) for share in shares)
+    return f"{low}–{high} %"
 
 
 def _hits(results: Mapping[str, Any], which: str) -> int:

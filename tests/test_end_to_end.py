@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.mini_project import PATIENCE
 from tests.pictures import scene
 from tests.project import QUICK, ROOT, clone, edit_params, environment, paleo
 
@@ -37,7 +38,12 @@ def _commands() -> list[str]:
 def _shell(folder: Path, commands: str, project: Path) -> subprocess.CompletedProcess:
     """Run lines as a person types them into a shell; it ends at the first that fails."""
     return subprocess.run(
-        ["bash", "-ec", commands], cwd=folder, env=environment(project), text=True, capture_output=True, timeout=280
+        ["bash", "-ec", commands],
+        cwd=folder,
+        env=environment(project),
+        text=True,
+        capture_output=True,
+        timeout=280 * PATIENCE,
     )
 
 

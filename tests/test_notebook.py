@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.flows.mini_project import PATIENCE
 from tests.pictures import scene
 from tests.project import ROOT, clone, edit_params, environment
 
@@ -47,7 +48,9 @@ def executed(project) -> nbformat.NotebookNode:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment(project).items():
             patch.setenv(name, value)
-        NotebookClient(notebook, timeout=250, resources={"metadata": {"path": str(project / "docs")}}).execute()
+        NotebookClient(
+            notebook, timeout=int(250 * PATIENCE), resources={"metadata": {"path": str(project / "docs")}}
+        ).execute()
     return notebook
 
 
