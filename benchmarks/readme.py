@@ -36,8 +36,8 @@ def write(results: Mapping[str, Any], path: Path = README) -> None:
 def _claim(results: Mapping[str, Any]) -> str:
     base, chosen, n = _hits(results, "base"), _hits(results, "chosen"), _samples(results)
     return (
-        f"**{chosen} of {n}** pictures by the fine-tuned models are nearest to held-out pictures of their own species, "
-        f"{base} of {n} by the base model with the same prompts and seeds"
+        f"In the demo **{chosen} of {n}** pictures by the fine-tuned models are nearest to held-out pictures "
+        f"of their own species, {base} of {n} by the base model with the same prompts and seeds"
     )
 
 
@@ -49,6 +49,7 @@ def _table(results: Mapping[str, Any]) -> str:
     ]
     machine, minutes = results["machine"], results["minutes"]
     took = f", {minutes:.0f} minutes" if minutes else ""
+    splits = results["held_out_splits"]
     n = next(iter(results["species"].values()))["base"]["n"]
     return "\n".join(
         [
@@ -57,7 +58,7 @@ def _table(results: Mapping[str, Any]) -> str:
             *rows,
             f"\nShares of {n} samples a species, with their 95 % intervals, measured on {machine['cores']} cores "
             f"({machine['architecture']}, {machine['kernels']} kernels) with PyTorch {machine['torch']}{took}. "
-            f"Third column: the same base pictures by {results['held_out_splits']} other choices of what is held out.\n",
+            f"Third column: the same base pictures by {splits} other choices of what is held out.\n",
         ]
     )
 

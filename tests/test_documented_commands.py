@@ -21,7 +21,8 @@ IN_FLOWS = ("run", "plan", "up")
 def _lines(page: str) -> list[str]:
     """The `paleo` lines of a page's code blocks, without what explains them after two spaces or more."""
     blocks = FENCED.findall((ROOT / page).read_text(encoding="utf-8"))
-    lines = [line.removeprefix(".venv/bin/") for block in blocks for line in block.splitlines()]
+    joined = [re.sub(r"\\\n\s*", "", block) for block in blocks]
+    lines = [line.removeprefix(".venv/bin/") for block in joined for line in block.splitlines()]
     return [re.split(r"\s{2,}", line)[0] for line in lines if line.startswith("paleo ")]
 
 
