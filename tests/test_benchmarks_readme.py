@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 
 from benchmarks import demo_picture, demo_results, readme
 from tests.pictures import scene
-from tests.project import ROOT
+from tests.project import ROOT, clone, environment, git
 
 PARAMS = """
 seed: 1
@@ -101,6 +103,16 @@ def test_the_picture_shows_every_seed_of_the_first_prompt_and_selects_none(demo,
     demo_picture.write(demo, results, tmp_path / "demo.webp")
     with Image.open(tmp_path / "demo.webp") as picture:
         assert picture.format == "WEBP" and picture.size == demo_picture.draw(demo, results).size
+
+
+def test_one_command_publishes_the_results_of_a_demo_that_has_run(demo, tmp_path):
+    folder = clone(tmp_path / "clone")
+    command = [sys.executable, "-m", "benchmarks", "--demo-of", str(demo)]
+    done = subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "**14 of 16** pictures" in (folder / "README.md").read_text(encoding="utf-8")
+    changed = git(folder, "status", "--short").split()[1::2]
+    assert changed == ["README.md", "benchmarks/results/demo.json", "docs/demo.webp"]
 
 
 def test_the_committed_picture_is_small_and_of_the_committed_results():
