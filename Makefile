@@ -10,7 +10,7 @@ help:
 	@echo "make setup   install into .venv only"
 	@echo "make coverage  the tests with their coverage, as a table and as pages in htmlcov/"
 	@echo "make lint    style, types and import contracts"
-	@echo "make bench   the measured claims, as a table and as JSON"
+	@echo "make bench   measure what the README claims, and write its numbers"
 	@echo "make dag     write the deps of every stage into dvc.yaml, from what its code imports"
 	@echo "make up      Prefect, MLflow, gallery on loopback, until Ctrl-C; CRON='0 3 * * 1' runs the pipeline on schedule,"
 	@echo "             ARGS='--gallery-port 8081' passes options of paleo up"

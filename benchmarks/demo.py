@@ -1,4 +1,4 @@
-"""The demo in a fresh clone: cold, again, again beside a server; and how good its models are."""
+"""The demo in a fresh clone: cold, again, again beside a server; and how good its models are, which README.md shows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from benchmarks import demo_picture, demo_results, readme
 from benchmarks.claims import Claim
 from benchmarks.project import clone, command, environment, paleo
 
@@ -18,6 +19,7 @@ CHOSEN, STEPS = "chosen step", ("0", "50", "250", "500")
 def measure(folder: Path) -> list[Claim]:
     project = clone(folder)
     cold, again = paleo(project, "run"), paleo(project, "run")
+    publish(project, cold.seconds / 60)
     return [
         Claim("make demo, after installation", cold.seconds / 60, "min", at_most=6),
         Claim("peak memory of all its processes", cold.peak_bytes / 2**30, "GiB", at_most=4),
@@ -25,6 +27,14 @@ def measure(folder: Path) -> list[Claim]:
         Claim("again, nothing changed, server running", _again_beside_servers(project), "s", at_most=5),
         *_accuracies(project),
     ]
+
+
+def publish(project: Path, minutes: float | None = None) -> None:
+    """Write what the demo in `project` reached into benchmarks/results/, README.md and docs/demo.webp."""
+    results = demo_results.read(project, minutes)
+    demo_results.write(results)
+    demo_picture.write(project, results)
+    readme.write(results)
 
 
 def _again_beside_servers(project: Path) -> float:

@@ -1,9 +1,14 @@
-"""The whole pipeline with real Prefect, DVC, MLflow, Great Expectations and Accelerate in a temporary clone."""
+"""A newcomer's path, literally as the README has it, with real Prefect, DVC, MLflow, Great Expectations and Accelerate.
+
+Reduced are the params, in the clone before `make demo`, and the installation: `.venv` is that of these tests.
+"""
 
 from __future__ import annotations
 
 import json
 import random
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +17,11 @@ import pytest
 
 from benchmarks import interrupted_runs
 from benchmarks.interrupted_runs import Outcome
+from tests.flows.mini_project import PATIENCE
+from tests.pictures import scene
 from tests.project import QUICK, ROOT, clone, edit_params, environment, paleo
 
-DOG = ROOT.parent / "shared/data/dreambooth/dog"
+CATS = ROOT.parent / "shared/data/dreambooth/cat"
 PREDICT = """
 import mlflow
 model = mlflow.pyfunc.load_model("models:/{species}@champion")
@@ -24,21 +31,56 @@ assert first == second and len(first) == 2 and all(png[:4] == b"\\x89PNG" for pn
 """
 
 
-def _small(folder: Path) -> Path:
-    clone(folder)
+def _commands() -> list[str]:
+    """The code blocks of the README's section "Try it"."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## Try it\n")[1].split("\n## ")[0]
+    return re.findall(r"^```\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+
+
+def _shell(folder: Path, commands: str, project: Path) -> subprocess.CompletedProcess:
+    """Run lines as a person types them into a shell; it ends at the first that fails."""
+    return subprocess.run(
+        ["bash", "-ec", commands],
+        cwd=folder,
+        env=environment(project),
+        text=True,
+        capture_output=True,
+        timeout=280 * PATIENCE,
+    )
+
+
+def _reduce(folder: Path) -> None:
+    """One species, few pictures and steps, and this installation in the place of a new one."""
     good = {"sources": [{"kind": "synthetic", "taxon": "sinomacrops", "good": 10, "clutter": 8}]}
     edit_params(folder, {**QUICK, "species": {"sinomacrops": good}}, ("dimorphodontidae", "ornithocheiromorpha"))
+    (folder / ".venv").mkdir()
+    (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    (folder / ".venv/installed").touch()
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, str]:
+    """What the README says to type: to `clone`, for the `demo`, and for a model of one's `own` pictures."""
+    first, own = _commands()
+    lines = first.splitlines(keepends=True)
+    assert lines[0].startswith("git clone ADDRESS ") and lines[1].startswith("cd ")
+    return {"clone": lines[0], "folder": lines[1].split()[1], "demo": "".join(lines[2:]), "own": own}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, commands) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    origin, folder = clone(home / "origin"), home / commands["folder"]
+    cloned = _shell(home, commands["clone"].replace("ADDRESS", str(origin)), folder)
+    assert cloned.returncode == 0, cloned.stderr
+    _reduce(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Path:
-    return _small(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture(scope="module")
-def run_and_outcome(project) -> tuple[subprocess.CompletedProcess, Outcome | None]:
-    done = paleo(project, "run", timeout_seconds=600)
+def run_and_outcome(project, commands) -> tuple[subprocess.CompletedProcess, Outcome | None]:
+    done = _shell(project, commands["demo"], project)
     return done, None if done.returncode else interrupted_runs.outcome(project)
 
 
@@ -84,7 +126,8 @@ def test_the_second_run_does_nothing_and_makes_no_new_version(project, finished)
 @pytest.mark.timeout(900)  # a minute, but two whole runs where cores are busy
 def test_a_run_that_is_stopped_three_times_ends_as_one_that_was_not(run_and_outcome, tmp_path):
     """At random moments of the data stages, the training and the release; `python -m benchmarks` does it 20 times."""
-    project, chance = _small(tmp_path / "project"), random.Random()
+    project, chance = clone(tmp_path / "project"), random.Random(1871)
+    _reduce(project)
     moments = [
         ("curate@sinomacrops | Running", "SIGKILL", chance.uniform(0, 5)),
         ("train@sinomacrops | Running", "power cut", chance.uniform(0, 8)),
@@ -128,12 +171,18 @@ def test_generate_draws_with_the_champion(project, finished):
     assert len(list((project / "drawn").glob("*.png"))) == 2
 
 
-@pytest.mark.skipif(not DOG.is_dir(), reason="the real photographs (shared/data/dreambooth/dog) are not here")
-def test_real_photographs_take_the_same_way(project, finished):
-    told = {"licence": "CC-BY-4.0", "author": "DreamBooth authors", "trusted": True}
-    source = {"kind": "folder", "path": str(DOG), **told}
-    edit_params(project, {"species": {"dog": {"name": "Canis familiaris", "class_noun": "dog", "sources": [source]}}})
-    done = paleo(project, "run", "dog")
+def test_a_folder_of_pictures_takes_the_same_way_to_a_file_for_other_programs(project, finished, commands):
+    """Real photographs where they are, else drawn ones."""
+    folder = project / "pictures/cats"
+    if CATS.is_dir():
+        shutil.copytree(CATS, folder)
+    else:
+        folder.mkdir(parents=True)
+        for number in range(8):
+            scene(number).save(folder / f"{number}.png")
+    done = _shell(project, commands["own"], project)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    assert json.loads((project / ".work/release/dog.json").read_text())["version"] == 1
-    assert (project / "site/dog/index.html").is_file()
+    assert json.loads((project / ".work/release/cats.json").read_text())["version"] == 1
+    assert (project / "site/cats/index.html").is_file()
+    assert len(list((project / "generated").glob("cats-*.png"))) == 4
+    assert list((project / "exports/single-file").glob("cats*.safetensors"))

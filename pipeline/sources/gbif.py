@@ -1,4 +1,4 @@
-"""GBIF: the pictures of a taxon's occurrences, or those of its species page.
+"""GBIF: the pictures of a taxon's occurrences, or those of its species page; the taxon by its key or by its name.
 
 Only a medium's own licence counts: that of its record covers the data. Occurrences of extinct animals are fossils
 almost without exception, and marked as such.
@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from pipeline.core.errors import ServiceError
-from pipeline.core.param_types import PositiveInt, SourceParams
+from pipeline.core.param_types import PositiveInt, SourceParams, Text
 from pipeline.core.records import ApiResponse, Candidate, Rejection, Request
 from pipeline.sources.json_reader import JsonValue, clean, read_object
 from pipeline.sources.licences import address_of, spdx
@@ -31,13 +33,21 @@ class GbifParams(SourceParams):
     """GBIF: pictures of the occurrences of a taxon, or those that its species page shows."""
 
     kind: Literal["gbif"]
-    taxon_key: PositiveInt
+    taxon_key: PositiveInt | None = None
+    name: Text | None = None
+    """Its scientific name, looked up at GBIF where no key is given; only exactly this name is taken."""
     media: Literal["occurrences", "species"] = "occurrences"
     limit: PositiveInt = 300
 
     @property
     def label(self) -> str:
-        return f"{self.kind}:{self.media}:{self.taxon_key}"
+        return f"{self.kind}:{self.media}:{self.taxon_key or self.name}"
+
+    @model_validator(mode="after")
+    def _has_a_taxon(self) -> Self:
+        if not (self.taxon_key or self.name):
+            raise ValueError("a source of kind 'gbif' needs `taxon_key:` or `name:`")
+        return self
 
 
 class GbifSource(Source[GbifParams]):
@@ -49,11 +59,24 @@ class GbifSource(Source[GbifParams]):
     def pictures(self, params: GbifParams, context: SourceContext) -> Iterator[Offer]:
         """Pictures in GBIF's order."""
         label = params.label
+        if params.taxon_key is None:
+            params = params.model_copy(update={"taxon_key": _key_of(str(params.name), context.fetch)})
         offer, identity = (_of_species, "identifier") if params.media == "species" else (_of_occurrence, "key")
         pages = _pages(context.fetch, partial(_request, params), label)
         new = without_repeats(pages, identified_by(identity), label)
-        offers = (found for page in new for found in read_items(page, label, partial(offer, params)))
+        offers = (found for page in new for found in read_items(page, label, partial(offer, params, label)))
         yield from limited(params.limit, offers)
+
+
+def _key_of(name: str, fetch: Fetch) -> int:
+    """The key of the taxon with exactly this name; for any other GBIF returns a similar one, or what contains it."""
+    request = Request(f"https://{HOST}/v1/species/match", (("name", name), ("strict", "true")))
+    match = read_object(fetch(request), HOST)
+    found, key = match.text("canonicalName"), match.number("usageKey")
+    if key is None or found.casefold() != name.casefold():
+        nearest = f"; the nearest it has is {found!r}" if found else ""
+        raise ServiceError(f"{HOST} has no taxon {name!r}{nearest}; name another taxon, or give its `taxon_key:`")
+    return key
 
 
 def _request(source: GbifParams, offset: int) -> Request:
@@ -79,16 +102,16 @@ def _following(request: Callable[[int], Request], response: ApiResponse) -> Requ
     return request(offset)
 
 
-def _of_occurrence(source: GbifParams, record: JsonValue) -> Iterator[Offer]:
+def _of_occurrence(source: GbifParams, label: str, record: JsonValue) -> Iterator[Offer]:
     key = record.required_text("key")
     taxon = record.text("species") or record.text("acceptedScientificName") or record.text("scientificName")
     shows = "specimen" if record.text("basisOfRecord") in SPECIMENS else ""
-    about = partial(_offer, source.label, key, f"https://www.gbif.org/occurrence/{key}", taxon=taxon, shows=shows)
-    yield from read_items(record.items("media"), source.label, about)
+    about = partial(_offer, label, key, f"https://www.gbif.org/occurrence/{key}", taxon=taxon, shows=shows)
+    yield from read_items(record.items("media"), label, about)
 
 
-def _of_species(source: GbifParams, medium: JsonValue) -> Iterator[Offer]:
-    yield from _offer(source.label, str(source.taxon_key), f"https://www.gbif.org/species/{source.taxon_key}", medium)
+def _of_species(source: GbifParams, label: str, medium: JsonValue) -> Iterator[Offer]:
+    yield from _offer(label, str(source.taxon_key), f"https://www.gbif.org/species/{source.taxon_key}", medium)
 
 
 def _offer(label: str, key: str, page: str, medium: JsonValue, taxon: str = "", shows: str = "") -> Iterator[Offer]:

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.core.errors import HttpError
+from pipeline.core.errors import HttpError, ServiceError
 from pipeline.core.records import Rejection
 from pipeline.sources.gbif import GbifParams
 from tests.sources.fake_fetch import FakeFetch, in_turn, listed, recorded, recordings, until_it_fails
@@ -186,3 +186,34 @@ def test_recorded_pictures_of_a_species_page_name_no_version_and_so_no_licence()
         ("", "CC BY-NC-ND"),
         ("", "CC BY"),
     }
+
+
+def _match(**fields) -> dict:
+    return {"usageKey": 4818474, "canonicalName": "Dimorphodon", "matchType": "EXACT", **fields}
+
+
+def test_a_name_is_looked_up_and_its_pictures_are_labelled_with_it():
+    fetch = in_turn(_match(), _response(_record(5, _medium())))
+    ((candidate, _),) = listed(GbifParams(kind="gbif", name="dimorphodon"), fetch)
+    assert fetch.queries[0] == {"name": "dimorphodon", "strict": "true"}
+    assert fetch.queries[1]["taxonKey"] == "4818474"
+    assert candidate.source == "gbif:occurrences:dimorphodon"
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"confidence": 100, "matchType": "NONE", "synonym": False},
+        _match(canonicalName="Dimorphodontidae", matchType="HIGHERRANK"),
+        _match(canonicalName="Dimorphodus", matchType="FUZZY"),
+        _match(usageKey=None),
+    ],
+)
+def test_only_exactly_the_name_is_taken(match):
+    with pytest.raises(ServiceError, match="has no taxon 'Dimorphodon'.*taxon_key"):
+        listed(GbifParams(kind="gbif", name="Dimorphodon"), in_turn(match))
+
+
+def test_a_source_without_key_and_name_is_refused_where_params_are_read():
+    with pytest.raises(ValueError, match="needs `taxon_key:` or `name:`"):
+        GbifParams(kind="gbif")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 paleo profile sd15 --dry-run    which values would change
 paleo profile sdxl              change them
+paleo profile pterosaurs        three taxa with sources on the web, on sd15
 """
 
 
@@ -25,7 +26,7 @@ def _names(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) ->
 
 
 @click.command(cls=Command, examples=EXAMPLES)
-@click.argument("name", shell_complete=_names, help="Such as sd15, sd21 or sdxl.")
+@click.argument("name", shell_complete=_names, help="Such as sd15, sd21, sdxl or pterosaurs.")
 @click.option("--dry-run", is_flag=True, help="Print which values would change and write nothing.")
 @debug_option
 def profile(name: str, dry_run: bool) -> Report:
