@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands import project
-from pipeline.commands.parsers.shared import F, dry_run_option, species_argument
-from pipeline.core.command_line import Command, debug_option, wants_traceback
+from pipeline.commands.parsers.shared import F, dry_run_option
+from pipeline.core.command_line import Command, complete_species, debug_option, wants_traceback
+from pipeline.core.errors import InputError
 from pipeline.core.stages import OVER_ALL_SPECIES, STAGES
 
 if TYPE_CHECKING:
@@ -50,6 +51,30 @@ On every GPU of this machine:
 }
 
 
+STAGE_VARIABLE = "DVC_STAGE"  # which stage DVC runs, `curate@dodo`; `../dvc.yaml:curate@dodo` from another folder
+
+
+def species_argument(stage: str) -> Callable[[F], F]:
+    """SPECIES, or the one for which DVC runs the stage: no key of params.yaml then stands in a shell command."""
+
+    def given_or_run_by_dvc(ctx: click.Context, parameter: click.Parameter, key: str | None) -> str:
+        name = os.environ.get(STAGE_VARIABLE, "").rpartition(":")[2]
+        if key is None and not name:
+            raise click.MissingParameter(ctx=ctx, param=parameter)
+        kind, _, of_stage = name.partition("@")
+        if key is None and kind != stage:
+            raise InputError(
+                f"{STAGE_VARIABLE} is {name!r}, which is no {stage}@SPECIES; name a species of params.yaml"
+            )
+        return of_stage if key is None else key
+
+    text = "Its key in params.yaml."
+    return click.argument(
+        "species", required=False, callback=given_or_run_by_dvc, shell_complete=complete_species, metavar="SPECIES",
+        help=text,
+    )  # fmt: skip
+
+
 def unchanged(function: F) -> F:
     """The decorator of a stage that runs over all species: it has no argument."""
     return function
@@ -62,7 +87,7 @@ def parser(name: str) -> Command:
     examples = EXAMPLES.get(name, f"{call}\n{call} --dry-run    the resolved params of this stage")
 
     @click.command(name, cls=Command, help=STAGES[name], examples=examples, params=list(OPTIONS.get(name, ())))
-    @(species_argument if for_one else unchanged)
+    @(species_argument(name) if for_one else unchanged)
     @dry_run_option
     @debug_option
     @click.pass_context
