@@ -13,6 +13,7 @@ from typing import Any
 
 from flows.errors import FlowError
 from pipeline.core import registry
+from pipeline.core.errors import ParamsError
 
 WORK = Path(".work")
 LOGS = WORK / "logs"
@@ -64,13 +65,15 @@ def environment(**more: str) -> dict[str, str]:
 
 def params() -> dict[str, Any]:
     """params.yaml as it is written. `check` is what validates it: plugins' sections need the plugins, and torch."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from pipeline.core import yaml_text
 
     try:
-        written = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise FlowError(f"params.yaml is not valid YAML: {' '.join(str(error).split())}") from None
+        written = yaml_text.load(Path("params.yaml").read_text(encoding="utf-8"), "params.yaml")
+    except ParamsError as error:
+        raise FlowError(str(error)) from None
+    except UnicodeDecodeError as error:
+        where = f"{error.reason} at byte {error.start}"
+        raise FlowError(f"params.yaml is not UTF-8 text ({where}); save it as UTF-8") from None
     if not isinstance(written, dict) or not isinstance(written.get("species"), dict) or not written["species"]:
         raise FlowError("params.yaml must name at least one species under `species:`")
     return written

@@ -28,6 +28,7 @@ def profile(root: Path, name: str, dry_run: bool = False) -> Report:
     ParamsError
         When the merged params are not valid.
     """
+    params_module.sections((root / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
     yaml = YAML()
     yaml.preserve_quotes, yaml.width = True, 120
     merged, overlay = yaml.load(root / "params.yaml"), YAML(typ="safe").load(_file(root, name))
