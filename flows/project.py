@@ -94,18 +94,13 @@ def chosen_species(wanted: list[str]) -> list[str]:
 
 
 def check() -> None:
-    """FlowError unless params.yaml is valid: a dry run of the first stage, before anything runs."""
-    some = next(iter(params()["species"]))
+    """FlowError unless `paleo check` finds everything in order: before anything runs."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "collect", some, "--dry-run"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        errors="replace",
+        [sys.executable, "-m", "pipeline", "check"], env=environment(), capture_output=True, text=True, errors="replace"
     )
     if done.returncode:
-        output = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
-        raise FlowError(output[-1].removeprefix("paleo collect: "))
+        output = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise FlowError(output.rpartition("paleo check: ")[2])
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def _check_size(text: str, where: str) -> None:
         elif kind == "AliasEvent":
             if any(anchor == other for other, _ in open_nodes):
                 raise ParamsError(f"{where} has an alias *{anchor} within what it stands for; write out what is meant")
-            anchor, size = None, sizes.get(anchor, 0)
+            anchor, size = None, sizes.get(str(anchor), 0)
         else:
             size = 1 + len(getattr(event, "value", "") or "")
         if anchor and size:

@@ -125,7 +125,7 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as stream:
             if stream.read(len(LFS_POINTER)) == LFS_POINTER:
                 raise InputError(f"{str(path)!r} is a pointer of Git LFS and not the weights; run `git lfs pull`")
-        with safe_open(path, "pt"):
+        with safe_open(path, "np"):
             pass
     except FileNotFoundError:
         raise InputError(f"{str(path)!r} is missing; download the model again") from None

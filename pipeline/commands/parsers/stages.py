@@ -95,6 +95,7 @@ def parser(name: str) -> Command:
         params, paths = project.open_project(species)
         if dry_run:
             return project.dry_run(name, params, paths)
+        project.refuse_problems(params, paths)
         if name == "train":
             _launch(paths.root, species, {**options, "debug": wants_traceback(ctx)})
         return _run(name, params, paths, **options)
