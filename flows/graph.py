@@ -5,6 +5,7 @@ Must be called with the project's root as the current folder: DVC names stages r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal, get_args
 
 import networkx as nx
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
 
 from flows.errors import FlowError
@@ -24,6 +26,7 @@ Action = Literal["run", "restore", "after", "cached"]
 # accelerate: the GPUs that the accelerate config requests, or every core.
 Hardware = Literal["core", "gpu", "accelerate"]
 _OUTPUT_STATES = {"deleted": "is missing", "not in cache": "is not in DVC's cache", "modified": "was changed by hand"}
+BUSY = "another process works on it now"
 CODE = "pipeline/"
 NAMED_FILES = 3  # of changed code; of more, these are named and the others counted
 
@@ -79,6 +82,7 @@ class Graph:
 
 def read(species: Sequence[str] = ()) -> Graph:
     """The project's graph; restricted to what the species need, and the stages without species behind them."""
+    logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # it warns of the locks of a killed run, which it removes
     try:
         with Repo(".", _wait_for_lock=True) as repo:
             edges = nx.subgraph_view(repo.index.graph, filter_node=lambda stage: not stage.is_data_source)
@@ -153,8 +157,11 @@ def _locked(node: Any) -> bool:
 
 def _causes(repo: Repo, node: Any) -> tuple[str, ...] | None:
     """Why DVC considers a stage changed; None where it does not."""
-    with repo.lock:
-        found = list(node.status(check_updates=True).values())
+    try:
+        with repo.lock:
+            found = list(node.status(check_updates=True).values())
+    except LockError:  # whose message advises to delete DVC's locks
+        return (BUSY,)
     if not found:
         return None
     return tuple(dict.fromkeys(_phrases(node, found[0]))) if _locked(node) else ("never ran",)

@@ -103,6 +103,18 @@ def check() -> None:
         raise FlowError(output.rpartition("paleo check: ")[2])
 
 
+def run_at_work() -> str:
+    """The process of the run that works in this project now; empty where there is none."""
+    if not (WORK / "run.lock").is_file():
+        return ""
+    with (WORK / "run.lock").open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return stream.read().strip() or "unknown"
+    return ""
+
+
 @contextmanager
 def run_lock() -> Iterator[None]:
     """One run at a time in a project: two would plan and train the same stages twice."""
