@@ -195,7 +195,9 @@ class _UnknownSource(SourceParams):
     @field_validator("kind")
     @classmethod
     def _is_known(cls, kind: str) -> str:
-        raise ValueError(f"known are {', '.join(registry.load(SOURCES))}")
+        known = registry.load(SOURCES)
+        near = registry.hint(kind, known)
+        raise ValueError("; ".join(dict.fromkeys([f"known are {', '.join(known)}", near])))
 
 
 def _entries(params: tuple[type[SourceParams], ...]) -> Any:

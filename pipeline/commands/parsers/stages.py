@@ -17,6 +17,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.stages import OVER_ALL_SPECIES, STAGES
 
 if TYPE_CHECKING:
+    from pipeline.core.paths import Paths
     from pipeline.core.records import Report
 
 
@@ -51,6 +52,13 @@ On every GPU of this machine:
 }
 
 
+BEFORE = {  # stage -> the one before it, and the folder of its results as `Paths` has it
+    "curate": ("collect", "raw"),
+    "validate": ("curate", "curated"),
+    "train": ("curate", "curated"),
+    "sample": ("train", "model"),
+    "evaluate": ("sample", "samples"),
+}
 STAGE_VARIABLE = "DVC_STAGE"  # which stage DVC runs, `curate@dodo`; `../dvc.yaml:curate@dodo` from another folder
 
 
@@ -96,11 +104,23 @@ def parser(name: str) -> Command:
         if dry_run:
             return project.dry_run(name, params, paths)
         project.refuse_problems(params, paths)
+        _refuse_too_early(name, paths)
         if name == "train":
             _launch(paths.root, species, {**options, "debug": wants_traceback(ctx)})
         return _run(name, params, paths, **options)
 
     return command
+
+
+def _refuse_too_early(name: str, paths: Paths) -> None:
+    """InputError where the stage before this one has no result yet."""
+    before, folder = BEFORE.get(name, ("", ""))
+    if before and not (getattr(paths, folder) / "card.json").is_file():
+        species, first = paths.species, f"paleo {before} {paths.species}"
+        raise InputError(
+            f"{species} has no result of `{before}` yet, which `{name}` reads; run `{first}` first, or "
+            f"`paleo run {species}` for all that is needed"
+        )
 
 
 def _run(name: str, params: Any, paths: Any, calibrate: bool = False, **options: bool) -> Report:
