@@ -15,6 +15,7 @@ import networkx as nx
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
+from dvc.scm import SCMError
 
 from flows.errors import FlowError
 from pipeline.core import registry
@@ -90,6 +91,9 @@ def read(species: Sequence[str] = ()) -> Graph:
             nodes = list(nx.lexicographical_topological_sort(edges.reverse(), key=file_order.__getitem__))
             selected = _selected(edges, species)
             return _graph(repo, edges, [node for node in nodes if node.name in selected])
+    except SCMError:
+        mend = "run `git init` there (without git: `dvc config core.no_scm true`)"
+        raise FlowError(f"{Path.cwd()} is no git repository, by which DVC works here; {mend}") from None
     except DvcException as error:
         raise FlowError(f"DVC cannot read the pipeline: {_one_line(error)}") from error
 

@@ -17,6 +17,7 @@ from pipeline.core.errors import ParamsError
 
 WORK = Path(".work")
 LOGS = WORK / "logs"
+FILES = ("params.yaml", "dvc.yaml")  # by which a project's root is known
 
 # `true` in letters: MLflow takes DO_NOT_TRACK=1 for no.
 NO_TELEMETRY = {
@@ -33,9 +34,12 @@ NO_TELEMETRY = {
 def enter() -> Path:
     """Make the project's root the current folder (DVC's stage names depend on it); returns it."""
     here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), None)
-    if root is None or not (root / "dvc.yaml").is_file():
+    root = next((folder for folder in (here, *here.parents) if any((folder / name).is_file() for name in FILES)), None)
+    if root is None:
         raise FlowError(f"no params.yaml and dvc.yaml in {here} or above it; change into the project's folder")
+    for name in FILES:
+        if not (root / name).is_file():
+            raise FlowError(f"{root} has no {name}; restore it from git (`git checkout -- {name}`)")
     if not (root / ".dvc").is_dir():
         raise FlowError(f"{root} is no DVC project yet; run `dvc init` there (without git: `dvc init --no-scm`)")
     os.chdir(root)

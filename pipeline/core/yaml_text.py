@@ -109,6 +109,8 @@ def _explanations(error: MarkedYAMLError, lines: list[str]) -> Iterator[tuple[in
         yield number, f"has a value that begins with {line[column : column + 1]!r}; put it into quotes"
     if words.startswith("found undefined alias"):
         yield number, "has a `*` that refers to nothing; put the text into quotes"
+    if words == "found unhashable key":
+        yield number, "has a bracket where a key should be; put the text into quotes, or remove the bracket"
     if words == "but found another document":
         yield number, "begins a second document; remove it"
     if words.startswith("could not determine a constructor for the tag"):

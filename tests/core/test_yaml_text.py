@@ -39,6 +39,7 @@ def bomb(template: str, first: str) -> str:
         ("a: [1, 2\nb: 1\n", "line 1, 'a: [1, 2', opens a bracket that is not closed, or lacks a comma"),
         ("a: *b\n", "line 1, 'a: *b', has a `*` that refers to nothing; put the text into quotes"),
         ("a:\n -b\n -c: 1\n", "line 2, '-b', needs a space after its dash"),
+        ("a: {{b}: 1}\n", "has a bracket where a key should be; put the text into quotes"),
         ("a: 1\n---\nb: 2\n", "line 2, '---', begins a second document; remove it"),
         ("a: !!python/object:os.system {}\n", "has a tag (`!…`) that means nothing here; remove it"),
         ("a: \x01\n", "it holds the control character #x0001; remove it"),

@@ -68,7 +68,8 @@ def species_argument(stage: str) -> Callable[[F], F]:
     def given_or_run_by_dvc(ctx: click.Context, parameter: click.Parameter, key: str | None) -> str:
         name = os.environ.get(STAGE_VARIABLE, "").rpartition(":")[2]
         if key is None and not name:
-            raise click.MissingParameter(ctx=ctx, param=parameter)
+            known = ", ".join(item.value for item in complete_species(ctx, parameter, ""))
+            raise click.MissingParameter(f"Of params.yaml: {known}", ctx, parameter)
         kind, _, of_stage = name.partition("@")
         if key is None and kind != stage:
             raise InputError(
