@@ -224,10 +224,10 @@ def _bytes_of_one(params: Params, root: Path) -> int:
     n_snapshots = len(train.snapshots)
     pictures = (n_snapshots + 1) * len(sample.prompts) * len(set(sample.seeds)) * sample.width_px * sample.height_px * 3
     try:
-        whole = method(train.method).saves_full_model
-    except ParamsError:
-        whole = False
-    n_weights = sum(map(_n_weights, (root / params.base.path).rglob("*.safetensors"))) if whole else 0
+        whole, moments = method(train.method).saves_full_model, optimiser(train.optimiser).state_bytes
+    except ParamsError:  # an unknown name, which another check reports
+        whole, moments = False, 0
+    n_weights = sum(map(_n_weights, (root / params.base.path).glob("*/*.safetensors"))) if whole else 0
     snapshot = n_weights * BYTES_PER_WEIGHT[train.save_dtype]
-    state = n_weights * (4 + 8 + (4 if train.ema_decay else 0))  # weights, AdamW's moments, EMA
+    state = n_weights * (4 + moments + (4 if train.ema_decay else 0))  # weights, the optimiser's moments, EMA
     return COPIES * (n_snapshots * snapshot + pictures) + (train.keep_states + 1) * state
