@@ -13,13 +13,18 @@ from pipeline.__main__ import main
 from tests.project import ROOT, clone, edit_params, environment
 
 HOSTILE = ("a'; touch pwned; '", 'a"; touch pwned; "', "$(touch pwned)", "`touch pwned`", "a\ntouch pwned")
+SHIPPED = ("sinomacrops", "dimorphodontidae", "ornithocheiromorpha")
 OUTSIDE = "../../pwned"
-SOURCE = {"name": "A", "class_noun": "a", "sources": [{"kind": "synthetic", "taxon": "sinomacrops"}]}
+SOURCE = {
+    "name": "A",
+    "class_noun": "a",
+    "sources": [{"kind": "synthetic", "taxon": "sinomacrops", "good": 1, "clutter": 0}],
+}
 
 
 def project_with(folder, keys):
     clone(folder)
-    edit_params(folder, {"species": dict.fromkeys(keys, SOURCE)})
+    edit_params(folder, {"species": dict.fromkeys(keys, SOURCE)}, SHIPPED)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--force"], cwd=folder, check=True)
     return folder
 
