@@ -5,6 +5,7 @@ Must be called with the project's root as the current folder: DVC names stages r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any, Literal, get_args
 
 import networkx as nx
 from dvc.exceptions import DvcException
+from dvc.lock import LockError
 from dvc.repo import Repo
+from dvc.scm import SCMError
 
 from flows.errors import FlowError
 from pipeline.core import registry
@@ -24,6 +27,7 @@ Action = Literal["run", "restore", "after", "cached"]
 # accelerate: the GPUs that the accelerate config requests, or every core.
 Hardware = Literal["core", "gpu", "accelerate"]
 _OUTPUT_STATES = {"deleted": "is missing", "not in cache": "is not in DVC's cache", "modified": "was changed by hand"}
+BUSY = "another process works on it now"
 CODE = "pipeline/"
 NAMED_FILES = 3  # of changed code; of more, these are named and the others counted
 
@@ -79,6 +83,7 @@ class Graph:
 
 def read(species: Sequence[str] = ()) -> Graph:
     """The project's graph; restricted to what the species need, and the stages without species behind them."""
+    logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)  # it warns of the locks of a killed run, which it removes
     try:
         with Repo(".", _wait_for_lock=True) as repo:
             edges = nx.subgraph_view(repo.index.graph, filter_node=lambda stage: not stage.is_data_source)
@@ -86,6 +91,9 @@ def read(species: Sequence[str] = ()) -> Graph:
             nodes = list(nx.lexicographical_topological_sort(edges.reverse(), key=file_order.__getitem__))
             selected = _selected(edges, species)
             return _graph(repo, edges, [node for node in nodes if node.name in selected])
+    except SCMError:
+        mend = "run `git init` there (without git: `dvc config core.no_scm true`)"
+        raise FlowError(f"{Path.cwd()} is no git repository, by which DVC works here; {mend}") from None
     except DvcException as error:
         raise FlowError(f"DVC cannot read the pipeline: {_one_line(error)}") from error
 
@@ -153,8 +161,11 @@ def _locked(node: Any) -> bool:
 
 def _causes(repo: Repo, node: Any) -> tuple[str, ...] | None:
     """Why DVC considers a stage changed; None where it does not."""
-    with repo.lock:
-        found = list(node.status(check_updates=True).values())
+    try:
+        with repo.lock:
+            found = list(node.status(check_updates=True).values())
+    except LockError:  # whose message advises to delete DVC's locks
+        return (BUSY,)
     if not found:
         return None
     return tuple(dict.fromkeys(_phrases(node, found[0]))) if _locked(node) else ("never ran",)

@@ -133,6 +133,8 @@ def planned(wanted: list[str]) -> graph.Graph:
     project.check()
     hardware.check()
     plan = graph.read(wanted)
+    if busy := [stage.name for stage in plan.stages if graph.BUSY in stage.why]:
+        raise FlowError(f"another process works on {', '.join(busy)} (`dvc repro`?); wait for it or stop it")
     if plan.missing:
         raise FlowError("; ".join(_missing_sentence(entry) for entry in plan.missing))
     return plan

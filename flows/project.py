@@ -15,10 +15,12 @@ from typing import IO, Any
 from flows import processes
 from flows.errors import FlowError
 from pipeline.core import registry
+from pipeline.core.errors import ParamsError
 
 WORK = Path(".work")
 LOGS = WORK / "logs"
 _has_run_lock = False  # this process
+FILES = ("params.yaml", "dvc.yaml")  # by which a project's root is known
 
 # `true` in letters: MLflow takes DO_NOT_TRACK=1 for no.
 NO_TELEMETRY = {
@@ -35,9 +37,12 @@ NO_TELEMETRY = {
 def enter() -> Path:
     """Make the project's root the current folder (DVC's stage names depend on it); returns it."""
     here = Path.cwd()
-    root = next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), None)
-    if root is None or not (root / "dvc.yaml").is_file():
+    root = next((folder for folder in (here, *here.parents) if any((folder / name).is_file() for name in FILES)), None)
+    if root is None:
         raise FlowError(f"no params.yaml and dvc.yaml in {here} or above it; change into the project's folder")
+    for name in FILES:
+        if not (root / name).is_file():
+            raise FlowError(f"{root} has no {name}; restore it from git (`git checkout -- {name}`)")
     if not (root / ".dvc").is_dir():
         raise FlowError(f"{root} is no DVC project yet; run `dvc init` there (without git: `dvc init --no-scm`)")
     os.chdir(root)
@@ -67,13 +72,15 @@ def environment(**more: str) -> dict[str, str]:
 
 def params() -> dict[str, Any]:
     """params.yaml as it is written. `check` is what validates it: plugins' sections need the plugins, and torch."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from pipeline.core import yaml_text
 
     try:
-        written = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise FlowError(f"params.yaml is not valid YAML: {' '.join(str(error).split())}") from None
+        written = yaml_text.load(Path("params.yaml").read_text(encoding="utf-8"), "params.yaml")
+    except ParamsError as error:
+        raise FlowError(str(error)) from None
+    except UnicodeDecodeError as error:
+        where = f"{error.reason} at byte {error.start}"
+        raise FlowError(f"params.yaml is not UTF-8 text ({where}); save it as UTF-8") from None
     if not isinstance(written, dict) or not isinstance(written.get("species"), dict) or not written["species"]:
         raise FlowError("params.yaml must name at least one species under `species:`")
     return written
@@ -94,18 +101,25 @@ def chosen_species(wanted: list[str]) -> list[str]:
 
 
 def check() -> None:
-    """FlowError unless params.yaml is valid: a dry run of the first stage, before anything runs."""
-    some = next(iter(params()["species"]))
+    """FlowError unless `paleo check` finds everything in order: before anything runs."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "collect", some, "--dry-run"],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        errors="replace",
+        [sys.executable, "-m", "pipeline", "check"], env=environment(), capture_output=True, text=True, errors="replace"
     )
     if done.returncode:
-        output = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
-        raise FlowError(output[-1].removeprefix("paleo collect: "))
+        output = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise FlowError(output.rpartition("paleo check: ")[2])
+
+
+def run_at_work() -> str:
+    """The process of the run that works in this project now; empty where there is none."""
+    if not (WORK / "run.lock").is_file():
+        return ""
+    with (WORK / "run.lock").open() as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return stream.read().strip() or "unknown"
+    return ""
 
 
 @contextmanager

@@ -31,7 +31,10 @@ VERSION_STAGES = ("train", "evaluate")  # whose results a model version consists
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table at the end of a run; None where there is no result yet."""
+    """One line of the table at the end of a run; None where there is no result yet.
+
+    `earlier`: the result is that of an earlier run, since this one did not come to it.
+    """
 
     species: str
     step: int | None
@@ -39,6 +42,7 @@ class Row:
     after: float | None
     version: str
     seconds: float
+    earlier: bool = False
 
 
 def release(species: list[str], outcomes: list[Outcome], logs: Path) -> str:
@@ -148,10 +152,11 @@ def _database_has(name: str, version: str) -> bool:
 def rows(species: list[str], outcomes: list[Outcome]) -> list[Row]:
     """The table at the end, from the files that the stages wrote."""
     seconds = {key: sum(o.seconds for o in outcomes if o.stage.species == key) for key in species}
-    return [_row(key, seconds[key]) for key in species]
+    unfinished = {o.stage.species for o in outcomes if o.ending not in ("ran", "cached")}
+    return [_row(key, seconds[key], earlier=key in unfinished) for key in species]
 
 
-def _row(species: str, seconds: float) -> Row:
+def _row(species: str, seconds: float, *, earlier: bool) -> Row:
     try:
         text = Path(f"reports/evaluation/{species}/metrics.json").read_text(encoding="utf-8")
         metrics = json.loads(text)
@@ -166,6 +171,7 @@ def _row(species: str, seconds: float) -> Row:
         after=(metrics.get("chosen") or {}).get("species_accuracy"),
         version=f"v{registered['version']}{alias}" if registered.get("version") else "",
         seconds=seconds,
+        earlier=earlier and bool(metrics),
     )
 
 
@@ -176,6 +182,7 @@ def cells(row: Row) -> tuple[str, ...]:
     """A row as text, for the terminal and the artifact."""
     shown = [f"{value:.0%}" if value is not None else "–" for value in (row.before, row.after)]
     step = "–" if row.step is None else str(row.step)
+    step += " (earlier run)" if row.earlier else ""
     return row.species, step, f"{shown[0]} → {shown[1]}", row.version or "–", f"{row.seconds:.0f}"
 
 

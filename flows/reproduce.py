@@ -17,7 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 
-from flows import gpu_leases, graph, processes, project, validation
+from flows import durations, gpu_leases, graph, processes, project, validation
 from flows.errors import FlowError, StageFailed, StageInterrupted, Stopped
 from flows.stage_logs import Report, StageLog
 
@@ -110,6 +110,7 @@ def _reproduced(stage: graph.Stage, logs: Path, report: Report) -> State[Done]:
     if any(_RESTORED in line for line in lines):
         return _cached("restored from DVC's cache")
     seconds = monotonic() - began
+    durations.record(stage, seconds)
     return Completed(message=f"{seconds:.1f} s", data=Done("ran", seconds, "; ".join(stage.why)))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,26 +13,60 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from flows import next_steps
+from flows import durations, next_steps, project
 from flows.graph import Action, Graph, Stage
 
 if TYPE_CHECKING:
     from flows.pipeline import Result
 
 MLFLOW, PREFECT = "http://127.0.0.1:5000", "http://127.0.0.1:4200"  # where `paleo up` serves by default
+MOST_ALIKE = 3  # rows of one kind of stage with one reason; more become one row
+WHY_LINES = 2  # of reasons, in a row
+PLAN_COLUMNS = 18  # beside the stage's name and the reasons: action, minutes, and the spaces between
+NARROWEST = 20
 STYLES: dict[Action, str] = {"run": "bold yellow", "restore": "cyan", "after": "yellow", "cached": "dim"}
 
 
 def show_plan(graph: Graph) -> None:
-    """Print every stage in the order in which it would run: what becomes of it, and why."""
-    console, table = Console(highlight=False), _table("stage", "action", "why")
-    for stage in graph.stages:
-        table.add_row(stage.name, f"[{STYLES[stage.action]}]{stage.action}[/]", escape("; ".join(stage.why)))
-    console.print(table)
+    """Print every stage that is not cached, in the order in which it would run: what becomes of it, why, how long."""
+    console, seconds = Console(highlight=False), durations.estimate(graph.stale)
+    table = _table("stage", "action", "why", *(["min"] if seconds else []))
+    rows = list(_plan_rows(graph.stale, seconds))
+    width = console.width - max([len(row[0]) for row in rows], default=0) - PLAN_COLUMNS
+    for label, action, why, minutes in rows:
+        lines = textwrap.wrap(why, max(width, NARROWEST), max_lines=WHY_LINES, placeholder=" …")
+        cells = (escape(label), f"[{STYLES[action]}]{action}[/]", escape("\n".join(lines)), minutes)
+        table.add_row(*(cells if seconds else cells[:-1]))
+    if rows:
+        console.print(table)
     for entry in graph.missing:
         more = f" and {len(entry.stages) - 1} more" if entry.stages[1:] else ""
         console.print(f"[bold red]missing:[/] {escape(entry.name)}, needed by {entry.stages[0]}{more}")
-    console.print(f"\n{_summary(graph.stages)}")
+    if holder := project.run_at_work():
+        console.print(f"a run is at work here (process {holder}), so this changes while it does")
+    console.print(("\n" if rows else "") + _summary(graph, seconds))
+
+
+def _plan_rows(stages: Iterable[Stage], seconds: Mapping[str, float]) -> Iterator[tuple[str, Action, str, str]]:
+    """Stage, action, why and minutes; one row for many species of which the same is true."""
+    alike: dict[tuple[str, Action, str], list[Stage]] = {}
+    for stage in stages:
+        why = "; ".join(stage.why)
+        general = why.replace(stage.species, "SPECIES") if stage.species else why
+        alike.setdefault((stage.kind, stage.action, general), []).append(stage)
+    for (kind, action, why), group in alike.items():
+        if len(group) > MOST_ALIKE:
+            yield f"{kind} of {len(group)} species", action, why, _minutes([seconds.get(s.name) for s in group])
+        else:
+            yield from ((s.name, action, "; ".join(s.why), _minutes([seconds.get(s.name)])) for s in group)
+
+
+def _minutes(seconds: list[float | None]) -> str:
+    """Together, or ? where one of them was never timed."""
+    known = [each for each in seconds if each is not None]
+    if len(known) < len(seconds):
+        return "?"
+    return f"{sum(known) / 60:.1f}"
 
 
 def _table(*headings: str) -> Table:
@@ -41,11 +76,18 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _summary(stages: Iterable[Stage]) -> str:
-    """`3 run, 2 after, 14 cached; …`"""
-    counts = Counter(stage.action for stage in stages)
+def _summary(graph: Graph, seconds: Mapping[str, float]) -> str:
+    """`3 run, 2 after, 14 cached; …`, and how long it takes by the last runs."""
+    counts = Counter(stage.action for stage in graph.stages)
     text = ", ".join(f"{counts[action]} {action}" for action in STYLES if counts[action])
-    return f"{text}; nothing to do" if set(counts) == {"cached"} else f"{text}; `paleo run` does it"
+    if not graph.stale:
+        return f"{text}; nothing to do"
+    untimed = len(graph.stale) - len(seconds)
+    if not seconds:
+        return f"{text}; how long is unknown, as none of these was timed here yet; `paleo run` does it"
+    were = "stage was" if untimed == 1 else "stages were"
+    more = f", and {untimed} {were} never timed" if untimed else ""
+    return f"{text}; by earlier runs about {sum(seconds.values()) / 60:.0f} min one by one{more}; `paleo run` does it"
 
 
 def show_result(result: Result, *, embedded_server: bool) -> None:

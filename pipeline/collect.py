@@ -291,10 +291,10 @@ def _nothing_kept(manifest: pd.DataFrame, run: Run) -> str:
     found = f"{len(manifest)} files, of them {codes}" if codes else "nothing at all"
     example = f" ({manifest['source_id'].iloc[0]}: {manifest['reason'].iloc[0].rstrip('.')})" if codes else ""
     failed = "".join(f"; {source} was skipped: {reason.rstrip('.')}" for source, reason in run.failed.items())
-    return (
-        f"the sources of {run.species.name} gave no picture that can be used: {found}{example}{failed}; "
-        "correct the sources of this species in params.yaml"
-    )
+    mend = "correct the sources of this species in params.yaml"
+    if run.failed and not codes:
+        mend = f"check the network connection and run this again, or {mend}"
+    return f"the sources of {run.species.name} gave no picture that can be used: {found}{example}{failed}; {mend}"
 
 
 def _ranked(codes: Counter[str]) -> str:

@@ -31,7 +31,7 @@ from pipeline.methods import method, token_embeddings
 from pipeline.methods.resolution import load
 from pipeline.sampling import prompt_grid
 from pipeline.sampling.device import best_device
-from pipeline.sampling.generate import check_size, generate_images
+from pipeline.sampling.generate import generate_images
 from pipeline.sampling.png_metadata import Provenance, encode_png
 from pipeline.sampling.prompt_grid import GridCell
 
@@ -63,7 +63,7 @@ def sample(params: Params, paths: Paths) -> Report:
     samplers.find(params.sample.sampler)
     species = params.species[paths.species]
     cells = prompt_grid.prompt_grid(params.sample, name=species.name, class_noun=species.class_noun)
-    check_size(cells[0].spec)
+    prompt_grid.check_size(cells[0].spec)
     card = atomic_write.read_card(paths.model)
     checkpoints = _checkpoints(card, params, paths)
 

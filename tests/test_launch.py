@@ -140,7 +140,7 @@ def test_missing_gpus_are_reported_once_before_anything_is_launched(monkeypatch)
 def test_a_config_that_is_not_there_or_no_yaml_is_one_sentence(paths, capsys, monkeypatch):
     monkeypatch.chdir(paths.root)
     (paths.root / "odd.yaml").write_text("a: [")
-    for name, words in (("none.yaml", "is 'none.yaml', which is no file"), ("odd.yaml", "is no valid YAML")):
+    for name, words in (("none.yaml", "is 'none.yaml', which is no file"), ("odd.yaml", "is not valid YAML")):
         monkeypatch.setenv("PALEO_ACCELERATE_CONFIG", name)
         assert main(["train", "dodo"]) == 1
         assert words in capsys.readouterr().err

@@ -5,6 +5,7 @@ it runs. A new command is one file with its parser and one line here.
 """
 
 COMMANDS = {
+    "check": "pipeline.commands.parsers.check:check",
     "species": "pipeline.commands.parsers.species:species",
     "data": "pipeline.commands.parsers.data:data",
     "review": "pipeline.commands.parsers.review:review",

@@ -25,9 +25,9 @@ from pipeline.io.tracking import registered_models
 from pipeline.methods.resolution import load
 from pipeline.registry.model_config import zero_terminal_snr
 from pipeline.sampling.device import best_device
-from pipeline.sampling.generate import SIDE_MULTIPLE_PX, generate_images
+from pipeline.sampling.generate import generate_images
 from pipeline.sampling.png_metadata import Provenance, encode_png
-from pipeline.sampling.prompt_grid import sample_spec
+from pipeline.sampling.prompt_grid import SIDE_MULTIPLE_PX, sample_spec
 
 SLUG_LETTERS = 48
 OPTIONS = {  # of the command line, for fields of Sample that are called otherwise

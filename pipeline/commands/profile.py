@@ -34,6 +34,7 @@ def profile(root: Path, name: str, dry_run: bool = False) -> Report:
     ParamsError
         When the merged params are not valid.
     """
+    params_module.sections((root / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
     yaml = _yaml()
     before, merged = (yaml.load(root / "params.yaml") for _ in range(2))
     for overlay in _overlays(root, name, yaml):

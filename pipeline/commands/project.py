@@ -41,10 +41,18 @@ def open_project(species: str = "") -> tuple[Params, Paths]:
     return params, Paths(folder, species)
 
 
+def refuse_problems(params: Params, paths: Paths) -> None:
+    """ParamsError for what `paleo check` finds: called before a stage runs, and in every dry run."""
+    from pipeline.commands import check
+
+    check.refuse(params, paths.root)
+
+
 def dry_run(command: str, params: Params, paths: Paths, section: str = "") -> Report:
     """The resolved params that `command` would use, as JSON: the base, the species and its own section."""
     from pipeline.core.records import Report
 
+    refuse_problems(params, paths)
     values = params.model_dump(mode="json", by_alias=True)
     shown = {key: values[key] for key in ("seed", "base", section or command) if key in values}
     if paths.species:

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from pipeline.core.errors import InputError
+from pipeline.core import yaml_text
+from pipeline.core.errors import InputError, ParamsError
 
 VARIABLE, DEFAULT = "PALEO_ACCELERATE_CONFIG", "infra/accelerate/cpu.yaml"
 SEVERAL_CPU_PROCESSES = ("MULTI_GPU", "FSDP")  # distributed types with which accelerate starts more than one
@@ -80,9 +78,11 @@ def read(path: Path) -> AccelerateConfig:
 
 def _settings(path: Path) -> dict[str, Any]:
     try:
-        settings = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-    except (YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+        settings = yaml_text.load(path.read_text(encoding="utf-8"), str(path))
+    except ParamsError as error:
+        raise InputError(str(error)) from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
         raise InputError(f"{path} is no accelerate config: it has no settings; see infra/accelerate/")
     return settings

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pipeline.core import registry
+from pipeline.core.errors import ParamsError
 
 PROGRAM = "paleo"
 DEBUG = "paleo.debug"  # in a context's meta: was --debug given?
@@ -105,12 +106,11 @@ def complete_species(_ctx: click.Context, _parameter: click.Parameter, incomplet
 
 def _species(file: Path) -> Mapping[str, Any]:
     """The section `species`, unchecked; none where the file is no such YAML, since completion reports no errors."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
+    from pipeline.core import yaml_text
 
     try:
-        raw = YAML(typ="safe").load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError):
+        raw = yaml_text.load(file.read_text(encoding="utf-8"), file.name)
+    except (OSError, UnicodeDecodeError, ParamsError):
         return {}
     species = raw.get("species") if isinstance(raw, Mapping) else None
     return species if isinstance(species, Mapping) else {}

@@ -7,7 +7,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveFloat, PositiveInt, Section, SourceParams
+from pipeline.core.param_types import (
+    Fraction,
+    Name,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    SidePx,
+    SourceParams,
+)
 from pipeline.core.prompts import Template
 
 StopOrWarn = Literal["stop", "warn"]
@@ -32,9 +41,9 @@ class Taxon(Section):
 class Species(Section):
     """One entry per model; the key names folders and the registered model."""
 
-    name: str
+    name: Name
     """{name} in prompts."""
-    class_noun: str
+    class_noun: Name
     """{class_noun} in prompts: what the base model already knows."""
     taxon: Taxon | None = None
     sources: tuple[SourceParams, ...] = Field(min_length=1)
@@ -105,7 +114,7 @@ class Curate(Section):
     decode: Decode = Decode()
     crop_borders: bool = True
     """Plain borders are cut off."""
-    image_side_px: PositiveInt = 512
+    image_side_px: SidePx = 512
     """Larger pictures are reduced to this shorter side."""
     captioner: str = ""
     """Folder of a local captioning model (BLIP), for pictures without caption and title."""

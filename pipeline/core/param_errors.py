@@ -1,22 +1,24 @@
-"""Mistakes in params.yaml in words: what a value must be, and why a text is no YAML."""
+"""Mistakes in params.yaml in words: what a value must be."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
+SHOWN_CHARACTERS = 100  # of a value, in a message
 REQUIREMENTS = {  # pydantic's type of error -> what the value must be
     "int_type": "it must be a whole number",
     "int_parsing": "it must be a whole number",
     "int_from_float": "it must be a whole number",
+    "int_parsing_size": "it must be a smaller number",
     "float_type": "it must be a number",
+    "finite_number": "it must be a finite number",
     "float_parsing": "it must be a number",
     "bool_type": "it must be true or false",
     "bool_parsing": "it must be true or false",
     "string_type": "it must be text; quote what is meant as text",
     "string_too_short": "it must not be empty",
+    "string_too_long": "it must have at most {max_length} characters",
     "string_pattern_mismatch": "it must match {pattern}",
     "tuple_type": "it must be a list, such as [a, b]",
     "dict_type": "it must be a mapping of names to values",
@@ -38,9 +40,9 @@ def requirement(error: Mapping[str, Any]) -> str:
     return words.format(**error.get("ctx", {}))
 
 
-def yaml_problem(error: YAMLError) -> str:
-    """Why a text is no YAML, with the place, on one line."""
-    if isinstance(error, MarkedYAMLError) and error.problem_mark:
-        problem, mark = " ".join(str(error.problem).split()), error.problem_mark
-        return f"{problem} (line {mark.line + 1}, column {mark.column + 1})"
-    return " ".join(str(error).split())
+def shown(value: Any) -> str:
+    """A value in a message: as Python writes it, cut where it is long."""
+    if value is None:
+        return "empty"
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Annotated, Any, Union
 
 from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, create_model, field_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from pipeline.core import registry
+from pipeline.core import registry, yaml_text
 from pipeline.core.data_params import Collect, Curate, Host, Species, Validate
 from pipeline.core.errors import ParamsError
-from pipeline.core.param_errors import requirement, yaml_problem
-from pipeline.core.param_types import Fraction, NonNegativeInt, PositiveInt, Section, SourceParams
+from pipeline.core.param_errors import requirement, shown
+from pipeline.core.param_types import BatchSize, Fraction, SamplerSteps, Section, Seed, SidePx, SourceParams
 from pipeline.core.prompts import Template
 from pipeline.core.renamed_params import renamed
 from pipeline.core.training_params import Train
 
-SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
 # Sections whose further keys are the names of plugins, and where those are listed.
 PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS", "curate": "pipeline.curation:CHECKS"}
 SOURCES = "pipeline.sources:SOURCES"
+LONGEST_PART = 100  # characters of a key, in a message
+MAX_SENTENCES = 10  # about one params.yaml, each of a mistake
 SOURCE_TAG = 4  # place of the `kind` in pydantic's location species.KEY.sources.NUMBER.KIND.FIELD
 
 
@@ -49,17 +49,17 @@ class Sample(Section):
 
     prompts: tuple[Template, ...] = Field(default=("{name}",), min_length=1)
     negative_prompt: str = ""
-    seeds: tuple[NonNegativeInt, ...] = Field(default=(1, 2, 3, 4), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(1, 2, 3, 4), min_length=1)
     sampler: str = "DDIM"
-    steps: PositiveInt = 20
-    guidance_scale: Annotated[float, Field(ge=1)] = 3.0
-    width_px: PositiveInt = 64
-    height_px: PositiveInt = 64
-    batch_size: PositiveInt = 24
+    steps: SamplerSteps = 20
+    guidance_scale: Annotated[float, Field(ge=1, le=1000)] = 3.0
+    width_px: SidePx = 64
+    height_px: SidePx = 64
+    batch_size: BatchSize = 24
 
 
 class Evaluate(Section):
-    bootstrap_resamples: PositiveInt = 2000
+    bootstrap_resamples: Annotated[int, Field(gt=0, le=1_000_000, strict=True)] = 2000
     primary: str = "species_accuracy"
     """The metric that picks the step; ties go to the fewest steps."""
     tie_margin: Fraction = 0.02
@@ -86,7 +86,7 @@ class Versioning(Section):
 
 
 class Params(Section):
-    seed: NonNegativeInt
+    seed: Seed
     """Decides pictures, noise, order and samples."""
     species: dict[SpeciesKey, Species] = Field(min_length=1)
     base: Base = Base()
@@ -119,7 +119,9 @@ def load(path: Path) -> Params:
     except FileNotFoundError:
         raise ParamsError(f"{path} is missing; run from the project's folder, or restore it from git") from None
     except UnicodeDecodeError as error:
-        raise ParamsError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start})") from None
+        raise ParamsError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from None
     return parse(text, path.name)
 
 
@@ -132,15 +134,14 @@ def parse(text: str, where: str) -> Params:
     try:
         return _model(raw).model_validate(raw)
     except ValidationError as error:
-        raise ParamsError("; ".join(_sentences(where, raw, error))) from None
+        sentences = list(_sentences(where, raw, error))
+        more = [f"and {len(sentences) - MAX_SENTENCES} more mistakes"] if sentences[MAX_SENTENCES:] else []
+        raise ParamsError("; ".join([*sentences[:MAX_SENTENCES], *more])) from None
 
 
 def sections(text: str, where: str) -> dict[str, Any]:
     """The text of a params file as nested dicts, keys and values unchecked; ParamsError where it is no such YAML."""
-    try:
-        raw = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ParamsError(f"{where} is not valid YAML: {yaml_problem(error)}") from None
+    raw = yaml_text.load(text, where)
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else f"a {type(raw).__name__}"
         raise ParamsError(f"{where} must hold sections such as `species:`; it holds {found}")
@@ -196,7 +197,9 @@ class _UnknownSource(SourceParams):
     @field_validator("kind")
     @classmethod
     def _is_known(cls, kind: str) -> str:
-        raise ValueError(f"known are {', '.join(registry.load(SOURCES))}")
+        known = registry.load(SOURCES)
+        near = registry.hint(kind, known)
+        raise ValueError("; ".join(dict.fromkeys([f"known are {', '.join(known)}", near])))
 
 
 def _entries(params: tuple[type[SourceParams], ...]) -> Any:
@@ -236,15 +239,16 @@ def _sentence(item: Any, raw: Mapping[str, Any]) -> str:
     location = list(item["loc"])
     if len(location) > SOURCE_TAG and location[0] == "species" and location[2] == "sources":
         del location[SOURCE_TAG]
-    key, parent = ".".join(map(str, location)), ".".join(map(str, location[:-1]))
+    parts = [str(part) if len(str(part)) <= LONGEST_PART else f"{str(part)[:LONGEST_PART]}…" for part in location]
+    key, parent = ".".join(parts), ".".join(parts[:-1])
     if item["type"] == "extra_forbidden":
-        return f"unknown key {key!r}; {registry.hint(str(location[-1]), _known_keys(location[:-1], raw))}"
+        return f"unknown key {key!r}; {registry.hint(parts[-1], _known_keys(location[:-1], raw))}"
     if item["type"] == "missing":
-        return f"key {location[-1]!r} is missing " + (f"under {parent!r}" if parent else "at the top level")
+        return f"key {parts[-1]!r} is missing " + (f"under {parent!r}" if parent else "at the top level")
     if item["type"] == "too_short":
         return f"{key} has {item['ctx']['actual_length']} entries; it needs at least {item['ctx']['min_length']}"
-    value = "empty" if item["input"] is None else repr(item["input"])
-    return f"{key.removesuffix('.[key]')} is {value}: {requirement(item)}"
+    of_key = " (small letters, digits, - and _)" if key.endswith(".[key]") else ""
+    return f"{key.removesuffix('.[key]')} is {shown(item['input'])}: {requirement(item)}{of_key}"
 
 
 def _known_keys(location: list[Any], raw: Mapping[str, Any]) -> list[str]:

@@ -10,13 +10,18 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.core.param_types import (
+    BatchSize,
     CaptionTemplate,
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SamplerSteps,
     Section,
+    Seed,
+    SidePx,
+    Steps,
 )
 from pipeline.core.prompts import Template
 
@@ -26,7 +31,7 @@ class Buckets(Section):
 
     max_aspect: Annotated[float, Field(ge=1)] = 1.0
     """Longer by shorter side; 1.0: squares, the middle of each picture."""
-    step_px: PositiveInt = 8
+    step_px: SidePx = 8
 
 
 class Masks(Section):
@@ -68,20 +73,20 @@ class Monitor(Section):
     pictures: PositiveInt = 16
     """Held-out ones, at most."""
     prompts: tuple[Template, ...] = ("{name}", "{name} flying in the forest")
-    seeds: tuple[NonNegativeInt, ...] = (1, 2)
-    steps: PositiveInt = 10
+    seeds: tuple[Seed, ...] = (1, 2)
+    steps: SamplerSteps = 10
     """Of DDIM."""
 
 
 class Train(Section):
     method: str = "dreambooth"
     """lora | lokr | loha | dreambooth | textual_inversion | pivotal | full (from scratch)."""
-    steps: PositiveInt = 500
+    steps: Steps = 500
     snapshots: tuple[PositiveInt, ...] = Field(default=(50, 250, 500), min_length=1)
     """One trajectory, sampled at these steps."""
-    batch_size: PositiveInt = 8
+    batch_size: BatchSize = 8
     """Global, whatever the number of processes."""
-    resolution_px: PositiveInt = 64
+    resolution_px: SidePx = 64
     """Side of a square; with buckets the shape changes and the area stays."""
     buckets: Buckets = Buckets()
     learning_rate: PositiveFloat = 3.0e-4

@@ -12,13 +12,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import diffusers
-from diffusers import SchedulerMixin
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.core.errors import ParamsError
 from pipeline.core.registry import lookup
+
+if TYPE_CHECKING:  # params are checked against the table without diffusers
+    from diffusers import SchedulerMixin
 
 Flags = Mapping[str, Any]
 Schedule = Literal["", "Karras", "Exponential"]  # of the sigmas; "" is the one that the betas give
@@ -133,6 +133,8 @@ def build(name: str, checkpoint: Mapping[str, Any]) -> SchedulerMixin:
     ParamsError
         When the sampler is refused or unknown, or cannot sample weights with zero terminal SNR.
     """
+    import diffusers
+
     sampler = find(name)
     scheduler_class = getattr(diffusers, sampler.class_name)
     known = inspect.signature(scheduler_class.__init__).parameters

@@ -6,9 +6,13 @@ the step.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pipeline.core import registry
 from pipeline.core.metric_spec import MetricSpec
-from pipeline.metrics.metric import Metric
+
+if TYPE_CHECKING:  # names are looked up without pandas
+    from pipeline.metrics.metric import Metric
 
 METRICS: dict[str, str] = {
     "species_accuracy": "pipeline.metrics.species_accuracy:METRIC",

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.core.errors import InputError, ParamsError
+from pipeline.core.errors import InputError
 from pipeline.core.records import SampleSpec
 from pipeline.diffusion import samplers
 from pipeline.families.model_components import Conditioning, ModelComponents
+from pipeline.sampling.prompt_grid import check_size
 
-SIDE_MULTIPLE_PX = 8  # of diffusers' pipelines
 MIN_CONTRAST_LEVELS = 2  # of 255: a picture whose channels vary less than this shows nothing
 
 
@@ -45,14 +45,6 @@ def generate_images(components: ModelComponents, specs: Sequence[SampleSpec]) ->
         output_type="np",
     ).images
     return [_checked_image(*pair) for pair in zip(pixels, specs, strict=True)]
-
-
-def check_size(spec: SampleSpec) -> None:
-    """ParamsError unless both sides are multiples of 8 px."""
-    for name, side in {"width_px": spec.width_px, "height_px": spec.height_px}.items():
-        if side % SIDE_MULTIPLE_PX:
-            nearest = max(SIDE_MULTIPLE_PX, round(side / SIDE_MULTIPLE_PX) * SIDE_MULTIPLE_PX)
-            raise ParamsError(f"sample.{name} is {side}, which is no multiple of {SIDE_MULTIPLE_PX}; use {nearest}")
 
 
 def _shared_settings(specs: Sequence[SampleSpec]) -> SampleSpec:

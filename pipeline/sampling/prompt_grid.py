@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline.core.errors import ParamsError
 from pipeline.core.params import Sample
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import SampleSpec
+
+SIDE_MULTIPLE_PX = 8  # of diffusers' pipelines
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,11 @@ def sample_spec(sample: Sample, prompt: str, seed: int) -> SampleSpec:
 def batches(cells: Sequence[GridCell], size: int) -> Iterator[Sequence[GridCell]]:
     """The cells, `size` at a time."""
     return (cells[start : start + size] for start in range(0, len(cells), size))
+
+
+def check_size(spec: SampleSpec) -> None:
+    """ParamsError unless both sides are multiples of 8 px."""
+    for name, side in {"width_px": spec.width_px, "height_px": spec.height_px}.items():
+        if side % SIDE_MULTIPLE_PX:
+            nearest = max(SIDE_MULTIPLE_PX, round(side / SIDE_MULTIPLE_PX) * SIDE_MULTIPLE_PX)
+            raise ParamsError(f"sample.{name} is {side}, which is no multiple of {SIDE_MULTIPLE_PX}; use {nearest}")

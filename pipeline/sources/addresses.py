@@ -58,6 +58,14 @@ class AddressesParams(SourceParams):
 class AddressesSource(Source[AddressesParams]):
     Params = AddressesParams
 
+    def check(self, params: AddressesParams, root: Path) -> None:
+        path = root / params.path
+        if path.suffix.lower() not in READERS:
+            raise InputError(f"the list {params.path!r} is none of {', '.join(READERS)}; save it as one of them")
+        if not path.is_file():
+            problem = "is no file" if path.exists() else "is not there"
+            raise InputError(f"the list {params.path!r} {problem}; put it there or correct `path:` in params.yaml")
+
     def pictures(self, params: AddressesParams, context: SourceContext) -> Iterator[Offer]:
         """The addresses in the order of the list, each once.
 
@@ -66,14 +74,9 @@ class AddressesSource(Source[AddressesParams]):
         InputError
             When there is no such list, it is of another kind, has no column with addresses, or a line cannot be read.
         """
+        self.check(params, context.root)
         path = context.root / params.path
-        read = READERS.get(path.suffix.lower())
-        if read is None:
-            raise InputError(f"the list {params.path!r} is none of {', '.join(READERS)}; save it as one of them")
-        if not path.is_file():
-            problem = "is no file" if path.exists() else "is not there"
-            raise InputError(f"the list {params.path!r} {problem}; put it there or correct `path:` in params.yaml")
-        yield from _offers(params, _read(read, path, params.path))
+        yield from _offers(params, _read(READERS[path.suffix.lower()], path, params.path))
 
 
 def _read(read: Callable[[Path, str], Rows], path: Path, named: str) -> Rows:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -84,10 +84,13 @@ class CommonsSource(Source[CommonsParams]):
     wants_contact = True
     keeps_vanished = True
 
-    def pictures(self, params: CommonsParams, context: SourceContext) -> Iterator[Offer]:
-        """Files of the category tree, breadth first, then those of the search, best first."""
+    def check(self, params: CommonsParams, root: Path) -> None:
         if not (params.category or params.search):
             raise ParamsError("a source of kind 'commons' needs `category:` or `search:` in params.yaml")
+
+    def pictures(self, params: CommonsParams, context: SourceContext) -> Iterator[Offer]:
+        """Files of the category tree, breadth first, then those of the search, best first."""
+        self.check(params, context.root)
         batches = chain(_tree(params, context.fetch), _search(params, context.fetch))
         offers = (
             offer for batch in batches for offer in read_items(batch, params.label, partial(_offer, params.label))

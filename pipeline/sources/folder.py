@@ -40,6 +40,9 @@ class FolderParams(SourceParams):
 class FolderSource(Source[FolderParams]):
     Params = FolderParams
 
+    def check(self, params: FolderParams, root: Path) -> None:
+        _files(root / params.path, params.path)
+
     def pictures(self, params: FolderParams, context: SourceContext) -> Iterator[Offer]:
         """Every file below the folder but captions and hidden ones, sorted by its path.
 

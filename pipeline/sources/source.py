@@ -44,6 +44,9 @@ class Source(Protocol[P]):
     keeps_vanished: ClassVar[bool] = False
     """Whether a picture that it no longer offers stays, unless `collect.drop_vanished`; False where people edit it."""
 
+    def check(self, params: P, root: Path) -> None:
+        """InputError or ParamsError where nothing can be collected with these params; nothing is requested or read."""
+
     def pictures(self, params: P, context: SourceContext) -> Iterator[Offer]:
         """Candidates in the source's own order, each with its bytes, a Rejection, or None to download it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 from pipeline.core import registry
@@ -29,14 +30,19 @@ class SyntheticParams(SourceParams):
 class SyntheticSource(Source[SyntheticParams]):
     Params = SyntheticParams
 
-    def pictures(self, params: SyntheticParams, context: SourceContext) -> Iterator[Offer]:
-        """The pictures of one taxon, mixed with clutter; ParamsError for a taxon that this world does not have."""
+    def check(self, params: SyntheticParams, root: Path) -> None:
         # The drawing code brings numpy, which reading params.yaml does not need.
-        from pipeline.sources.world import NAMES, items
+        from pipeline.sources.world import NAMES
 
         if params.taxon not in NAMES:
             hint = registry.hint(params.taxon, NAMES)
             raise ParamsError(f"the embedded world has no taxon {params.taxon!r}; {hint}")
+
+    def pictures(self, params: SyntheticParams, context: SourceContext) -> Iterator[Offer]:
+        """The pictures of one taxon, mixed with clutter; ParamsError for a taxon that this world does not have."""
+        from pipeline.sources.world import items
+
+        self.check(params, context.root)
         for item in items.items(params.taxon, context.seed, params.good, params.clutter):
             candidate = Candidate(
                 source=params.label,

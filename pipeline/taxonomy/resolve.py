@@ -168,7 +168,8 @@ def _raise_unknown(findings: _Findings, fetch: Fetch) -> NoReturn:
     name = findings.name
     errors = [finding.error for finding in findings.both if finding.error]
     if len(errors) == 2:
-        raise ServiceError(f"no authority gave a usable response for {name!r}: {'; '.join(errors)}; try again later")
+        mend = "check the network connection, or try again later"
+        raise ServiceError(f"no authority gave a usable response for {name!r}: {'; '.join(errors)}; {mend}")
     lines = "; ".join(finding.line for finding in findings.both)
     if errors:
         raise ServiceError(f"{name!r} was not found where there was a response ({lines}); try again later")

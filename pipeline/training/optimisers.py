@@ -9,15 +9,16 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.params import section
 from pipeline.core.registry import lookup
 from pipeline.core.training_params import Train
 from pipeline.methods.method import Method
+
+if TYPE_CHECKING:  # params are checked against the table without torch
+    import torch
 
 Groups = list[dict[str, Any]]
 
@@ -39,6 +40,8 @@ class Optimiser:
 
 def adamw(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     """Loshchilov and Hutter 2019."""
+    import torch
+
     # fused: one pass over the memory instead of a dozen, which is most of what AdamW costs on a CPU.
     return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
 
@@ -56,6 +59,8 @@ def adamw8bit(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
 
 def adafactor(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
     """Moments of rows and columns only; the rate is a share of each weight's size (Shazeer and Stern 2018)."""
+    import torch
+
     return torch.optim.Adafactor(groups, lr=learning_rate)
 
 
@@ -73,6 +78,8 @@ def prodigy(groups: Groups, learning_rate: float) -> torch.optim.Optimizer:
 
 def _scale_steps_by_group(optimiser: torch.optim.Optimizer) -> None:
     """Prodigy takes one step for all groups; each group's is then scaled by its `lr_factor`."""
+    import torch
+
     starts: list[list[torch.Tensor]] = []
 
     def before(made: torch.optim.Optimizer, *_: Any) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from pipeline.core.errors import ParamsError
 from pipeline.core.training_params import Train
 from pipeline.core.weight_files import read_json
 from pipeline.diffusion import objective
 from pipeline.diffusion.objective import Objective
 from pipeline.families.model_components import counter_of_cut, read_scheduler
+from pipeline.training.data.buckets import check_sides
 from pipeline.training.data.dataset import by_nearest_shape, sentences_of, shapes_of
 from pipeline.training.training_run import TrainingRun
 
@@ -27,7 +27,7 @@ def check(run: TrainingRun, log: Callable[[str], None]) -> None:
     """
     train = run.train
     run.method.check(run.family, run.base, train)
-    check_sides(train, 2 ** (len(read_json(run.base, "vae/config.json")["block_out_channels"]) - 1))
+    check_sides(train, run.base)
     forward_process(train, read_scheduler(run.base))
     if run.method.preserves_base and train.prior.weight:
         log(f"train.prior is not used: {train.method} changes nothing of what the base knows of the class")
@@ -44,32 +44,6 @@ def forward_process(train: Train, scheduler: Mapping[str, Any]) -> Objective:
     """The base's forward process, as the params change it; ParamsError when that cannot be."""
     process = objective.from_config(scheduler)
     return process.zero_terminal_snr() if train.loss.zero_terminal_snr else process
-
-
-def check_sides(train: Train, unit_px: int) -> None:
-    """ParamsError unless every side of a shape is a multiple of `unit_px`, one cell of the autoencoder."""
-    side_px, step_px = train.resolution_px, train.buckets.step_px
-    if side_px % unit_px:
-        raise ParamsError(
-            f"train.resolution_px is {side_px}, but this base needs a multiple of {unit_px}; "
-            f"take {_nearest_multiples(side_px, unit_px)}"
-        )
-    if train.buckets.max_aspect == 1:
-        return
-    if step_px % unit_px:
-        raise ParamsError(
-            f"train.buckets.step_px is {step_px}, but this base needs a multiple of {unit_px}; "
-            f"take {_nearest_multiples(step_px, unit_px)}"
-        )
-    if side_px % step_px:
-        raise ParamsError(
-            f"train.resolution_px is {side_px}, which is no multiple of train.buckets.step_px {step_px}; "
-            f"take {_nearest_multiples(side_px, step_px)}"
-        )
-
-
-def _nearest_multiples(number: int, unit: int) -> str:
-    return " or ".join(str(near) for near in (number // unit * unit, (number // unit + 1) * unit) if near)
 
 
 def _small_bucket_warnings(run: TrainingRun) -> Iterator[str]:

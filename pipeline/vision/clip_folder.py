@@ -12,6 +12,8 @@ WHERE = "(`base.clip` in params.yaml)"
 
 def check(folder: Path) -> None:
     """InputError unless the folder is a whole CLIP by its configs and the headers of its weights; nothing is loaded."""
+    if not folder.is_dir():
+        raise InputError(f"{str(folder)!r} {WHERE} is not there; put a CLIP there or correct the path")
     for name in ("config.json", "preprocessor_config.json"):
         if not (folder / name).is_file():
             raise InputError(f"{folder} {WHERE} is no CLIP folder: it has no {name}")

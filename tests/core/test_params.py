@@ -101,7 +101,7 @@ def test_an_old_key_is_refused_with_its_new_name_and_the_command_that_renames(mo
 
 
 def test_a_key_written_twice_is_named_with_its_line():
-    with pytest.raises(ParamsError, match="not valid YAML: found duplicate key.*line 2, column 1"):
+    with pytest.raises(ParamsError, match="not valid YAML: line 2, 'seed: 2', has the key 'seed' a second time"):
         params_module.parse("seed: 1\nseed: 2\n", "params.yaml")
 
 
@@ -147,3 +147,28 @@ def test_a_check_that_is_not_written_has_its_defaults_and_a_misspelt_one_is_refu
     assert SizeParams.of(params_module.parse(without, "params.yaml").curate) == SizeParams()
     assert "unknown key 'curate.siez'; did you mean 'size'?" in _message("\n  size:\n", "\n  siez:\n")
     assert "did you mean 'min_side_px'?" in _message("min_side_px: 96", "min_size_px: 96")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("learning_rate: 3.0e-4", "learning_rate: .inf", "train.learning_rate is inf: it must be a finite number"),
+        ("noise_offset: 0.0", "noise_offset: .nan", "train.loss.noise_offset is nan: it must be a finite number"),
+        ("  steps: 500", "  steps: 1000000000000", "train.steps is 1000000000000: it must be at most 10000000"),
+        ("seed: 1871", f"seed: {2**63}", f"seed is {2**63}: it must be less than {2**63}"),
+        ("width_px: 64", "width_px: 100000", "sample.width_px is 100000: it must be at most 16384"),
+        ("  steps: 20\n", "  steps: 1001\n", "sample.steps is 1001: it must be at most 1000"),
+        ("  sinomacrops:", f"  {'s' * 300}:", "it must have at most 100 characters"),
+        ("name: Sinomacrops bondei", 'name: ""', "name is '': it must be a name on one line, and not be empty"),
+    ],
+)
+def test_numbers_and_names_have_bounds(old, new, expected):
+    message = _message(old, new)
+    assert expected in message and len(message) < 500
+
+
+def test_a_long_value_and_many_mistakes_make_no_long_sentence():
+    assert len(_message("seed: 1871", f"seed: {'x' * 100_000}")) < 300
+    many = "".join(f"k{number}: 1\n" for number in range(50))
+    message = _message("seed: 1871", f"seed: 1871\n{many}")
+    assert message.endswith("; and 40 more mistakes")

@@ -99,7 +99,7 @@ def test_without_gpus_none_is_wanted(machine):
             "use_cpu: true\nnum_processes: 2",
             "starts 2 processes on the CPU only with the distributed_type and gpu_ids of",
         ),
-        ("a: [", "is no valid YAML: "),
+        ("a: [", "is not valid YAML: "),
         ("just words", "is no accelerate config: it has no settings; see infra/accelerate/"),
     ],
 )

@@ -67,7 +67,7 @@ def project(fresh) -> Path:
     dag["stages"]["validate"] = {
         "foreach": "${species}",
         "do": {
-            "cmd": "python -m pipeline validate ${key}",
+            "cmd": "python -m pipeline validate",
             "deps": ["data/curated/${key}"],
             "outs": ["reports/validation/${key}", statistics],
         },

@@ -29,7 +29,7 @@ STANZA = """
   census:
     foreach: ${species}
     do:
-      cmd: python -m pipeline census ${key}
+      cmd: python -m pipeline census
       deps:
         - data/raw/${key}
         # code of this stage, by `make dag`

@@ -47,6 +47,8 @@ def export(species: str, format: str, step: int | None, out: Path | None, dtype:
     One step of the training is exported; how to load it is printed.
     """
     params, paths = project.open_project(species)
+    if dry_run:
+        project.refuse_problems(params, paths)
     from pipeline.commands import export as command
 
     return command.export(params, paths, format=format, step=step, out=out, dtype=dtype, dry_run=dry_run)

@@ -31,6 +31,8 @@ def promote(species: str, version: int | None, force: str | None, dry_run: bool)
     The champion is the version that `paleo generate` uses and that is compared with new ones.
     """
     params, paths = project.open_project(species)
+    if dry_run:
+        project.refuse_problems(params, paths)
     from pipeline.commands import promote as command
 
     return command.promote(params, paths, version=version, force=force, dry_run=dry_run)

@@ -28,6 +28,8 @@ def register(species: tuple[str, ...], dry_run: bool, links: bool) -> Report:
     """Register the chosen checkpoint in MLflow, once per lineage."""
     params, paths = project.open_project()
     keys = [project.open_project(key)[1].species for key in species] or list(params.species)
+    if dry_run:
+        project.refuse_problems(params, paths)
     from pipeline.commands import register as command
 
     if links:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.commands import project
-from pipeline.commands.parsers.shared import F, dry_run_option, species_argument
-from pipeline.core.command_line import Command, debug_option, wants_traceback
+from pipeline.commands.parsers.shared import F, dry_run_option
+from pipeline.core.command_line import Command, complete_species, debug_option, wants_traceback
+from pipeline.core.errors import InputError
 from pipeline.core.stages import OVER_ALL_SPECIES, STAGES
 
 if TYPE_CHECKING:
+    from pipeline.core.paths import Paths
     from pipeline.core.records import Report
 
 
@@ -50,6 +52,38 @@ On every GPU of this machine:
 }
 
 
+BEFORE = {  # stage -> the one before it, and the folder of its results as `Paths` has it
+    "curate": ("collect", "raw"),
+    "validate": ("curate", "curated"),
+    "train": ("curate", "curated"),
+    "sample": ("train", "model"),
+    "evaluate": ("sample", "samples"),
+}
+STAGE_VARIABLE = "DVC_STAGE"  # which stage DVC runs, `curate@dodo`; `../dvc.yaml:curate@dodo` from another folder
+
+
+def species_argument(stage: str) -> Callable[[F], F]:
+    """SPECIES, or the one for which DVC runs the stage: no key of params.yaml then stands in a shell command."""
+
+    def given_or_run_by_dvc(ctx: click.Context, parameter: click.Parameter, key: str | None) -> str:
+        name = os.environ.get(STAGE_VARIABLE, "").rpartition(":")[2]
+        if key is None and not name:
+            known = ", ".join(item.value for item in complete_species(ctx, parameter, ""))
+            raise click.MissingParameter(f"Of params.yaml: {known}", ctx, parameter)
+        kind, _, of_stage = name.partition("@")
+        if key is None and kind != stage:
+            raise InputError(
+                f"{STAGE_VARIABLE} is {name!r}, which is no {stage}@SPECIES; name a species of params.yaml"
+            )
+        return of_stage if key is None else key
+
+    text = "Its key in params.yaml."
+    return click.argument(
+        "species", required=False, callback=given_or_run_by_dvc, shell_complete=complete_species, metavar="SPECIES",
+        help=text,
+    )  # fmt: skip
+
+
 def unchanged(function: F) -> F:
     """The decorator of a stage that runs over all species: it has no argument."""
     return function
@@ -62,7 +96,7 @@ def parser(name: str) -> Command:
     examples = EXAMPLES.get(name, f"{call}\n{call} --dry-run    the resolved params of this stage")
 
     @click.command(name, cls=Command, help=STAGES[name], examples=examples, params=list(OPTIONS.get(name, ())))
-    @(species_argument if for_one else unchanged)
+    @(species_argument(name) if for_one else unchanged)
     @dry_run_option
     @debug_option
     @click.pass_context
@@ -70,11 +104,24 @@ def parser(name: str) -> Command:
         params, paths = project.open_project(species)
         if dry_run:
             return project.dry_run(name, params, paths)
+        project.refuse_problems(params, paths)
+        _refuse_too_early(name, paths)
         if name == "train":
             _launch(paths.root, species, {**options, "debug": wants_traceback(ctx)})
         return _run(name, params, paths, **options)
 
     return command
+
+
+def _refuse_too_early(name: str, paths: Paths) -> None:
+    """InputError where the stage before this one has no result yet."""
+    before, folder = BEFORE.get(name, ("", ""))
+    if before and not (getattr(paths, folder) / "card.json").is_file():
+        species, first = paths.species, f"paleo {before} {paths.species}"
+        raise InputError(
+            f"{species} has no result of `{before}` yet, which `{name}` reads; run `{first}` first, or "
+            f"`paleo run {species}` for all that is needed"
+        )
 
 
 def _run(name: str, params: Any, paths: Any, calibrate: bool = False, **options: bool) -> Report:

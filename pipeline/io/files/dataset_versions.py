@@ -116,7 +116,7 @@ def _git(root: Path, *arguments: str) -> str:
     done = _run(root, arguments)
     if done.returncode:
         problem = " ".join(done.stderr.split()) or "it failed without a message"
-        raise InputError(f"the versions of data sets are kept in git, and git answered: {problem}")
+        raise InputError(f"the versions of data sets are kept in git (`git init` makes a repository), but: {problem}")
     return done.stdout
 
 

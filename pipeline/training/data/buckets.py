@@ -9,6 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
+from pathlib import Path
+
+from pipeline.core.errors import ParamsError
+from pipeline.core.training_params import Train
+from pipeline.core.weight_files import read_json
 
 Shape = tuple[int, int]
 
@@ -65,3 +70,30 @@ def centre_crop(size: tuple[int, int], shape: Shape) -> Crop:
     scaled = (max(edge, round(of * scale)) for of, edge in zip(size, shape, strict=True))
     scaled_height, scaled_width = scaled
     return Crop(height, width, scaled_height, scaled_width, shape)
+
+
+def check_sides(train: Train, base: Path) -> None:
+    """ParamsError unless every side of a shape is a multiple of one cell of the base's autoencoder."""
+    unit_px = 2 ** (len(read_json(base, "vae/config.json").get("block_out_channels", (0,))) - 1)
+    side_px, step_px = train.resolution_px, train.buckets.step_px
+    if side_px % unit_px:
+        raise ParamsError(
+            f"train.resolution_px is {side_px}, but this base needs a multiple of {unit_px}; "
+            f"take {_nearest_multiples(side_px, unit_px)}"
+        )
+    if train.buckets.max_aspect == 1:
+        return
+    if step_px % unit_px:
+        raise ParamsError(
+            f"train.buckets.step_px is {step_px}, but this base needs a multiple of {unit_px}; "
+            f"take {_nearest_multiples(step_px, unit_px)}"
+        )
+    if side_px % step_px:
+        raise ParamsError(
+            f"train.resolution_px is {side_px}, which is no multiple of train.buckets.step_px {step_px}; "
+            f"take {_nearest_multiples(side_px, step_px)}"
+        )
+
+
+def _nearest_multiples(number: int, unit: int) -> str:
+    return " or ".join(str(near) for near in (number // unit * unit, (number // unit + 1) * unit) if near)

@@ -121,8 +121,9 @@ def register(*keys):
 
 if __name__ == "__main__":
     stage, *keys = sys.argv[1:]
-    if "--dry-run" in keys:
-        sys.exit("paleo collect: params.yaml: unknown key 'sede'; did you mean 'seed'?" if "sede" in params() else 0)
+    if stage == "check":
+        sys.exit("paleo check: params.yaml: unknown key 'sede'; did you mean 'seed'?" if "sede" in params() else 0)
+    keys = keys or [key for key in [os.environ.get("DVC_STAGE", "").partition("@")[2]] if key]
     Path(".work").mkdir(exist_ok=True)
     started(stage, ",".join(keys))
     globals()[stage](*keys)
