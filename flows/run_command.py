@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from flows import hardware, prefect_server, project, tables, versioning
+from pipeline.core import verbosity
 
 
 def run(species: list[str], *, refresh: bool, debug: bool) -> int:
@@ -17,6 +18,8 @@ def run(species: list[str], *, refresh: bool, debug: bool) -> int:
     versioning.check(versioning.switches(project.params(), None))
     server = None if prefect_server.use_running() else prefect_server.EmbeddedServer()
     project.check()  # while the server starts; a mistake ends it at once
+    if verbosity.is_quiet():  # on the terminal; the logs that Prefect keeps are complete
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
     if server:
         os.environ["PREFECT_API_URL"] = server.api  # Prefect reads it when it is imported
     from flows.pipeline import pipeline
@@ -45,7 +48,7 @@ def _set_up_logging(debug: bool, *, embedded_server: bool) -> None:
 def _report(state: Any, *, embedded_server: bool) -> int:
     """Print the results of the flow run's state; the exit code."""
     result = state.result(raise_on_failure=False) if state.data is not None else None
-    if result is not None and hasattr(result, "rows"):
+    if result is not None and hasattr(result, "rows") and not verbosity.is_quiet():
         tables.show_result(result, embedded_server=embedded_server)
     if state.is_completed():
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable
@@ -31,6 +32,13 @@ def show_plan(graph: Graph) -> None:
         more = f" and {len(entry.stages) - 1} more" if entry.stages[1:] else ""
         console.print(f"[bold red]missing:[/] {escape(entry.name)}, needed by {entry.stages[0]}{more}")
     console.print(f"\n{_summary(graph.stages)}")
+
+
+def print_plan_json(graph: Graph) -> None:
+    """The same for programs: every stage in order, and what is missing."""
+    stages = [{"stage": s.name, "action": s.action, "why": s.why, "needs": s.needs} for s in graph.stages]
+    missing = [{"name": entry.name, "needed_by": entry.stages} for entry in graph.missing]
+    print(json.dumps({"stages": stages, "missing": missing}, indent=2, ensure_ascii=False))
 
 
 def _table(*headings: str) -> Table:

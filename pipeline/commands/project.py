@@ -43,10 +43,11 @@ def open_project(species: str = "") -> tuple[Params, Paths]:
 
 def dry_run(command: str, params: Params, paths: Paths, section: str = "") -> Report:
     """The resolved params that `command` would use, as JSON: the base, the species and its own section."""
-    from pipeline.core.records import Report
+    from pipeline.commands.listings import Listing
 
     values = params.model_dump(mode="json", by_alias=True)
     shown = {key: values[key] for key in ("seed", "base", section or command) if key in values}
     if paths.species:
         shown["species"] = values["species"][paths.species]
-    return Report(command, (json.dumps(shown, indent=2, ensure_ascii=False), f"dry run: {command} did nothing"))
+    lines = json.dumps(shown, indent=2, ensure_ascii=False), f"dry run: {command} did nothing"
+    return Listing(command, lines, data=shown)

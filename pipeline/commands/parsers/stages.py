@@ -12,6 +12,7 @@ import click
 
 from pipeline.commands import project
 from pipeline.commands.parsers.shared import F, dry_run_option, species_argument
+from pipeline.core import verbosity
 from pipeline.core.command_line import Command, debug_option, wants_traceback
 from pipeline.core.stages import OVER_ALL_SPECIES, STAGES
 
@@ -71,7 +72,7 @@ def parser(name: str) -> Command:
         if dry_run:
             return project.dry_run(name, params, paths)
         if name == "train":
-            _launch(paths.root, species, {**options, "debug": wants_traceback(ctx)})
+            _launch(paths.root, species, {**options, "debug": wants_traceback(ctx), "quiet": verbosity.is_quiet()})
         return _run(name, params, paths, **options)
 
     return command
