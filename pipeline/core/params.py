@@ -72,6 +72,10 @@ class Gallery(Section):
 class Register(Section):
     min_gain: float = 0.0
     """By how much the primary metric must beat the champion's."""
+    min_primary: float | None = None
+    """What the primary metric of a first champion must reach; one that does not stays challenger. null: anything."""
+    min_held_out: NonNegativeInt = 0
+    """How many held-out pictures a first champion must have been measured with, at least."""
 
 
 class Versioning(Section):
