@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.core import params as params_module
 from pipeline.core import renamed_params
@@ -147,3 +148,13 @@ def test_a_check_that_is_not_written_has_its_defaults_and_a_misspelt_one_is_refu
     assert SizeParams.of(params_module.parse(without, "params.yaml").curate) == SizeParams()
     assert "unknown key 'curate.siez'; did you mean 'size'?" in _message("\n  size:\n", "\n  siez:\n")
     assert "did you mean 'min_side_px'?" in _message("min_side_px: 96", "min_size_px: 96")
+
+
+def test_the_file_opens_with_the_five_things_that_an_artist_changes():
+    """Sections in the order of the file, and the keys of the training above the line."""
+    above, line, _ = TEXT.partition("the line: the five end here")
+    assert line
+    raw = YAML(typ="safe").load(above.rpartition("\n")[0])
+    assert list(raw) == ["species", "base", "sample", "gallery", "train"]
+    assert list(raw["train"]) == ["method", "steps", "snapshots"]
+    assert [int(number) for number in re.findall(r"^# (\d)\. ", above, re.MULTILINE)] == [1, 2, 3, 4, 5]
