@@ -27,13 +27,16 @@ setup: .venv/installed
 demo: setup
 	@$(BIN)/paleo run
 
-# side by side, a file's tests in one process; threads of two processes on the same cores wait for each other
+# side by side, a file's tests in one process; threads of two processes on the same cores wait for each other;
+# a process that dies fails the run: with one started in its place, the run would never end
+PYTEST := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest \
+	-n auto --maxprocesses 4 --max-worker-restart 0 --dist loadfile
+
 test: setup
-	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(PYTEST)
 
 coverage: setup
-	@OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-		--cov --cov-report term:skip-covered --cov-report html
+	@$(PYTEST) --cov --cov-report term:skip-covered --cov-report html
 
 lint: setup
 	@$(BIN)/ruff check .
