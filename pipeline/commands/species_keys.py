@@ -88,7 +88,7 @@ def rename(params: Params, paths: Paths, new: str, confirmation: Confirmation) -
     Raises
     ------
     InputError
-        When the new key is taken, files lie under it, a run is at work, or it is not confirmed.
+        When the new key is taken, a collection lies under it, a run is at work, or it is not confirmed.
     ParamsError
         When the new key cannot be one, or the old one cannot be renamed safely.
     """
@@ -101,10 +101,11 @@ def rename(params: Params, paths: Paths, new: str, confirmation: Confirmation) -
     if target.raw.exists():
         raise InputError(f"{_relative(target.raw, paths)} is there already; move it away or choose another key")
     edited = _edited(species_text.read(paths.params), yaml_edit.rename_key, f"species.{old}", f"species.{new}")
-    moving = [f"moves: {_relative(paths.raw, paths)} to {_relative(target.raw, paths)}, so nothing is downloaded again"]
+    moving = [(paths.raw, target.raw), (paths.statistics, target.statistics)]  # no dependency of another species
+    moving = [(here, there) for here, there in moving if here.exists()]
     lines = (
         f"{old} becomes {new} in params.yaml",
-        *(moving if paths.raw.is_dir() else ()),
+        *(f"moves: {_relative(here, paths)} to {_relative(there, paths)}" for here, there in moving),
         *_staying(paths, new),
         *_running_again(len(params.species) - 1, new),
     )
@@ -113,8 +114,8 @@ def rename(params: Params, paths: Paths, new: str, confirmation: Confirmation) -
     _refuse_during_run(paths)
     confirmation.ask(lines, old, "rename")
     write_text(paths.params, edited)
-    if paths.raw.is_dir():
-        paths.raw.rename(target.raw)
+    for here, there in moving:
+        here.rename(there)
     back = f"renamed {old} to {new}; `paleo species rename {new} {old}` takes it back"
     return Report("species", (*(lines if confirmation.yes else ()), back))
 
@@ -130,7 +131,7 @@ def _edited(text: str, edit: Callable[..., str], *path: str) -> str:
 def _staying(paths: Paths, new: str = "") -> Iterator[str]:
     """What stays under the key, in words; with `new` it is renamed, not removed."""
     made = [paths.curated, paths.curation, paths.validation, paths.model, paths.samples, paths.evaluation]
-    made += [paths.root / SITE / paths.species, *([] if new else [paths.raw])]
+    made += [paths.root / SITE / paths.species, *([] if new else [paths.raw, paths.statistics])]
     there = [path for path in made if path.exists()]
     if there:
         names = ", ".join(_relative(path, paths) for path in there)

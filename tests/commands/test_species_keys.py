@@ -116,6 +116,7 @@ def test_a_renamed_species_takes_its_collection_along_and_nothing_of_others_is_t
     assert list(params_module.load(project / "params.yaml").species) == ["bondei", *OTHERS]
     assert {name: content for name, content in files(project).items() if name in others} == others
     assert (project / "data/raw/bondei/card.json").is_file() and not (project / f"data/raw/{KEY}").exists()
+    assert (project / "reports/validation/bondei.statistics.json").is_file()
     assert (project / f"models/{KEY}/card.json").is_file()
     move = f"`git mv data/reviews/{KEY}.csv data/reviews/bondei.csv` takes it along"
     assert move in out and "models/sinomacrops" in out

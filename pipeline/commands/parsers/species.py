@@ -26,8 +26,8 @@ By its scientific name, with suggested sources on the web:
   paleo species add "Pteranodon longiceps"
   paleo species add "Pteranodon longiceps" --dry-run   print the entry only
   paleo species add Ornithocheiromorpha --pbdb 96501   under your own name
-The last three need `collect.contact` in params.yaml, an e-mail or web address:
-public databases require to know who sends requests.
+The last three need `collect.contact` in params.yaml, an e-mail or web
+address: public databases require to know who sends requests.
 """
 LIST = "paleo species list"
 SHOW = "paleo species show sinomacrops"
@@ -49,7 +49,7 @@ def _licences(_ctx: click.Context, _parameter: click.Parameter, incomplete: str)
 
 @click.group(cls=Group, examples=f"{LIST}\n{SHOW}\n{REMOVE}\n{RENAME}\n{ADD.strip()}")
 def species() -> None:
-    """Find a species and add it to params.yaml; list and show them."""
+    """Add species to params.yaml, list, show, rename and remove them."""
 
 
 @species.command(examples=ADD)
@@ -69,10 +69,10 @@ def species() -> None:
 @click.option("--dry-run", is_flag=True, help="Print the entry and write nothing.")
 @debug_option
 def add(name: str | None, folder: Path | None, key: str, class_noun: str, dry_run: bool, **other: Any) -> Report:
-    """Add a species to params.yaml: a folder of pictures, or a scientific name.
+    """Add a species: a folder of your own pictures, or a name.
 
-    A name is looked up in the Paleobiology Database and GBIF; the entry suggests
-    sources of pictures. Comments in params.yaml are kept.
+    It is written into params.yaml, whose comments are kept. A scientific name is
+    looked up in the Paleobiology Database and GBIF; the entry suggests sources.
     """
     _check_add(name, folder, class_noun, **other)
     params, paths = project.open_project()
