@@ -97,7 +97,7 @@ def generate(
         drawn.append({"path": str(path), "prompt": text, "seed": spec.seed, **model.origin})
     cut = tokens_cut(components, text)
     warning = f"warning: the last {cut} tokens of the prompt are beyond the encoder's window; shorten it"
-    remarks = [warning] * bool(cut) + [model.note] * bool(model.note)
+    remarks = [model.note] * bool(model.note) + [warning] * bool(cut)
     return Listing("generate", (*remarks, *lines), {"n_images": number}, data=drawn)
 
 
