@@ -68,8 +68,8 @@ def diff(params: Params, paths: Paths, revisions: Sequence[str]) -> Listing:
     lines = [*table_lines(table), ""]
     for title, entries in changes.items():
         lines += _listed(title, entries)
-    told = (*lines, *(() if any(changes.values()) else ("nothing changed",)))
-    return Listing("data", told, data={"old": old.name, "new": new.name, **changes})
+    shown = (*lines, *(() if any(changes.values()) else ("nothing changed",)))
+    return Listing("data", shown, data={"old": old.name, "new": new.name, **changes})
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, list[str]]:

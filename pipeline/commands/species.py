@@ -89,8 +89,8 @@ def show(params: Params, paths: Paths) -> Listing:
     )
     lines = (f"{label + ':':<14}{value}" for label, value in facts)
     sources = (f"  {_source(source)}" for source in species.sources)
-    told = (paths.species, *lines, "sources:", *sources, _policy(params))
-    return Listing("species", told, data=_as_data(paths, species) | {"refresh_days": days})
+    shown = (paths.species, *lines, "sources:", *sources, _policy(params))
+    return Listing("species", shown, data=_as_data(paths, species) | {"refresh_days": days})
 
 
 def _with_hosts(collect: Collect) -> Collect:

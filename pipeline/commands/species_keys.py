@@ -37,7 +37,7 @@ class Confirmation:
     yes: bool = False
     dry_run: bool = False
 
-    def ask(self, lines: tuple[str, ...], key: str, verb: str) -> None:
+    def require(self, lines: tuple[str, ...], key: str, verb: str) -> None:
         """Print the lines and have them confirmed.
 
         Raises
@@ -77,7 +77,7 @@ def remove(params: Params, paths: Paths, confirmation: Confirmation) -> Report:
     if confirmation.dry_run:
         return Report("species", (*lines, "dry run: nothing was changed"))
     _refuse_during_run(paths)
-    confirmation.ask(lines, key, "remove")
+    confirmation.require(lines, key, "remove")
     write_text(paths.params, edited)
     return Report("species", (*(lines if confirmation.yes else ()), f"removed {key} from params.yaml", undo))
 
@@ -112,7 +112,7 @@ def rename(params: Params, paths: Paths, new: str, confirmation: Confirmation) -
     if confirmation.dry_run:
         return Report("species", (*lines, "dry run: nothing was changed"))
     _refuse_during_run(paths)
-    confirmation.ask(lines, old, "rename")
+    confirmation.require(lines, old, "rename")
     write_text(paths.params, edited)
     for here, there in moving:
         here.rename(there)
