@@ -12,7 +12,15 @@ import click
 from flows import project, stop_signals
 from flows.errors import FlowError
 from pipeline.core import command_line
-from pipeline.core.command_line import EXIT_STOPPED, Group, complete_species, debug_option, wants_traceback
+from pipeline.core.command_line import (
+    EXIT_STOPPED,
+    Group,
+    complete_species,
+    debug_option,
+    json_option,
+    wants_json,
+    wants_traceback,
+)
 
 RUN_EXAMPLES = """
 paleo run                     everything that is stale, for every species
@@ -25,6 +33,7 @@ else an embedded one stores it for later.
 PLAN_EXAMPLES = """
 paleo plan                    what `paleo run` would do, and why
 paleo plan sinomacrops        one species, what it depends on, and the gallery
+paleo plan --json             every stage with its action and reasons
 """
 UP_EXAMPLES = """
 paleo up                      Prefect, MLflow and the gallery until Ctrl-C
@@ -92,8 +101,10 @@ def run(ctx: click.Context, species: tuple[str, ...], refresh: bool) -> int:
 
 @flows.command(examples=PLAN_EXAMPLES)
 @_species_arguments
+@json_option
 @debug_option
-def plan(species: tuple[str, ...]) -> int:
+@click.pass_context
+def plan(ctx: click.Context, species: tuple[str, ...]) -> int:
     """Show what `paleo run` would do, and why."""
     _enter_project()
     from flows import graph, hardware, tables
@@ -101,7 +112,7 @@ def plan(species: tuple[str, ...]) -> int:
     project.chosen_species(list(species))
     hardware.check()
     project.check()
-    tables.show_plan(graph.read(list(species)))
+    (tables.print_plan_json if wants_json(ctx) else tables.show_plan)(graph.read(list(species)))
     return 0
 
 

@@ -60,6 +60,8 @@ def settle_environment() -> None:
         "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s | %(message)s",
         "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s | %(task_run_name)s | %(message)s",
     }
+    if os.environ.get("NO_COLOR"):  # https://no-color.org; Prefect has a setting of its own
+        defaults["PREFECT_LOGGING_COLORS"] = "false"
     for key, value in (NO_TELEMETRY | defaults).items():
         os.environ.setdefault(key, value)
 

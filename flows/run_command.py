@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
 from flows import hardware, prefect_server, project, run_log, tables, versioning
+from pipeline.core import verbosity
 
 
 def run(species: list[str], *, refresh: bool, debug: bool) -> int:
@@ -21,6 +23,8 @@ def _run(species: list[str], *, refresh: bool, debug: bool) -> int:
     with prefect_server.start_lock():
         server = None if prefect_server.use_running() else prefect_server.EmbeddedServer()
         project.check()  # while the server starts; a mistake ends it at once
+        if verbosity.is_quiet():  # on the terminal; the logs that Prefect keeps are complete
+            os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "WARNING")
         if server:
             prefect_server.use(server.api, server.password)
         from flows.pipeline import pipeline
@@ -36,7 +40,7 @@ def _run(species: list[str], *, refresh: bool, debug: bool) -> int:
 def _report(state: Any, *, embedded_server: bool) -> int:
     """Print the results of the flow run's state; the exit code."""
     result = state.result(raise_on_failure=False) if state.data is not None else None
-    if result is not None and hasattr(result, "rows"):
+    if result is not None and hasattr(result, "rows") and not verbosity.is_quiet():
         tables.show_result(result, embedded_server=embedded_server)
     if state.is_completed():
         return 0

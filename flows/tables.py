@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import textwrap
 from collections import Counter
@@ -67,6 +68,13 @@ def _minutes(seconds: list[float | None]) -> str:
     if len(known) < len(seconds):
         return "?"
     return f"{sum(known) / 60:.1f}"
+
+
+def print_plan_json(graph: Graph) -> None:
+    """The same for programs: every stage in order, and what is missing."""
+    stages = [{"stage": s.name, "action": s.action, "why": s.why, "needs": s.needs} for s in graph.stages]
+    missing = [{"name": entry.name, "needed_by": entry.stages} for entry in graph.missing]
+    print(json.dumps({"stages": stages, "missing": missing}, indent=2, ensure_ascii=False))
 
 
 def _table(*headings: str) -> Table:

@@ -12,7 +12,17 @@ import click
 
 from pipeline.commands import COMMANDS
 from pipeline.commands.parsers import flows, stages
-from pipeline.core.command_line import EXIT_STOPPED, Group, LazyCommands, run, wants_traceback
+from pipeline.core import verbosity
+from pipeline.core.command_line import (
+    EXIT_STOPPED,
+    Group,
+    LazyCommands,
+    quiet_option,
+    run,
+    version_option,
+    wants_json,
+    wants_traceback,
+)
 from pipeline.core.errors import EXIT_FAILED, PaleoError
 from pipeline.core.stages import STAGES
 
@@ -42,9 +52,7 @@ class Paleo(Group):
         for name, value in {**QUIET, **waiting}.items():  # libraries read them when they are imported
             os.environ.setdefault(name, value)
         try:
-            report = super().invoke(ctx)
-            for line in report.lines if report else ():
-                click.echo(line)
+            _print(ctx, super().invoke(ctx))
         except PaleoError as error:
             if wants_traceback(ctx):
                 raise
@@ -67,6 +75,19 @@ class Paleo(Group):
                 formatter.write_dl(rows)
 
 
+def _print(ctx: click.Context, report: Any) -> None:
+    """What a command reports. With `--quiet`: of a listing all, of any other report its warnings."""
+    if report is None:
+        return
+    is_listing = hasattr(report, "json_text")
+    if is_listing and wants_json(ctx):
+        click.echo(report.json_text)
+        return
+    for line in report.lines:
+        if is_listing or not verbosity.is_quiet() or line.startswith("warning:"):
+            click.echo(line)
+
+
 def _failed(ctx: click.Context, sentence: str, code: int) -> int:
     print(f"paleo {ctx.invoked_subcommand}: {sentence}", file=sys.stderr, flush=True)
     return code
@@ -76,7 +97,8 @@ def program() -> Paleo:
     """The command line; nothing heavy is imported for its help."""
     commands: Any = LazyCommands({**flows.PARSERS, **stages.PARSERS, **COMMANDS})
     text = "From the name of an extinct animal to a fine-tuned text-to-image model that can be trusted."
-    return Paleo("paleo", commands=commands, help=text, examples=EXAMPLES)
+    options: list[click.Parameter] = [version_option(), quiet_option()]
+    return Paleo("paleo", commands=commands, params=options, help=text, examples=EXAMPLES)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -74,6 +74,7 @@ def curate(params: Params, paths: Paths) -> Report:
     table["caption"] = _captions(table, cache_dir, params, paths)
     card = tables.card(paths.species, table, scores["png_sha256"])
     codes = ReasonCodes(licence_policy.CODES, decode_codes.CODES, reason_codes(checks), (reviewed.REVIEWED,))
+    card |= {"dropped": summary.dropped(table, codes, paths.species)}  # `validate` says it where too few are left
     curation = Curation(params.species[paths.species].name, manifest, scores, table, card, codes, cache_dir)
     if not card["n_train"]:
         sheet = _put_aside(curation, paths)

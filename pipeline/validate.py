@@ -56,7 +56,8 @@ def validate(params: Params, paths: Paths) -> Report:
     """
     limits = _limits(params, paths)
     expectations = with_severity(limits, params.validate_.severity)
-    digest = atomic_write.read_card(paths.curated)["digest"]
+    card = atomic_write.read_card(paths.curated)
+    digest = card["digest"]
     previous = _previous_version(paths.statistics, digest)
     data = _read(paths, limits, previous["statistics"] if previous else {})
 
@@ -66,8 +67,10 @@ def validate(params: Params, paths: Paths) -> Report:
 
     _write(paths, verdict, _page(verdict, checked, data, paths))
     if not verdict["success"]:
-        page = (paths.validation / "index.html").relative_to(paths.root)
-        raise GateError(verdicts.refusal(verdict, str(page)))
+        page, report = (
+            (folder / "index.html").relative_to(paths.root) for folder in (paths.validation, paths.curation)
+        )
+        raise GateError(verdicts.refusal(verdict, str(page), card.get("dropped", ""), str(report)))
     newest = {"dataset_digest": digest, "statistics": drift.statistics(data.pictures)}
     atomic_write.write_json(paths.statistics, {**newest, "previous": previous})
     return Report(

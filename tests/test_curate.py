@@ -109,6 +109,8 @@ def test_the_output_is_an_imagefolder_with_all_that_is_documented(mixed):
             assert (image.mode, image.size) == ("RGB", (row["width_px"], row["height_px"]))
     card = atomic_write.read_card(paths.curated)
     assert (card["n_train"], card["n_holdout"], card["n_dropped"], card["by_code"]["kept"]) == (5, 1, 6, 6)
+    assert "collect sharper ones or lower `curate.detail.min_sharpness`" in card["dropped"]
+    assert "1 blurred (soft" in card["dropped"]
 
 
 def test_what_people_look_at_is_an_output_of_its_own(mixed):

@@ -8,6 +8,7 @@ import pytest
 from pipeline.core.errors import GateError, InputError, ParamsError
 from pipeline.core.paths import Paths
 from pipeline.expectations import EXPECTATIONS
+from pipeline.io.files import atomic_write
 from pipeline.validate import validate
 from tests import site_fixture as fixture
 from tests import validation_fixture as world
@@ -87,6 +88,26 @@ def test_a_bad_row_stops_and_is_named(paths, name, title, values):
     assert name in verdict["stopped"]
     assert not verdict["success"]
     assert file_name in (paths.validation / "index.html").read_text()
+
+
+def test_too_few_pictures_names_what_was_dropped_why_and_the_switch_that_mends_it(paths):
+    card = atomic_write.read_card(paths.curated)
+    zero_shot = "if you chose them by hand, give their folder `trusted: true`"
+    atomic_write.write_card(paths.curated, **card, dropped=f"9 wrong_class, 1 blurred; {zero_shot}")
+    world.write_kept(paths, world.kept(paths).iloc[:2])
+    with pytest.raises(GateError) as refused:
+        validate(PARAMS, paths)
+    assert "'enough training pictures'" in str(refused.value)
+    report = "reports/curation/sinomacrops/index.html shows each"
+    assert f"Curation dropped 9 wrong_class, 1 blurred; {zero_shot} ({report})" in str(refused.value)
+
+
+def test_what_was_dropped_is_not_named_where_enough_is_left(paths):
+    atomic_write.write_card(paths.curated, **atomic_write.read_card(paths.curated), dropped="9 wrong_class")
+    spoil(paths, 6, caption="  ")
+    with pytest.raises(GateError) as refused:
+        validate(PARAMS, paths)
+    assert "wrong_class" not in str(refused.value)
 
 
 def test_a_bad_row_that_warns_lets_the_run_go_on(paths):

@@ -11,6 +11,7 @@ COMMANDS = {
     "review": "pipeline.commands.parsers.review:review",
     "register": "pipeline.commands.parsers.register:register",
     "promote": "pipeline.commands.parsers.promote:promote",
+    "versions": "pipeline.commands.parsers.versions:versions",
     "generate": "pipeline.commands.parsers.generate:generate",
     "export": "pipeline.commands.parsers.export:export",
     "params": "pipeline.commands.parsers.params:params",

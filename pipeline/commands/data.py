@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.table import Table
 
+from pipeline.commands.listings import Listing, table_lines
 from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
-from pipeline.core.records import Report
 from pipeline.io.files import dataset_versions
 
 SHOWN = 12  # pictures of a kind of change that a diff lists
 COMPARED = ("licence", "author", "caption", "title")  # facts whose change is worth a line
 
 
-def log(params: Params, paths: Paths) -> Report:
+def log(params: Params, paths: Paths) -> Listing:
     """Every version of a species' pictures, with what changed against the one before."""
     table = Table("version", "day", "kept", "sources", "licences", "against the one before", box=None, pad_edge=False)
     before: pd.DataFrame | None = None
+    versions = []
     found = dataset_versions.history(paths.root, paths.species)
     for version in found:
         rows = dataset_versions.manifest(paths.root, paths.species, version)
@@ -37,13 +36,24 @@ def log(params: Params, paths: Paths) -> Report:
             _counts(kept["licence"]),
             _summary(before, rows),
         )
+        versions.append(
+            {
+                "version": version.name,
+                "day": version.day,
+                "commit": version.commit,
+                "n_kept": len(kept),
+                "n_candidates": len(rows),
+                "sources": dict(Counter(kept["source"])),
+                "licences": dict(Counter(kept["licence"])),
+            }
+        )
         before = rows
     if not found:
         raise InputError(f"there are no pictures of {paths.species} yet; `paleo collect {paths.species}` fetches them")
-    return Report("data", _lines(table))
+    return Listing("data", table_lines(table), data=versions)
 
 
-def diff(params: Params, paths: Paths, revisions: Sequence[str]) -> Report:
+def diff(params: Params, paths: Paths, revisions: Sequence[str]) -> Listing:
     """Pictures that were added, removed, newly rejected or changed between two versions.
 
     `revisions`: none (the last version against the one before it), one (that one against now), or two.
@@ -55,10 +65,11 @@ def diff(params: Params, paths: Paths, revisions: Sequence[str]) -> Report:
     table.add_row("candidates", str(len(before)), str(len(after)))
     for title, column in (("by source", "source"), ("by licence", "licence")):
         table.add_row(title, *(_counts(rows.loc[rows["kept"], column]) for rows in (before, after)))
-    lines = [*_lines(table), ""]
+    lines = [*table_lines(table), ""]
     for title, entries in changes.items():
         lines += _listed(title, entries)
-    return Report("data", (*lines, *(() if any(changes.values()) else ("nothing changed",))))
+    shown = (*lines, *(() if any(changes.values()) else ("nothing changed",)))
+    return Listing("data", shown, data={"old": old.name, "new": new.name, **changes})
 
 
 def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, list[str]]:
@@ -121,9 +132,3 @@ def _listed(title: str, entries: list[str]) -> list[str]:
         return []
     more = [f"  … and {len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
     return [f"{title}: {len(entries)}", *(f"  {entry}" for entry in entries[:SHOWN]), *more]
-
-
-def _lines(table: Table) -> tuple[str, ...]:
-    sink = io.StringIO()
-    Console(file=sink, width=120, highlight=False, markup=False).print(table)
-    return tuple(line.rstrip() for line in sink.getvalue().splitlines())

@@ -11,11 +11,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.commands.chosen_step import chosen_step
+from pipeline.commands.listings import Listing
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.params import Params, Sample
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
-from pipeline.core.records import Report, SampleSpec
+from pipeline.core.records import SampleSpec
 from pipeline.diffusion import samplers
 from pipeline.families.model_components import ModelComponents, from_pure_noise, tokens_cut
 from pipeline.io.files import atomic_write
@@ -64,13 +65,13 @@ def generate(
     out: Path,
     version: int | None = None,
     step: int | None = None,
-) -> Report:
+) -> Listing:
     """Draw `number` pictures with the seeds `seed`, `seed` + 1, … into `out`; a picture that is there is kept.
 
     `sample` is that of params.yaml with the options of the command line in their places: sampler, steps, guidance
-    scale, negative prompt, width and height; its prompts and seeds are not used. The champion draws, or the registered
-    `version`, or the snapshot of models/<species> at `step`, which need not be registered. Where nothing is registered
-    the chosen snapshot of models/<species> draws, and the report says so.
+    scale, negative prompt, width and height; its prompts and seeds are not used. The champion draws (the newest version
+    where there is none), or the registered `version`, or the snapshot of models/<species> at `step`, which need not be
+    registered. Where nothing is registered the chosen snapshot of models/<species> draws, and the report says so.
 
     Raises
     ------
@@ -90,14 +91,15 @@ def generate(
     components = from_pure_noise(loaded, model.zero_terminal_snr)
     origin = Provenance(**model.origin, scheduler_config=components.scheduler)
     pictures = _pictures(components, [sample_spec(sample, text, seed + n) for n in range(number)], origin)
-    lines = [
-        _keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
-        for spec, content in track(pictures, f"drawing {paths.species}", number)
-    ]
+    lines, drawn = [], []
+    for spec, content in track(pictures, f"drawing {paths.species}", number):
+        path, remark = _keep(out, f"{paths.species}-{slug(prompt)}-s{spec.seed:05d}", content)
+        lines.append(f"{path}{remark}")
+        drawn.append({"path": str(path), "prompt": text, "seed": spec.seed, **model.origin})
     cut = tokens_cut(components, text)
     warning = f"warning: the last {cut} tokens of the prompt are beyond the encoder's window; shorten it"
     remarks = [model.note] * bool(model.note) + [warning] * bool(cut)
-    return Report("generate", (*remarks, *lines), {"n_images": number})
+    return Listing("generate", (*remarks, *lines), {"n_images": number}, data=drawn)
 
 
 def _check_sample(sample: Sample) -> None:
@@ -157,6 +159,7 @@ def _registered(paths: Paths, version: int | None) -> DrawingModel:
         opened.base,
         config.get("zero_terminal_snr", False),
         config["origin"],
+        opened.note if version is None else "",
     )
 
 
@@ -191,19 +194,19 @@ def _pictures(
         yield spec, encode_png(generate_images(components, [spec])[0], spec, origin)
 
 
-def _keep(folder: Path, stem: str, content: bytes) -> str:
-    """Write a picture beside those that are there; the line that is printed."""
+def _keep(folder: Path, stem: str, content: bytes) -> tuple[Path, str]:
+    """Write a picture beside those that are there; its path, and a remark where that is not the plain one."""
     path, count = folder / f"{stem}.png", 1
     while path.exists() and path.read_bytes() != content:
         count += 1
         path = folder / f"{stem}-{count}.png"
     if path.exists():
-        return f"{path} (is there already, the same)"
+        return path, " (is there already, the same)"
     try:
         atomic_write.write_bytes(path, content)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
-    return str(path) if count == 1 else f"{path} (another picture has the plain name)"
+    return path, "" if count == 1 else " (another picture has the plain name)"
 
 
 def slug(prompt: str) -> str:

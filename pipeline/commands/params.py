@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.commands.listings import Listing
 from pipeline.core import param_docs, registry, yaml_edit
 from pipeline.core import params as params_module
 from pipeline.core.errors import InputError, ParamsError
@@ -20,7 +21,7 @@ HEADER = """# Params of {file}, resolved. `default`: not written there; `written
 """
 
 
-def show(file: Path, *, all_plugins: bool = False) -> Report:
+def show(file: Path, *, all_plugins: bool = False) -> Listing:
     """All params with documentation, of the plugins those that are used, or all.
 
     Raises
@@ -32,10 +33,11 @@ def show(file: Path, *, all_plugins: bool = False) -> Report:
     found = param_docs.tree(
         params, _raw(file), [path.partition(".")[2] for path in param_docs.plugin_paths()] if all_plugins else ()
     )
-    return Report("params", (HEADER.format(file=file.name), *param_docs.as_yaml(found).splitlines()))
+    lines = (HEADER.format(file=file.name), *param_docs.as_yaml(found).splitlines())
+    return Listing("params", lines, data={param.path: _as_data(param) for param in _leaves(found)})
 
 
-def show_key(file: Path, key: str) -> Report:
+def show_key(file: Path, key: str) -> Listing:
     """One param with its value, documentation and default; a section with all that is below it.
 
     Raises
@@ -53,8 +55,9 @@ def show_key(file: Path, key: str) -> Report:
         raise InputError(f"no param {key!r}; {_hint(key, known)}")
     param = known[key]
     if param.children:
-        return Report("params", tuple(param_docs.as_yaml([replace(param, name=key)]).splitlines()))
-    return Report("params", tuple(_lines(param, file.name)))
+        lines = param_docs.as_yaml([replace(param, name=key)]).splitlines()
+        return Listing("params", tuple(lines), data={leaf.path: _as_data(leaf) for leaf in _leaves([param])})
+    return Listing("params", tuple(_lines(param, file.name)), data={param.path: _as_data(param)})
 
 
 def rewrite(file: Path, *, dry_run: bool = False) -> Report:
@@ -107,6 +110,16 @@ def _hint(key: str, known: Mapping[str, Param]) -> str:
     name = key.rpartition(".")[2]
     same = [path for path in known if path.rpartition(".")[2] == name]
     return f"did you mean {same[0]!r}?" if same else registry.hint(key, [*known, *param_docs.plugin_paths()])
+
+
+def _leaves(params: Collection[Param]) -> Iterator[Param]:
+    return (param for param in param_docs.walk(params) if not param.children)
+
+
+def _as_data(param: Param) -> dict[str, Any]:
+    """A param for programs; without `default` it must be written."""
+    default = {} if param.default is param_docs.NO_DEFAULT else {"default": param.default}
+    return {"value": param.value, **default, "written": param.written, "doc": param.doc}
 
 
 def _lines(param: Param, where: str) -> list[str]:

@@ -50,11 +50,12 @@ def refuse_problems(params: Params, paths: Paths) -> None:
 
 def dry_run(command: str, params: Params, paths: Paths, section: str = "") -> Report:
     """The resolved params that `command` would use, as JSON: the base, the species and its own section."""
-    from pipeline.core.records import Report
+    from pipeline.commands.listings import Listing
 
     refuse_problems(params, paths)
     values = params.model_dump(mode="json", by_alias=True)
     shown = {key: values[key] for key in ("seed", "base", section or command) if key in values}
     if paths.species:
         shown["species"] = values["species"][paths.species]
-    return Report(command, (json.dumps(shown, indent=2, ensure_ascii=False), f"dry run: {command} did nothing"))
+    lines = json.dumps(shown, indent=2, ensure_ascii=False), f"dry run: {command} did nothing"
+    return Listing(command, lines, data=shown)

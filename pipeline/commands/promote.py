@@ -37,7 +37,7 @@ def promote(
         chosen, champion = _chosen(known, species, version), with_alias(known, CHAMPION)
         if chosen == champion:
             return Report("promote", (f"{species}: version {chosen.number} is the champion already",))
-        verdict = promotion_gate.compare(chosen, champion, params.register_.min_gain)
+        verdict = promotion_gate.compare(chosen, champion, params.register_)
         report = _gate_report(verdict, force, species, champion)
         if not dry_run:
             by, at = provenance.user(), _now()

@@ -18,7 +18,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import Report
-from pipeline.core.releases import CHAMPION, ModelVersion, ReleaseLinks, with_alias, with_identity
+from pipeline.core.releases import CHALLENGER, CHAMPION, ModelVersion, ReleaseLinks, with_alias, with_identity
 from pipeline.core.server_addresses import ServerAddresses
 from pipeline.io import server_addresses, tracking
 from pipeline.io.files import atomic_write, parquet, site_files, stage_outputs
@@ -103,7 +103,7 @@ def _register(client: MlflowClient, params: Params, chosen: ReleaseCandidate) ->
         links["training"] = at.training(training.experiment_id, training.run_id)
     _note(chosen, version, links)
     if not new:
-        return f"{species}: step {chosen.step} is already registered as {version}"
+        return f"{species}: step {chosen.step} is already registered as {version}{refusal}"
     siblings = [each for each in known if each.tags.get("lineage_id") == chosen.card["lineage_id"]]
     other = f" (another step of the training of version {siblings[-1].number})" if siblings else ""
     return f"{species}: {version}, step {chosen.step}{other}, {chosen.gain}{refusal}"
@@ -113,17 +113,20 @@ def _set_aliases(client: MlflowClient, params: Params, chosen: ReleaseCandidate)
     """Name the newest version challenger, and the chosen one champion if it passes the gate; why it does not, if so."""
     known = mlflow_registry.set_challenger(client, mlflow_registry.versions(client, chosen.paths.species))
     version = _registered(known, chosen)
-    if "gate_report" in version.tags:  # was compared when it was registered
-        return version, ""
     champion = with_alias(known, CHAMPION)
-    verdict = promotion_gate.compare(version, champion, params.register_.min_gain)
+    if "gate_report" in version.tags and (champion or "promotion" in version.tags):
+        return version, ""  # was compared when it was registered; the floor of a first champion may have changed since
+    verdict = promotion_gate.compare(version, champion, params.register_)
     if verdict.beats:
         by, at = provenance.user(), _now()
         mlflow_registry.promote(client, version, champion=champion, by=by, at=at, report=verdict.sentence)
     else:
         mlflow_registry.refuse(client, version, verdict.sentence)
     version = _registered(mlflow_registry.versions(client, version.species), chosen)
-    return version, "" if verdict.beats else f"; not champion: {verdict.sentence}"
+    serves = (
+        f"; `paleo generate` and models:/{version.species}@{CHALLENGER} use the newest version" if not champion else ""
+    )
+    return version, "" if verdict.beats else f"; not champion: {verdict.sentence}{serves}"
 
 
 def _describe(client: MlflowClient, params: Params, chosen: ReleaseCandidate, version: ModelVersion) -> None:

@@ -7,9 +7,8 @@ from itertools import chain, count
 from typing import Any
 from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
-
-from pipeline.core import params as params_module
+from pipeline.commands import species_text
+from pipeline.commands.listings import Listing
 from pipeline.core.data_params import Collect, Species, Taxon
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.param_types import SourceParams
@@ -20,7 +19,7 @@ from pipeline.io.files.atomic_write import CARD, read_card, write_text
 from pipeline.io.terminal.progress_bars import Board
 from pipeline.io.web.client import WebClient
 from pipeline.taxonomy import authorities, gbif, pbdb, suggest
-from pipeline.taxonomy.entry import indent_of, insert, render
+from pipeline.taxonomy.entry import indent_of, render
 from pipeline.taxonomy.resolve import Resolved, resolve
 from pipeline.taxonomy.usage import Fetch, same_name
 
@@ -68,15 +67,16 @@ def add(
     return Report("species", (*lines, "added to params.yaml: check its sources there, then `paleo run`"))
 
 
-def table(params: Params, paths: Paths) -> Report:
+def table(params: Params, paths: Paths) -> Listing:
     """Every species of params.yaml on one line."""
     rows = [COLUMNS, *(_row(paths.of(key), species) for key, species in params.species.items())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
-    return Report("species", (*lines, "", _policy(params)))
+    data = [_as_data(paths.of(key), species) for key, species in params.species.items()]
+    return Listing("species", (*lines, "", _policy(params)), data=data)
 
 
-def show(params: Params, paths: Paths) -> Report:
+def show(params: Params, paths: Paths) -> Listing:
     """One species: its taxon, its sources, and what the last collection found."""
     species = params.species[paths.species]
     days = species.refresh_days or params.collect.refresh_days
@@ -89,7 +89,8 @@ def show(params: Params, paths: Paths) -> Report:
     )
     lines = (f"{label + ':':<14}{value}" for label, value in facts)
     sources = (f"  {_source(source)}" for source in species.sources)
-    return Report("species", (paths.species, *lines, "sources:", *sources, _policy(params)))
+    shown = (paths.species, *lines, "sources:", *sources, _policy(params))
+    return Listing("species", shown, data=_as_data(paths, species) | {"refresh_days": days})
 
 
 def _with_hosts(collect: Collect) -> Collect:
@@ -149,26 +150,23 @@ def _same_taxon(known: Taxon, taxon: Resolved) -> bool:
 
 
 def _inserted(paths: Paths, key: str, taxon: Resolved, class_noun: str) -> tuple[str, str]:
-    """The entry and the whole new text; ParamsError unless it means the same as before, and this entry besides."""
-    text = paths.params.read_bytes().decode("utf-8")
-    before = params_module.parse(text, "params.yaml")
-    if key in before.species:
-        raise InputError(f"params.yaml has a species {key!r} already ({before.species[key].name}); choose another key")
+    """The entry and the whole new text."""
+    text = species_text.read(paths.params)
     entry = render(key, taxon, class_noun, indent_of(text))
-    merged = insert(text, entry)
-    after = params_module.parse(merged, f"params.yaml with {key!r}")
-    yaml = YAML(typ="safe")
-    content, merged_content = yaml.load(text), yaml.load(merged)
-    del merged_content["species"][key]
-    if merged_content != content or after.species[key].name != taxon.name:
-        raise ParamsError(f"the entry of {key!r} does not fit into params.yaml; add it by hand:\n{entry}")
-    return entry, merged
+    return entry, species_text.with_entry(text, key, entry, taxon.name)
 
 
 def _row(paths: Paths, species: Species) -> tuple[str, ...]:
     taxon = species.taxon
     columns = (taxon.accepted, taxon.rank, _age(taxon)) if taxon else ("-", "-", "-")
     return (paths.species, species.name, *columns, str(len(species.sources)), _pictures(paths))
+
+
+def _as_data(paths: Paths, species: Species) -> dict[str, Any]:
+    """A species for programs: its entry with the defaults, and the numbers of the last collection."""
+    card = _card(paths)
+    collected = {name: card.get(name) for name in ("n_kept", "n_candidates", "by_reason")} if card else None
+    return {"key": paths.species, **species.model_dump(mode="json"), "collected": collected}
 
 
 def _age(taxon: Taxon) -> str:

@@ -10,22 +10,38 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from pipeline.core import registry
+from pipeline.core import registry, verbosity
 from pipeline.core.errors import ParamsError
 
 PROGRAM = "paleo"
+DISTRIBUTION = "paleoforge"
 DEBUG = "paleo.debug"  # in a context's meta: was --debug given?
+JSON = "paleo.json"  # and --json?
 EXIT_USAGE = 2
 EXIT_STOPPED = 130
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def quiet_option() -> click.Option:
+    """`--quiet`: `verbosity.is_quiet` is true for this command."""
+
+    def remember(_ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        verbosity.set_quiet(value or verbosity.is_quiet())
+
+    text = "Print results, warnings and errors only."
+    names = ["-q", "--quiet"]
+    return click.Option(
+        names, is_flag=True, expose_value=False, callback=remember, envvar=verbosity.QUIET_VARIABLE, help=text
+    )
+
+
 class Command(click.Command):
-    """A command whose help ends with `examples`, printed line by line as they are."""
+    """A command with `--quiet`, whose help ends with `examples`, printed line by line as they are."""
 
     def __init__(self, *args: Any, examples: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
+        self.params.append(quiet_option())
         self.examples = examples
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -72,12 +88,45 @@ def debug_option(function: F) -> F:
     return click.option("--debug", is_flag=True, expose_value=False, callback=remember, help=text)(function)
 
 
+def json_option(function: F) -> F:
+    """`--json` of a command that lists something: `wants_json` is true for it."""
+
+    def remember(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        ctx.meta[JSON] = value
+
+    text = "Print it as JSON, for programs."
+    return click.option("--json", is_flag=True, expose_value=False, callback=remember, help=text)(function)
+
+
+def wants_json(ctx: click.Context) -> bool:
+    return bool(ctx.meta.get(JSON))
+
+
+def version_option() -> click.Option:
+    """`--version`: prints it and ends the command."""
+
+    def show(ctx: click.Context, _option: click.Parameter, value: bool) -> None:
+        if not value or ctx.resilient_parsing:
+            return
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"{DISTRIBUTION} {version(DISTRIBUTION)}")
+        except PackageNotFoundError:
+            raise click.ClickException(f"{DISTRIBUTION} is not installed; run `make setup`") from None
+        ctx.exit()
+
+    text = "Print the version."
+    return click.Option(["--version"], is_flag=True, expose_value=False, is_eager=True, callback=show, help=text)
+
+
 def wants_traceback(ctx: click.Context) -> bool:
     return bool(ctx.meta.get(DEBUG))
 
 
 def run(program: click.Group, arguments: Sequence[str] | None) -> int:
     """Parse the arguments and run the command; returns its exit code: 2 where the arguments cannot be parsed."""
+    verbosity.set_quiet(False)
     try:
         code = program.main(None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:

@@ -18,7 +18,16 @@ from pipeline.core import registry, yaml_text
 from pipeline.core.data_params import Collect, Curate, Host, Species, Validate
 from pipeline.core.errors import ParamsError
 from pipeline.core.param_errors import requirement, shown
-from pipeline.core.param_types import BatchSize, Fraction, SamplerSteps, Section, Seed, SidePx, SourceParams
+from pipeline.core.param_types import (
+    BatchSize,
+    Fraction,
+    NonNegativeInt,
+    SamplerSteps,
+    Section,
+    Seed,
+    SidePx,
+    SourceParams,
+)
 from pipeline.core.prompts import Template
 from pipeline.core.renamed_params import renamed
 from pipeline.core.training_params import Train
@@ -74,6 +83,10 @@ class Gallery(Section):
 class Register(Section):
     min_gain: float = 0.0
     """By how much the primary metric must beat the champion's."""
+    min_primary: float | None = None
+    """What the primary metric of a first champion must reach; one that does not stays challenger. null: anything."""
+    min_held_out: NonNegativeInt = 0
+    """How many held-out pictures a first champion must have been measured with, at least."""
 
 
 class Versioning(Section):

@@ -94,6 +94,11 @@ def with_alias(known: Sequence[ModelVersion], alias: str) -> ModelVersion | None
     return next((version for version in known if alias in version.aliases), None)
 
 
+def serving(known: Sequence[ModelVersion]) -> ModelVersion | None:
+    """The version that draws where none is named: the champion, else the newest."""
+    return with_alias(known, CHAMPION) or (known[-1] if known else None)
+
+
 def with_number(known: Sequence[ModelVersion], species: str, number: int) -> ModelVersion:
     """The version of this number; InputError names the numbers that there are."""
     if not known:

@@ -12,7 +12,7 @@ from pipeline.core.paths import Paths
 from pipeline.core.reason_codes import ReasonCodes
 from pipeline.curation.verdicts import KEPT
 
-NAMED = 3  # hashes that a line names
+NAMED = 3  # hashes or pictures that a line names
 
 
 def lines(card: Mapping[str, Any], table: pd.DataFrame, people: pd.DataFrame, paths: Paths) -> Iterator[str]:
@@ -39,9 +39,24 @@ def lines(card: Mapping[str, Any], table: pd.DataFrame, people: pd.DataFrame, pa
 def nothing_left(name: str, card: Mapping[str, Any], codes: ReasonCodes, species: str) -> str:
     """Why there is nothing to train on, and what to do about the most frequent reasons."""
     counts = Counter(card["by_code"])
-    dropped = f"of {counts.total()} it dropped {_counted_codes(counts)}"
-    remedies = [codes.of(code).remedy.format(species=species) for code, _ in counts.most_common()]
-    return "; ".join([f"curation left no picture of {name} to train on: {dropped}", *filter(None, remedies)])
+    left = f"curation left no picture of {name} to train on: of {counts.total()} it dropped {_counted_codes(counts)}"
+    return "; ".join([left, *_remedies(counts, codes, species)])
+
+
+def dropped(table: pd.DataFrame, codes: ReasonCodes, species: str) -> str:
+    """Which pictures were dropped for which reasons, and what mends the most frequent ones; "" for none."""
+    names = table[table["verdict"] == "drop"].groupby("code")["source_id"].agg(list)
+    counts = Counter({str(code): len(found) for code, found in names.items()})
+    listed = [f"{n} {code} ({_first(names[code])})" for code, n in counts.most_common()]
+    return "; ".join([", ".join(listed), *_remedies(counts, codes, species)]) if listed else ""
+
+
+def _remedies(counts: Counter[str], codes: ReasonCodes, species: str) -> list[str]:
+    return [text for code, _ in counts.most_common() if (text := codes.of(code).remedy.format(species=species))]
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def _counted_codes(counts: Mapping[str, int]) -> str:

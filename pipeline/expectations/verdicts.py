@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.expectations.suite import DataSet
 
 SPLITS = ("train", "holdout")
+TOO_FEW = {"train_count", "holdout_count"}  # expectations that fail when too many pictures were dropped
 NAMED = 5  # offenders that a message names
 
 
@@ -33,13 +34,18 @@ def verdict(
     }
 
 
-def refusal(verdict: Mapping[str, Any], page: str) -> str:
-    """The message of a stage that stops: which expectations failed, and what to do."""
+def refusal(verdict: Mapping[str, Any], page: str, dropped: str, report: str) -> str:
+    """The message of a stage that stops: which expectations failed, and what to do.
+
+    `dropped` says what curation dropped, why, and what mends it; `report` is the page that shows these pictures.
+    """
     entries = [e for e in verdict["expectations"] if e["name"] in verdict["stopped"]]
+    too_few = dropped and not TOO_FEW.isdisjoint(verdict["stopped"])
     warned = f" (and {len(verdict['warned'])} warned)" if verdict["warned"] else ""
     return (
         f"{len(entries)} of {len(verdict['expectations'])} expectations failed for {verdict['species']}{warned}: "
         + "; ".join(map(_sentence, entries))
+        + (f". Curation dropped {dropped} ({report} shows each)" if too_few else "")
         + f". Nothing is trained on it. {page} shows the pictures; mend the source (and look at it "
         f"again: `paleo run {verdict['species']} --refresh`) or `curate:` in params.yaml"
     )

@@ -185,4 +185,5 @@ def _tags(chosen: ReleaseCandidate, inputs: ReleaseInputs) -> dict[str, str]:
         "compared_with": ", ".join(metrics["compared_with"]),
         "licences": ", ".join(sorted(set(inputs.curated["licence"]))),
         "n_pictures": str(len(inputs.curated)),
+        "n_held_out": str(int((inputs.curated["split"] == "holdout").sum())),
     }

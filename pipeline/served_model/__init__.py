@@ -3,6 +3,8 @@
     model = mlflow.pyfunc.load_model("models:/sinomacrops@champion")
     model.predict({"prompt": ["{name} at sea", "a bird"], "seed": [1, 2]}, params={"steps": 30})
 
+Before a version has reached the floor of a first champion (`register.min_primary`), `@challenger` is the newest one.
+
 A version stores weights and three lines that import this class, so its name and place must not change: what draws is
 the installed code, the same as that of `paleo sample` and `paleo generate`. An adapter over a large base model, which
 is not stored, needs the base's folder: `load_model(…, model_config={"base": FOLDER})` or the environment variable

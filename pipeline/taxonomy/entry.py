@@ -62,29 +62,29 @@ def _lines(key: str, taxon: Resolved, noun: str) -> Iterator[str]:
     yield f"{scalar(key)}:"
     for note in taxon.notes:
         yield from _comment(note)
-    yield _commented(f"  name: {scalar(taxon.name)}", "{name} in prompts")
-    yield _commented(f"  class_noun: {scalar(noun or guess)}", f"{{class_noun}} in prompts; {origin}: any word will do")
+    yield commented(f"  name: {scalar(taxon.name)}", "{name} in prompts")
+    yield commented(f"  class_noun: {scalar(noun or guess)}", f"{{class_noun}} in prompts; {origin}: any word will do")
     yield from _taxon(taxon)
-    yield _commented("  sources:", "suggested: check them first, drop what shows something else")
+    yield commented("  sources:", "suggested: check them first, drop what shows something else")
     for suggestion in sources(taxon):
         fields = ", ".join(f"{name}: {scalar(value)}" for name, value in suggestion.fields.items())
-        yield _commented(f"    {'- ' if suggestion.active else '# - '}{{{fields}}}", suggestion.comment, column=64)
+        yield commented(f"    {'- ' if suggestion.active else '# - '}{{{fields}}}", suggestion.comment, column=64)
 
 
 def _taxon(taxon: Resolved) -> Iterator[str]:
     authority = pbdb.NAME if taxon.pbdb is not None else gbif.NAME
-    yield _commented("  taxon:", f"as {authority} has it")
+    yield commented("  taxon:", f"as {authority} has it")
     yield f"    accepted: {scalar(taxon.accepted)}"
     yield f"    rank: {scalar(taxon.rank or 'unranked')}"
     yield from _sequence("clade", taxon.clade)
     if taxon.interval_ma:
         ages = ", ".join(f"{age:g}" for age in taxon.interval_ma)
-        yield _commented(f"    interval_ma: [{ages}]", "million years ago: first and last known")
+        yield commented(f"    interval_ma: [{ages}]", "million years ago: first and last known")
     yield from _sequence("synonyms", taxon.synonyms)
     if taxon.pbdb is not None:
-        yield _commented(f"    pbdb: {taxon.pbdb}", pbdb.PAGE.format(taxon.pbdb))
+        yield commented(f"    pbdb: {taxon.pbdb}", pbdb.PAGE.format(taxon.pbdb))
     if taxon.gbif is not None:
-        yield _commented(f"    gbif: {taxon.gbif}", gbif.PAGE.format(taxon.gbif))
+        yield commented(f"    gbif: {taxon.gbif}", gbif.PAGE.format(taxon.gbif))
 
 
 def _sequence(name: str, values: tuple[str, ...]) -> Iterator[str]:
@@ -104,7 +104,8 @@ def _comment(text: str) -> Iterator[str]:
     yield from textwrap.wrap(text, WIDTH - 4, initial_indent="  # ", subsequent_indent="  # ")
 
 
-def _commented(code: str, comment: str, column: int = COLUMN - 2) -> str:
+def commented(code: str, comment: str, column: int = COLUMN - 2) -> str:
+    """A line with its comment in the column of the file's other comments, if its code is not longer."""
     return f"{code.ljust(column - 1)} # {comment}"
 
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -69,6 +70,13 @@ def test_the_command_line_prints_it(project):
     assert done.returncode == 0 and "against the one before" in done.stdout
     done = paleo(project, "data", "diff", KEY, "v1", "now", "v2")
     assert done.returncode == 1 and done.stderr == "paleo data: a difference is between two versions, not 3\n"
+
+
+def test_the_log_and_the_difference_are_json_for_programs(project):
+    found = json.loads(data.log(*_paths(project)).json_text)
+    assert [version["version"] for version in found][::2] == ["v1", "now"] and found[0]["n_kept"] > 0
+    changes = json.loads(data.diff(*_paths(project), ["v1", "HEAD"]).json_text)
+    assert changes["old"] == "v1" and changes["added"] and set(changes) >= {"removed", "newly rejected", "changed"}
 
 
 def test_compare_knows_pictures_by_source_and_id():

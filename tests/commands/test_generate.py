@@ -168,6 +168,13 @@ def test_a_store_without_this_species_is_no_reason_to_refuse_either(tmp_path):
     assert "so the model in models/sinomacrops draws" in report.lines[0] and Path(report.lines[-1]).is_file()
 
 
+def test_without_a_champion_the_newest_version_draws_and_that_is_said(draw):
+    report = draw("{name} at sea", seed=7, number=2)
+    assert report.lines[0].startswith("sinomacrops has no champion, so its newest version is used: version 1 (")
+    assert [each["seed"] for each in report.data] == [7, 8]
+    assert [each["path"] for each in json.loads(report.json_text)] == list(report.lines[-2:])
+
+
 @pytest.fixture
 def two_versions(project):
     """Version 1 is the champion; version 2 of other weights is not."""

@@ -17,7 +17,7 @@ from PIL import Image
 from pipeline.__main__ import main
 from pipeline.commands.register import register
 from pipeline.core.errors import InputError, ServiceError
-from pipeline.core.params import Params
+from pipeline.core.params import Params, Register
 from pipeline.core.paths import Paths
 from pipeline.core.records import StepReport
 from pipeline.core.releases import ModelVersion
@@ -93,6 +93,30 @@ def test_a_better_training_becomes_champion_and_a_worse_one_does_not(project, pa
     assert lines(params, project) == [f"{ONE}: step 4 is already registered as version 1"]
     assert [version.alias for version in known(project)] == ["", "", "champion"]
     assert known(project)[2].tags["gate_report"] == "species accuracy 95.0 % beats 90.0 % of version 1"
+
+
+def test_a_first_version_below_the_floor_stays_challenger_and_draws(project, params):
+    floor = params.model_copy(update={"register_": Register(min_primary=0.99)})
+    [line] = lines(floor, project)
+    assert "version 1 (challenger)" in line and "is below register.min_primary (99.0 %), so it stays challenger" in line
+    assert f"`paleo generate` and models:/{ONE}@challenger use the newest version" in line
+    opened = open_version(project, ONE)
+    assert opened.version.number == 1
+    assert opened.note.startswith(f"{ONE} has no champion, so its newest version is used: version 1 (challenger) (spec")
+    [again] = lines(floor, project)
+    assert "already registered as version 1 (challenger); not champion: " in again
+    retrain(params, project, "b", 0.8)
+    lines(floor, project)
+    assert open_version(project, ONE).version.number == 2, "the newest draws"
+    [lowered] = lines(params, project)
+    assert lowered.endswith("already registered as version 2 (champion)")
+    assert open_version(project, ONE).note == ""
+
+
+def test_a_first_version_with_few_held_out_pictures_stays_challenger(project, params):
+    floor = params.model_copy(update={"register_": Register(min_held_out=5)})
+    assert "held-out pictures are fewer than register.min_held_out (5)" in lines(floor, project)[0]
+    assert known(project)[0].tags["n_held_out"] == "0"
 
 
 def test_another_step_of_the_same_training_is_another_version(project, params):

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.core import params as params_module
 from pipeline.core import renamed_params
@@ -172,3 +173,13 @@ def test_a_long_value_and_many_mistakes_make_no_long_sentence():
     many = "".join(f"k{number}: 1\n" for number in range(50))
     message = _message("seed: 1871", f"seed: 1871\n{many}")
     assert message.endswith("; and 40 more mistakes")
+
+
+def test_the_file_opens_with_the_five_things_that_an_artist_changes():
+    """Sections in the order of the file, and the keys of the training above the line."""
+    above, line, _ = TEXT.partition("the line: the five end here")
+    assert line
+    raw = YAML(typ="safe").load(above.rpartition("\n")[0])
+    assert list(raw) == ["species", "base", "sample", "gallery", "train"]
+    assert list(raw["train"]) == ["method", "steps", "snapshots"]
+    assert [int(number) for number in re.findall(r"^# (\d)\. ", above, re.MULTILINE)] == [1, 2, 3, 4, 5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.core.params import Register
 from pipeline.core.releases import ModelVersion
 from pipeline.registry import promotion_gate
 
@@ -77,4 +78,47 @@ COMPARISONS = [
 
 @pytest.mark.parametrize(("new", "champion", "min_gain", "beats", "sentence"), COMPARISONS)
 def test_the_comparison(new, champion, min_gain, beats, sentence):
-    assert promotion_gate.compare(new, champion, min_gain) == promotion_gate.Verdict(beats, sentence)
+    assert promotion_gate.compare(new, champion, Register(min_gain=min_gain)) == promotion_gate.Verdict(beats, sentence)
+
+
+FLOORS = [
+    ({"min_primary": 0.8}, True, "there was no champion"),
+    (
+        {"min_primary": 0.9},
+        False,
+        "species accuracy 85.0 % is below register.min_primary (90.0 %), so it stays challenger",
+    ),
+    ({"min_held_out": 8}, True, "there was no champion"),
+    (
+        {"min_held_out": 9},
+        False,
+        "8 held-out pictures are fewer than register.min_held_out (9), so it stays challenger",
+    ),
+    (
+        {"min_primary": 0.9, "min_held_out": 9},
+        False,
+        "species accuracy 85.0 % is below register.min_primary (90.0 %); 8 held-out pictures are fewer than "
+        "register.min_held_out (9), so it stays challenger",
+    ),
+]
+
+
+@pytest.mark.parametrize(("floor", "beats", "sentence"), FLOORS)
+def test_a_first_champion_has_to_reach_the_floor(floor, beats, sentence):
+    new = version(1, 0.85, n_held_out="8")
+    assert promotion_gate.compare(new, None, Register(**floor)) == promotion_gate.Verdict(beats, sentence)
+
+
+def test_the_floor_is_for_the_first_champion_only():
+    limits = Register(min_primary=0.99, min_held_out=100)
+    assert promotion_gate.compare(version(2, 0.93), OLD, limits).beats
+
+
+def test_a_metric_that_should_be_low_has_a_floor_from_above():
+    new = version(1, 0, primary="nearest_train", **{"metric.nearest_train": "0.9"})
+    verdict = promotion_gate.compare(new, None, Register(min_primary=0.8))
+    assert not verdict.beats and "is above register.min_primary (0.800)" in verdict.sentence
+
+
+def test_a_version_without_a_count_of_held_out_pictures_does_not_reach_one():
+    assert not promotion_gate.compare(version(1, 0.9), None, Register(min_held_out=1)).beats

@@ -8,7 +8,7 @@ import click
 
 from pipeline.commands import project
 from pipeline.commands.parsers.shared import dry_run_option, species_argument
-from pipeline.core.command_line import Group, debug_option
+from pipeline.core.command_line import Group, debug_option, json_option
 
 if TYPE_CHECKING:
     from pipeline.core.records import Report
@@ -29,6 +29,7 @@ def data() -> None:
 @data.command(examples=LOG)
 @species_argument
 @dry_run_option
+@json_option
 @debug_option
 def log(species: str, dry_run: bool) -> Report:
     """List every version, one line each."""
@@ -49,6 +50,7 @@ def log(species: str, dry_run: bool) -> Report:
     help="A version such as v3, a commit, a tag or `now`.  [default: the last two versions; one is compared with now]",
 )
 @dry_run_option
+@json_option
 @debug_option
 def diff(species: str, revisions: tuple[str, ...], dry_run: bool) -> Report:
     """Show which pictures were added, removed or newly rejected."""

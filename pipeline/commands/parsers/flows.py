@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
+from pipeline.core import verbosity
 from pipeline.core.command_line import Command
 
 FLOWS = {
@@ -24,9 +25,11 @@ class FlowCommand(Command):
     def __init__(self, name: str) -> None:
         unparsed = {"ignore_unknown_options": True, "allow_extra_args": True, "allow_interspersed_args": False}
         super().__init__(name, help=FLOWS[name], add_help_option=False, context_settings=unparsed)
+        self.params = []  # --quiet too is parsed by flows
 
     def invoke(self, ctx: click.Context) -> NoReturn:
-        _become_flows(str(self.name), *ctx.args)
+        quiet = ["--quiet"] if verbosity.is_quiet() else []
+        _become_flows(str(self.name), *quiet, *ctx.args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Handed over as well: what is to be completed is in the environment."""

@@ -9,7 +9,7 @@ import click
 
 from pipeline.commands import project
 from pipeline.commands.parsers.shared import dry_run_option, species_argument
-from pipeline.core.command_line import Command, debug_option
+from pipeline.core.command_line import Command, debug_option, json_option
 
 if TYPE_CHECKING:
     from pipeline.core.records import Report
@@ -38,12 +38,13 @@ paleo generate sinomacrops "{name}" --version 3 --step 250 --width 96
 @click.option("--sampler", metavar="S", help="Sampler, such as DDIM.  [default: sample.sampler]")
 @click.option("--width", "width_px", type=int, metavar="PX", help="Width of a picture.  [default: sample.width_px]")
 @click.option("--height", "height_px", type=int, metavar="PX", help="Height of a picture.  [default: sample.height_px]")
-@click.option("--version", type=int, metavar="N", help="Registered version.  [default: the champion]")
+@click.option("--version", type=int, metavar="N", help="Registered version.  [default: the champion, else the newest]")
 @click.option("--step", type=int, metavar="N", help="Training step of the checkpoint.  [default: the registered one]")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", default="generated", show_default=True, help="Folder."
 )
 @dry_run_option
+@json_option
 @debug_option
 def generate(
     species: str,

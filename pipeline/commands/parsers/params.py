@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pipeline.commands import project
-from pipeline.core.command_line import Command, debug_option
+from pipeline.core.command_line import Command, debug_option, json_option
 
 if TYPE_CHECKING:
     from pipeline.core.records import Report
@@ -39,6 +39,7 @@ def _keys(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> 
     "--file", type=click.Path(path_type=Path), metavar="FILE", help="Another params file.  [default: params.yaml]"
 )
 @click.option("--dry-run", is_flag=True, help="With --rewrite: print what would be renamed and write nothing.")
+@json_option
 @debug_option
 def params(key: str | None, all_plugins: bool, rewrite: bool, file: Path | None, dry_run: bool) -> Report:
     """Print params with their documentation, or rename old keys.

@@ -12,6 +12,7 @@ import click
 
 from pipeline.commands import project
 from pipeline.commands.parsers.shared import F, dry_run_option
+from pipeline.core import verbosity
 from pipeline.core.command_line import Command, complete_species, debug_option, wants_traceback
 from pipeline.core.errors import InputError
 from pipeline.core.stages import OVER_ALL_SPECIES, STAGES
@@ -107,7 +108,7 @@ def parser(name: str) -> Command:
         project.refuse_problems(params, paths)
         _refuse_too_early(name, paths)
         if name == "train":
-            _launch(paths.root, species, {**options, "debug": wants_traceback(ctx)})
+            _launch(paths.root, species, {**options, "debug": wants_traceback(ctx), "quiet": verbosity.is_quiet()})
         return _run(name, params, paths, **options)
 
     return command

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.core.verbosity import is_quiet
 from pipeline.io.files import atomic_write
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class PhaseTimer:
 @contextmanager
 def progress_display() -> Iterator[OnProgress]:
     """A function (phase, step, steps, values) that shows how far each phase is."""
+    if is_quiet():
+        yield lambda phase, step, steps, values: None
+        return
     if not sys.stderr.isatty():
         yield _lines()
         return

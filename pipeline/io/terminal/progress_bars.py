@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, TypeVar
 
+from pipeline.core.verbosity import is_quiet
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -19,6 +21,8 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
     `total` may be left out where `items` has a length; without either, a log shows only the count at the end.
     """
+    if is_quiet():
+        return iter(items)
     total = len(items) if total is None and isinstance(items, Sized) else total
     return _bar(items, description, total) if sys.stderr.isatty() else _lines(items, description, total)
 
@@ -45,7 +49,7 @@ class Board:
     """One bar per name, each with a status text; in a log a plain line whenever another quarter is done."""
 
     def __init__(self) -> None:
-        self._bars = _bars() if sys.stderr.isatty() else None
+        self._bars = _bars() if sys.stderr.isatty() and not is_quiet() else None
         self._tasks: dict[str, TaskID] = {}
         self._quarters: dict[str, int] = {}
 
@@ -60,6 +64,8 @@ class Board:
 
     def show(self, name: str, done: int, total: int | None, status: str) -> None:
         """`total` None: it is not known yet."""
+        if is_quiet():
+            return
         if self._bars:
             if name not in self._tasks:
                 self._tasks[name] = self._bars.add_task(name, total=None, status="")

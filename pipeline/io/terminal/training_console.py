@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.core.records import MonitoringReport, StepReport
+from pipeline.core.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -26,7 +27,7 @@ OnProgress = Callable[[str, int, int], None]  # what is computed, how many are d
 @contextmanager
 def training_progress(name: str, n_steps: int, *, main_process: bool = True) -> Iterator[OnReport]:
     """While it is open: a function that takes every report of a step or of monitoring, and prints some of it."""
-    if not main_process:
+    if not main_process or is_quiet():
         yield lambda report: None
     elif sys.stderr.isatty():
         with _live(name, n_steps) as show:
@@ -38,7 +39,7 @@ def training_progress(name: str, n_steps: int, *, main_process: bool = True) -> 
 @contextmanager
 def preparation_progress(name: str, *, main_process: bool = True) -> Iterator[OnProgress]:
     """While it is open: a function that takes what is being prepared and how much of it is done, and prints some."""
-    if not main_process:
+    if not main_process or is_quiet():
         yield lambda what, done, total: None
     elif sys.stderr.isatty():
         with _progress_bars() as bars:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml import YAML
 
 from pipeline.core.errors import InputError
-from pipeline.core.releases import CHAMPION, ModelVersion, with_alias, with_number
+from pipeline.core.releases import CHAMPION, ModelVersion, serving, with_number
 from pipeline.io.files.atomic_write import fresh_folder
 from pipeline.io.files.model_folders import weights_digest
 from pipeline.io.tracking.artifact_locations import local_path
@@ -35,6 +35,15 @@ class RegisteredModel:
     config: Mapping[str, Any]
     """As `registry.model_config` wrote it."""
 
+    @property
+    def note(self) -> str:
+        """Where it is no champion, why; "" for the champion."""
+        if CHAMPION in self.version.aliases:
+            return ""
+        why = self.version.tags.get("gate_report", "it was not compared")
+        species = self.version.species
+        return f"{species} has no champion, so its newest version is used: {self.version} ({why})"
+
 
 def has_version(root: Path, species: str) -> bool:
     """Is there a store with a version of the species? None is made.
@@ -52,19 +61,19 @@ def has_version(root: Path, species: str) -> bool:
 
 
 def open_version(root: Path, species: str, number: int | None = None) -> RegisteredModel:
-    """A version by its number, else the champion; its files are fetched once if they lie on a server.
+    """A version by its number, else the champion, else the newest; its files are fetched once if they lie on a server.
 
     Raises
     ------
     InputError
-        When there is no such version or no champion, its files are gone, or its base model is not here.
+        When there is no such version or none at all, its files are gone, or its base model is not here.
     ServiceError
         When the registry does not answer.
     """
     client = connect(root)
     with mlflow_errors(client.tracking_uri):
         known = versions(client, species)
-        chosen = with_alias(known, CHAMPION) if number is None else with_number(known, species, number)
+        chosen = serving(known) if number is None else with_number(known, species, number)
         if chosen is None:
             raise InputError(f"{species} has no champion yet; run `paleo run {species}` first")
         folder = _files(client, root, chosen)

@@ -123,9 +123,21 @@ def test_a_terminal_shows_a_bar_with_numbers_and_a_table_of_held_out_losses():
     assert "step 250         92.3%     80.0%   50.0%  150.0%" in lines
 
 
+def test_no_color_leaves_the_bars_without_colours():
+    colour = re.compile(r"\x1b\[[0-9;]*[34][0-9](;[0-9]+)*m")  # foreground or background
+    assert colour.search(_raw_on_a_terminal(ON_A_TERMINAL, columns=80, NO_COLOR=""))
+    plain = _raw_on_a_terminal(ON_A_TERMINAL, columns=80, NO_COLOR="1")
+    assert re.search(r"120/500", plain) and not colour.search(plain)
+
+
 def _on_a_terminal(code: str, columns: int) -> str:
+    output = _raw_on_a_terminal(code, columns)
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output).replace("\r", "\n")
+
+
+def _raw_on_a_terminal(code: str, columns: int, **more: str) -> str:
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "PYTHONPATH": str(ROOT), **more}
     child = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs, cwd=ROOT, env=environment)
     os.close(theirs)
     output = b""
@@ -137,4 +149,4 @@ def _on_a_terminal(code: str, columns: int) -> str:
     finally:
         os.close(ours)
     assert child.wait(timeout=60) == 0
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.decode()).replace("\r", "\n")
+    return output.decode()
