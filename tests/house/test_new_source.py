@@ -66,7 +66,7 @@ WORKS = {"works": [{"id": n, "image": f"https://a.example/{n}.jpg", "licence": "
 @pytest.fixture
 def project(tmp_path) -> Path:
     """A copy of the code with one more file and one more line, and a species that uses them."""
-    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__", "assets"))
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     del params["train"]  # its plugins are not what this is about

@@ -15,7 +15,7 @@ from tests.project import ROOT, clone, edit_params, environment
 HOSTILE = ("a'; touch pwned; '", 'a"; touch pwned; "', "$(touch pwned)", "`touch pwned`", "a\ntouch pwned")
 SHIPPED = ("sinomacrops", "dimorphodontidae", "ornithocheiromorpha")
 OUTSIDE = "../../pwned"
-SOURCE = {
+SPECIES = {
     "name": "A",
     "class_noun": "a",
     "sources": [{"kind": "synthetic", "taxon": "sinomacrops", "good": 1, "clutter": 0}],
@@ -24,7 +24,7 @@ SOURCE = {
 
 def project_with(folder, keys):
     clone(folder)
-    edit_params(folder, {"species": dict.fromkeys(keys, SOURCE)}, SHIPPED)
+    edit_params(folder, {"species": dict.fromkeys(keys, SPECIES)}, SHIPPED)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--force"], cwd=folder, check=True)
     return folder
 
