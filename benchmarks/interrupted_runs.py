@@ -65,13 +65,14 @@ class Outcome:
 
 def measure(folder: Path) -> list[Claim]:
     """The share of stops after which everything was as in the undisturbed run."""
+    smallest = smallest_project(folder / "smallest")
+    reference = Path(shutil.copytree(smallest, folder / "undisturbed", symlinks=True))
     started = time.perf_counter()
-    reference = smallest_project(folder / "undisturbed")
     run_to_end(reference)
     seconds, chance = time.perf_counter() - started, random.Random(0)
     expected, n_stops, n_good, differing = outcome(reference), 0, 0, []
     while n_stops < KILLS:
-        project = smallest_project(folder / f"interrupted-{n_stops}")
+        project = Path(shutil.copytree(smallest, folder / f"interrupted-{n_stops}", symlinks=True))
         stops = interrupt_until_done(project, seconds, chance, KILLS - n_stops)
         n_stops += len(stops)
         found = differences(expected, outcome(project))

@@ -124,7 +124,7 @@ def test_run_and_plan_check_the_hardware_first(config, machine, command, capsys,
     monkeypatch.chdir(tmp_path)
     machine("")
     config("num_processes: 2")
-    monkeypatch.setattr(commands.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(commands.stop_signals, "install", lambda: None)
     monkeypatch.setattr(commands.project, "settle_environment", lambda: None)
     assert commands.main([command]) == 1
     error = capsys.readouterr().err
