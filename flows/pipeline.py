@@ -24,6 +24,7 @@ from flows import release as releasing
 from flows import versioning as versions
 from flows.errors import FlowError
 from flows.reproduce import Outcome, reproduce
+from pipeline.core.training_params import Train
 
 POLL_SECONDS = 2.0
 MOST_NAMED = 4  # species in the name of a run
@@ -99,7 +100,7 @@ def _tag_run(species: list[str], params: dict[str, Any]) -> None:
     They are set on the run alone: those of a context go to every task, for each of which Prefect asks for a limit.
     """
     started_by = "deployment" if deployment.id else "paleo run"
-    method = (params.get("train") or {}).get("method", "dreambooth")
+    method = (params.get("train") or {}).get("method", Train.model_fields["method"].default)
     with get_client(sync_client=True) as client:
         client.update_flow_run(flow_run.id, tags=sorted({*(flow_run.tags or ()), *species, str(method), started_by}))
 

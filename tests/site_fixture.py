@@ -124,11 +124,9 @@ def write_validation(paths: Paths) -> None:
         "dataset_digest": _digest(f"set {paths.species}"),
     }
     atomic_write.write_json(paths.validation / "verdict.json", verdict)
-    atomic_write.write_text(
-        paths.validation / "index.html",
-        f'<!doctype html><title>Validation</title><a href="{paths.gallery_link(paths.validation)}">gallery</a>'
-        "<p>accepted",
-    )
+    back = f'<a href="{paths.gallery_link(paths.validation)}">gallery</a>'
+    page = f"<!doctype html><title>Validation</title>{back}<p>accepted"
+    atomic_write.write_text(paths.validation / "index.html", page)
     atomic_write.write_card(paths.validation, stage="validate", species=paths.species, success=True)
 
 

@@ -31,7 +31,10 @@ from pipeline.registry.release import ReleaseCandidate, ReleaseInputs, candidate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-PREVIEWED, PREVIEW_TILE_PX = 5, 144  # pictures in a row of the model card's
+
+PREVIEWED, PREVIEW_TILE_PX = 5, 144  # pictures in a row of the model card's, and their size
+# Tags that name what a version was made from, and what they are called on its model card.
+MADE_FROM = {"git_commit": "commit", "dataset_tag": "data", "dvc_md5": "DVC", "lineage_id": "lineage"}
 
 
 def register(params: Params, species: Sequence[Paths], dry_run: bool = False) -> Report:
@@ -133,13 +136,15 @@ def _describe(client: MlflowClient, params: Params, chosen: ReleaseCandidate, ve
     """Write the model card, with links to the gallery and the run of the flow as they are served now."""
     species, at = params.species[chosen.paths.species], server_addresses.read(chosen.paths.root)
     licences = _pictures(chosen.paths)["licence"].value_counts().sort_index().to_dict()
-    links = _places(chosen.paths, version, at)
+    tags, noun = version.tags, species.class_noun
+    made_from = {what: tags[name] for name, what in MADE_FROM.items() if tags.get(name)}
 
     def card(links: ReleaseLinks) -> str:
-        noun = species.class_noun
-        return model_card(chosen.card, chosen.metrics, class_noun=noun, licences=licences, links=links)
+        return model_card(
+            chosen.card, chosen.metrics, class_noun=noun, licences=licences, made_from=made_from, links=links
+        )
 
-    mlflow_release.describe(client, version, card, links)
+    mlflow_release.describe(client, version, card, _places(chosen.paths, version, at))
 
 
 def _places(paths: Paths, version: ModelVersion, at: ServerAddresses) -> dict[str, str]:

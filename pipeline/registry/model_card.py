@@ -19,6 +19,7 @@ def model_card(
     *,
     class_noun: str,
     licences: Mapping[str, int],
+    made_from: Mapping[str, str],
     links: ReleaseLinks,
 ) -> str:
     """Markdown that MLflow shows; `card` is the trained model's, `metrics` what the evaluation says.
@@ -27,6 +28,8 @@ def model_card(
     ----------
     licences
         Pictures of the data set by their licence.
+    made_from
+        Commit, tag and digests by what they name, those that are known.
     """
     species, step = card["species"], metrics["chosen_step"]
     what = f"a {plain(class_noun)}, as a text-to-image model" if class_noun else "as a text-to-image model"
@@ -40,6 +43,7 @@ def model_card(
         f"Trigger words: `{str(card.get('trigger', card['name'])).replace('`', '')}`",
         _scores(metrics),
         _load(species),
+        ", ".join(f"{plain(what)} `{value}`" for what, value in made_from.items()),
         " · ".join(f"[{plain(label)}]({address})" for label, address in links.pages.items()),
     ]
     return "\n\n".join(block for block in blocks if block)

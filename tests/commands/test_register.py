@@ -23,7 +23,7 @@ from pipeline.core.records import StepReport
 from pipeline.core.releases import ModelVersion
 from pipeline.io import tracking
 from pipeline.io.files import atomic_write
-from pipeline.io.tracking import mlflow_registry, mlflow_store
+from pipeline.io.tracking import mlflow_registry, mlflow_store, mlflow_tracker
 from pipeline.io.tracking.registered_models import open_version
 from pipeline.registry import release
 from tests import released_project
@@ -217,10 +217,8 @@ def test_the_pages_of_version_run_and_model_are_a_model_card_with_a_picture(proj
     assert f"(#/experiments/{run.info.experiment_id}/runs/{version.run_id}/artifacts/gallery/index.html)" in card
     assert "(http://127.0.0.1:8080/sinomacrops/index.html)" in card, "where `paleo up` serves the gallery"
     assert "(http://127.0.0.1:4200/runs/flow-run/f00)" in card
-    names = {
-        path.name.split("+")[0] + path.name.split("+")[2] for path in Path(run.info.artifact_uri, "images").iterdir()
-    }
-    assert names == {"checkpoints~contact sheet0", "checkpoints~contact sheet2", "checkpoints~contact sheet4"}
+    sheets = mlflow_tracker.logged_images(client, version.run_id)
+    assert set(sheets) == {("checkpoints/contact sheet", step) for step in (0, 2, 4)}
 
 
 def test_versions_with_dates_and_links_stand_beside_the_site_and_follow_the_servers(project, params, monkeypatch):

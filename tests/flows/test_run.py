@@ -58,6 +58,22 @@ def test_everything_runs_once_side_by_side_where_it_can(finished_template):
     assert mini.dvc(folder, "status") == "Data and pipelines are up to date."
 
 
+def test_a_run_is_known_by_its_name_and_tags_and_links_what_came_out(fresh, server):
+    """In Prefect, over http; its tasks carry no tags, for each of which Prefect would look for a limit."""
+    done = mini.flows(fresh, "run", "ants", **server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = flow_runs(server)[0]
+    assert (run["name"], run["tags"]) == ("ants", ["ants", "dreambooth", "paleo run"])
+    query = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}
+    found = {each["key"]: each["data"] for each in mini.prefect(server).post("/artifacts/filter", json=query).json()}
+    assert found["gallery-ants"] == "[gallery](http://127.0.0.1:8080/ants/index.html)"
+    assert "v1 (champion)" in found["results"] and "(http://127.0.0.1:8080/ants/index.html)" in found["results"]
+    assert not [key for key, text in found.items() if "file://" in str(text)]
+    query = {"flow_runs": {"id": {"any_": [run["id"]]}}}
+    tasks = mini.prefect(server).post("/task_runs/filter", json=query).json()
+    assert len(tasks) > 3 and not any(task["tags"] for task in tasks)
+
+
 def test_again_nothing_runs_and_every_stage_is_cached(finished, server):
     done = mini.flows(finished, "run", **server)
     assert done.returncode == 0, done.stderr

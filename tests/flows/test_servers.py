@@ -43,6 +43,21 @@ def test_mlflow_keeps_artifacts_in_the_project(up, addresses, tmp_path):
     assert Path(client.download_artifacts(run.info.run_id, "notes/note.txt", str(tmp_path))).read_text() == "kept"
 
 
+def test_what_is_registered_lies_beside_the_site_and_is_served_there(up, addresses):
+    """`..` of a page of the site leads there, from disk and over http; nothing else of the project is served."""
+    gallery, pages = (
+        addresses["gallery"],
+        ("releases/ants.html", "reports/validation/ants/index.html", "site/ants/x.html"),
+    )
+    for name in pages:
+        (up / name).parent.mkdir(parents=True, exist_ok=True)
+        (up / name).write_text(name)
+    assert [httpx.get(f"{gallery}/ants/../../{name}").text for name in pages] == list(pages)
+    assert httpx.get(f"{gallery}/params.yaml").status_code == 404
+    assert httpx.get(f"{gallery}/reports/validation/%2e%2e/%2e%2e/params.yaml").status_code == 404
+    assert json.loads((up / ".work/addresses.json").read_text())["gallery"] == gallery
+
+
 def deployment(api: httpx.Client) -> dict:
     found = mini.until(lambda: api.post("/deployments/filter", json={}).json(), "a deployment")
     return found[0]
@@ -90,6 +105,8 @@ def test_scheduled_runs_make_a_version_of_what_changed_and_none_of_what_did_not(
         "Results of the pipeline",
         "Data of ants",
     ]
+    trailer = f"Prefect-Run: {api.removesuffix('/api')}/runs/flow-run/"
+    assert trailer in mini.git(up, "log", "-1", "--format=%B") and trailer in mini.git(up, "tag", "-n9")
     changed = mini.git(up, "log", "--format=", "--name-only", f"{head}..HEAD").split()
     assert set(changed) == {"dvc.lock", "reports/evaluation/ants/metrics.json"}
     assert "versions  dvc.lock is committed when it changed, and tagged" in up.with_suffix(".log").read_text()

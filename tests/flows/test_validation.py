@@ -42,17 +42,21 @@ VERDICT = {
 
 def test_a_verdict_as_markdown_names_the_page_and_what_failed_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lines = validation.markdown(VERDICT, Path("reports/index.html")).splitlines()
+    lines = validation.markdown(VERDICT, Path("reports/validation/dodo/index.html")).splitlines()
     assert lines[0] == "**Refused** by 1 of 2 expectations: 4 training and 1 held-out pictures."
-    assert lines[2] == f"With the pictures: [reports/index.html]({(tmp_path / 'reports/index.html').as_uri()})"
+    assert lines[2] == (
+        "With the pictures: "
+        "[reports/validation/dodo/index.html](http://127.0.0.1:8080/reports/validation/dodo/index.html), "
+        "[in the gallery](http://127.0.0.1:8080/dodo/validation.html)"
+    )
     assert lines[6] == "**stops** | manifest | licence known | 4 of 9 candidates: a&#124;b, &#60;img&#62;, c …"
     assert lines[7] == "holds | manifest | large enough | all 5 pictures"
 
 
-def test_with_a_gallery_that_is_served_its_page_is_linked_too(tmp_path, monkeypatch):
+def test_links_lead_to_the_port_on_which_the_gallery_was_served_last(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".work").mkdir()
-    (tmp_path / ".work/servers.json").write_text(json.dumps({"gallery": "http://127.0.0.1:8000"}))
+    (tmp_path / ".work/addresses.json").write_text(json.dumps({"gallery": "http://127.0.0.1:8000"}))
     text = validation.markdown({**VERDICT, "success": True, "stopped": [], "warned": ["x"]}, Path("index.html"))
     assert text.startswith("**Accepted**, with 1 of its expectations warning: 4 training")
     assert "[in the gallery](http://127.0.0.1:8000/dodo/validation.html)" in text

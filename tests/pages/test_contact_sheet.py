@@ -96,3 +96,8 @@ def test_it_opens_from_disk_with_every_picture_and_without_the_network(tmp_path)
             assert page.run("document.documentElement.scrollWidth") <= width
         assert not page.errors
         assert not [address for address in page.requests if not address.startswith(("file:", "data:"))]
+
+
+def test_it_leads_back_to_the_gallery():
+    page = contact_sheet("x", [], [refused("p", "gone")], CODES, gallery="../../../site/x/index.html")
+    assert '<a href="../../../site/x/index.html">gallery</a>' in page

@@ -42,6 +42,12 @@ VERDICT = {
 }
 
 
+def test_a_validation_leads_back_to_the_gallery():
+    page = validation_page(VERDICT, name="x", offences={}, licences={}, moved=(), gallery="../../../site/x/index.html")
+    assert '<a href="../../../site/x/index.html">gallery</a>' in page
+    assert ">gallery<" not in validation_page(VERDICT, name="x", offences={}, licences={}, moved=())
+
+
 def test_every_value_is_escaped_and_a_missing_one_is_an_error():
     offences = {"licence": [{"file_name": "<img src=x onerror=alert(1)>", "value": "", "picture": ""}]}
     page = validation_page(VERDICT, name="<script>alert(1)</script>", offences=offences, licences={}, moved=())

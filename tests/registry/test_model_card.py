@@ -24,7 +24,13 @@ METRICS = {
 
 
 def text(**changed) -> str:
-    given = {"class_noun": "bird", "licences": {"CC0-1.0": 3, "CC-BY-4.0": 4}, "links": ReleaseLinks(), **changed}
+    given = {
+        "class_noun": "bird",
+        "licences": {"CC0-1.0": 3, "CC-BY-4.0": 4},
+        "made_from": {"data": "dodo/v2"},
+        "links": ReleaseLinks(),
+        **changed,
+    }
     return model_card(CARD, METRICS, **given)
 
 
@@ -32,6 +38,7 @@ def test_it_says_what_it_is_how_good_under_which_licences_and_by_which_words():
     shown = text()
     assert "step 250 of a lora training of `base_models/sd15`, on 7 pictures" in shown
     assert "Trigger words: `sks bird`" in shown
+    assert "data `dodo/v2`" in shown
     assert re.search(r"\| `species_accuracy`\S* \| 31 %\S* \| 90 %\S* \|", shown)
     assert re.search(r"\| `memorised`\S* \| –\S* \| –\S* \|", shown)
     assert re.search(r"CC0-1.0\S* \| CC-BY-4.0\S* \|", shown) and re.search(r"\| 3\S* \| 4\S* \|", shown)

@@ -28,7 +28,7 @@ Pages = Mapping[str, str]  # label -> address
 GALLERY = "gallery"  # folder of the run with a page that holds its pictures
 PREVIEW = "preview"  # folder of the run with the pictures of model cards
 MODEL_TYPE = "text-to-image"
-TAGS_OF_TRAINING = ("git_commit", "git_dirty", "dvc_experiment", "prefect_flow_run_id")
+TAGS_OF_TRAINING = ("git_commit", "git_dirty", "dvc_experiment", "prefect_flow_run_id", "prefect_flow_run_name")
 BY_STEP = "scores/"  # prefix of the series over the steps: the plain names are those of the chosen step
 # Key of the pictures, which have a slider over the steps. MLflow sorts by the word before the slash: pictures first.
 CONTACT_SHEET = "checkpoints/contact sheet"
@@ -199,10 +199,9 @@ def _create_version(client: MlflowClient, run: Run, model: LoggedModel, release:
 
 def _tags(run: Run, release: Release) -> dict[str, str]:
     """With the code and the surroundings of the training, which may be older than what registers."""
-    of_run = mlflow_tags.flat(run.data.tags)
-    return mlflow_tags.grouped(
-        {**release.tags, **{key: value for key, value in of_run.items() if key in TAGS_OF_TRAINING}}
-    )
+    of_run = {key: value for key, value in mlflow_tags.flat(run.data.tags).items() if key in TAGS_OF_TRAINING}
+    others = {key: value for key, value in release.tags.items() if key not in TAGS_OF_TRAINING or not of_run}
+    return mlflow_tags.grouped({**others, **of_run})
 
 
 def describe(client: MlflowClient, version: ModelVersion, card: Callable[[ReleaseLinks], str], pages: Pages) -> None:

@@ -115,7 +115,8 @@ def gallery():
 
 def register(*keys):
     for key in keys:
-        write(".work/release", **{key: {"version": 1, "alias": "champion", "lineage_id": "0"}})
+        links = {"gallery": f"http://127.0.0.1:8080/{key}/index.html"}
+        write(".work/release", **{key: {"version": 1, "alias": "champion", "lineage_id": "0", "links": links}})
         print(f"{key}: version 1")
 
 
