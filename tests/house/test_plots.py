@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.core.stages import STAGES
 from pipeline.io.files import curve_tables
 from tests.browser import CHROMIUM, MISSING, browser
 from tests.project import ROOT, environment, git
@@ -93,3 +94,14 @@ def test_the_page_of_plots_is_drawn_without_network(cloned):
         (cloned / "site/curves/vega.js").unlink()
         page.go((cloned / "dvc_plots/index.html").as_uri())
         assert page.run("document.body.innerText").count("`dvc repro gallery` writes") == 3
+
+
+def test_the_documented_graph_fits_a_screen(cloned):
+    """The form that docs/versioning.md names has one box a stage, whatever number of species there is."""
+    command = [sys.executable, "-m", "dvc", "dag", "--collapse-foreach-matrix"]
+    done = subprocess.run(command, cwd=cloned, env=environment(ROOT), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert max(map(len, lines)) <= 100 and len(lines) <= 60
+    assert all(f"| {stage} |" in done.stdout for stage in STAGES)
+    assert " ".join(command[2:]) in (ROOT / "docs/versioning.md").read_text(encoding="utf-8")

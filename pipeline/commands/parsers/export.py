@@ -36,7 +36,10 @@ A folder, or a file that diffusers loads:
     "--step", type=int, metavar="N", help="Training step.  [default: the one that evaluation chose, else the last]"
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="PATH", help="File or folder.  [default: in exports/FORMAT/]"
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="File or folder; a single file has no model card then.  [default: a folder in exports/FORMAT/]",
 )
 @click.option("--dtype", help="float16, float32 or bfloat16.  [default: train.save_dtype of the training]")
 @click.option("--dry-run", is_flag=True, help="Print what would be written and write nothing.")
@@ -44,7 +47,7 @@ A folder, or a file that diffusers loads:
 def export(species: str, format: str, step: int | None, out: Path | None, dtype: str | None, dry_run: bool) -> Report:
     """Write a model for ComfyUI, AUTOMATIC1111 or diffusers.
 
-    One step of the training is exported; how to load it is printed.
+    One step of the training is exported, with a model card in Hugging Face's conventions; how to load it is printed.
     """
     params, paths = project.open_project(species)
     if dry_run:
