@@ -85,7 +85,7 @@ class Register(Section):
     """By how much the primary metric must beat the champion's."""
     min_primary: float | None = None
     """What the primary metric of a first champion must reach; one that does not stays challenger. null: anything."""
-    min_held_out: NonNegativeInt = 0
+    min_held_out: Annotated[int, Field(ge=0, strict=True)] = 0
     """How many held-out pictures a first champion must have been measured with, at least."""
 
 
