@@ -130,7 +130,8 @@ def _sources(params: Params, root: Path) -> Problems:
     """Of species that were not collected yet: later the pictures are here, whatever became of the sources."""
     known = registry.load(SOURCES)
     for key, species in params.species.items():
-        if (Paths(root, key).raw / CARD).is_file():
+        paths = Paths(root, key)
+        if any((folder / CARD).is_file() for folder in (paths.raw, paths.curated)):
             continue
         plugins = [(registry.plugin(known[source.kind]), source) for source in species.sources]
         for plugin, source in plugins:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from pipeline.io.images.codecs import thumbnail
 from tests import browser
 from tests import site_fixture as fixture
 from tests.pictures import encoded, scene
+from tests.project import ROOT
 from tests.verdict_rows import manifest, refused, row, sha, verdicts
 
 PARAMS = fixture.params()
@@ -164,6 +166,7 @@ def test_the_review_of_another_species_is_refused_and_nothing_changes(paths):
 
 def test_the_command_line_writes_the_page_and_imports(paths, monkeypatch, capsys):
     monkeypatch.chdir(paths.root)
+    shutil.copytree(ROOT / "pipeline/assets", paths.root / "pipeline/assets")
     assert main(["review", "sinomacrops", "--dry-run"]) == 0 and not (paths.work / "review").exists()
     assert main(["review", "sinomacrops"]) == 0
     file = _saved(paths, f"{sha('a')},keep,,Ada,2026-03-01", f"{sha('stranger')},keep,,,")

@@ -48,7 +48,8 @@ def make_project(root: Path, base: Path, **train: Any) -> Paths:
     shutil.copy(ROOT / "params.yaml", root / "params.yaml")
     changes = {**QUICK, **train}
     changes["prior"] = {"images": 3, **changes.get("prior", {})}
-    edit_params(root, {"base": {"path": str(base)}, "train": changes})
+    clip = str(ROOT / "pipeline/assets/tiny")
+    edit_params(root, {"base": {"path": str(base), "clip": clip}, "train": changes})
     _only_dodo(root / "params.yaml")
     paths = Paths(root, SPECIES)
     _curate(paths)

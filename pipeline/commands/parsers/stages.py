@@ -105,8 +105,9 @@ def parser(name: str) -> Command:
         params, paths = project.open_project(species)
         if dry_run:
             return project.dry_run(name, params, paths)
-        project.refuse_problems(params, paths)
-        _refuse_too_early(name, paths)
+        if not options.get("calibrate"):  # it reads stored scores only
+            project.refuse_problems(params, paths)
+            _refuse_too_early(name, paths)
         if name == "train":
             _launch(paths.root, species, {**options, "debug": wants_traceback(ctx), "quiet": verbosity.is_quiet()})
         return _run(name, params, paths, **options)
