@@ -159,3 +159,9 @@ def test_a_registry_that_refuses_fails_the_run_with_its_sentence(finished, serve
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "paleo run: register failed: the registry does not answer; start it" in done.stderr
     assert json.loads((finished / "reports/evaluation/ants/metrics.json").read_text())["chosen_step"] == 3
+
+
+def test_servers_at_other_addresses_are_a_reason_to_write_the_links_again(registered):
+    assert is_released()
+    (registered / ".work/addresses.json").write_text('{"gallery": "http://127.0.0.1:8081"}')
+    assert not is_released()

@@ -105,7 +105,7 @@ def test_scheduled_runs_make_a_version_of_what_changed_and_none_of_what_did_not(
         "Results of the pipeline",
         "Data of ants",
     ]
-    trailer = f"Prefect-Run: {api.removesuffix('/api')}/runs/flow-run/"
+    trailer = f"Prefect-Run: {addresses['PREFECT_API_URL'].removesuffix('/api')}/runs/flow-run/"
     assert trailer in mini.git(up, "log", "-1", "--format=%B") and trailer in mini.git(up, "tag", "-n9")
     changed = mini.git(up, "log", "--format=", "--name-only", f"{head}..HEAD").split()
     assert set(changed) == {"dvc.lock", "reports/evaluation/ants/metrics.json"}
