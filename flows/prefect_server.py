@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import json
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from typing import Any
 
 from flows import project
 from flows.errors import FlowError
+from pipeline.core import strict_json
 
 START_SECONDS = 300  # a child that died is noticed at once
 ADDRESSES = project.WORK / "servers.json"
@@ -31,10 +31,10 @@ ADDRESSES = project.WORK / "servers.json"
 def addresses() -> dict[str, Any]:
     """What a running `paleo up` wrote; empty when there is none (it may have died: see `answers`)."""
     try:
-        found: dict[str, Any] = json.loads(ADDRESSES.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        found = strict_json.parse(ADDRESSES.read_bytes())
+    except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def use_running() -> bool:

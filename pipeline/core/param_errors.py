@@ -17,6 +17,7 @@ REQUIREMENTS = {  # pydantic's type of error -> what the value must be
     "bool_parsing": "it must be true or false",
     "string_type": "it must be text; quote what is meant as text",
     "string_too_short": "it must not be empty",
+    "string_too_long": "it must have at most {max_length} characters",
     "string_pattern_mismatch": "it must match {pattern}",
     "tuple_type": "it must be a list, such as [a, b]",
     "dict_type": "it must be a mapping of names to values",

@@ -25,10 +25,12 @@ from pipeline.core.prompts import Template
 from pipeline.core.renamed_params import renamed
 from pipeline.core.training_params import Train
 
-SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+MAX_KEY_LENGTH = 64  # names of folders, tags and registered models begin with it
+SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=MAX_KEY_LENGTH)]
 # Sections whose further keys are the names of plugins, and where those are listed.
 PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS", "curate": "pipeline.curation:CHECKS"}
 SOURCES = "pipeline.sources:SOURCES"
+SHOWN = 200  # characters of a wrong value in a message
 SOURCE_TAG = 4  # place of the `kind` in pydantic's location species.KEY.sources.NUMBER.KIND.FIELD
 
 
@@ -241,8 +243,12 @@ def _sentence(item: Any, raw: Mapping[str, Any]) -> str:
         return f"key {location[-1]!r} is missing " + (f"under {parent!r}" if parent else "at the top level")
     if item["type"] == "too_short":
         return f"{key} has {item['ctx']['actual_length']} entries; it needs at least {item['ctx']['min_length']}"
-    value = "empty" if item["input"] is None else repr(item["input"])
-    return f"{key.removesuffix('.[key]')} is {value}: {requirement(item)}"
+    value = "empty" if item["input"] is None else _short(repr(item["input"]))
+    return f"{_short(key.removesuffix('.[key]'))} is {value}: {requirement(item)}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _known_keys(location: list[Any], raw: Mapping[str, Any]) -> list[str]:
