@@ -23,6 +23,14 @@ def _message(old: str, new: str) -> str:
     return str(caught.value)
 
 
+def test_a_species_key_of_300_letters_is_refused_in_a_sentence_that_can_be_read():
+    key = "a" * 300
+    text = f"seed: 1\nspecies:\n  {key}:\n    name: A\n    class_noun: bird\n    sources: [{{kind: folder, path: a}}]\n"
+    with pytest.raises(ParamsError, match="it must have at most 64 characters") as error:
+        params_module.parse(text, "params.yaml")
+    assert len(str(error.value)) < 700
+
+
 def test_the_shipped_params_are_valid_and_frozen():
     params = params_module.parse(TEXT, "params.yaml")
     assert params.train.snapshots == (50, 250, 500)
