@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import ctypes
 import fcntl
-import json
 import os
 import secrets
 import signal
@@ -24,7 +23,7 @@ from typing import Any
 
 from flows import project, server_requests
 from flows.errors import FlowError
-from pipeline.core import server_addresses
+from pipeline.core import server_addresses, strict_json
 from pipeline.core.server_addresses import ServerAddresses
 
 START_SECONDS = 300  # a child that died is noticed at once
@@ -36,10 +35,10 @@ MLFLOW = "MLFLOW_TRACKING_URI"
 def addresses() -> dict[str, Any]:
     """What a running `paleo up` wrote; empty when there is none (it may have died: see `answers`)."""
     try:
-        found: dict[str, Any] = json.loads(ADDRESSES.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        found = strict_json.parse(ADDRESSES.read_bytes())
+    except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def ui_addresses() -> ServerAddresses:

@@ -19,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 from flows import gpu_leases, graph, project
 from flows.errors import StageFailed, Stopped
 from flows.reproduce import Done, EarlierResults, Outcome, dvc_repro, outcome
+from pipeline.core import strict_json
 
 KIND = "collect"  # the stage that crawls
 SECONDS_PER_DAY = 86400.0
@@ -56,7 +57,7 @@ def _record(species: str) -> Path:
 def last_crawl(species: str) -> float | None:
     """When the sources of a species were last crawled, in seconds since the epoch; None where that is not recorded."""
     try:
-        return float(json.loads(_record(species).read_text(encoding="utf-8"))["looked"])
+        return float(strict_json.parse(_record(species).read_bytes())["looked"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

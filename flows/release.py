@@ -23,7 +23,10 @@ from ruamel.yaml import YAML
 from flows import prefect_server, processes, project, server_requests
 from flows.reproduce import Outcome, run_id
 from flows.stage_logs import StageLog
+from pipeline.core import stored_json, strict_json
+from pipeline.core.errors import InputError
 
+METRICS_KEYS: stored_json.Keys = {"chosen_step": int, "base": dict, "chosen": dict}
 LOCK = Path("dvc.lock")
 STORE = Path("mlflow.db")
 VERSION_STAGES = ("train", "evaluate")  # whose results a model version consists of
@@ -96,10 +99,10 @@ def _stamp(species: str) -> Path:
 def record(species: str) -> dict[str, Any]:
     """What `paleo register` recorded: version, alias, lineage_id; empty when it never ran."""
     try:
-        found: dict[str, Any] = json.loads((project.WORK / "release" / f"{species}.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        found = strict_json.parse((project.WORK / "release" / f"{species}.json").read_bytes())
+    except (OSError, ValueError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def is_released(species: str, now: str) -> bool:
@@ -158,17 +161,16 @@ def rows(species: list[str], outcomes: list[Outcome]) -> list[Row]:
 
 def _row(species: str, seconds: float, *, earlier: bool) -> Row:
     try:
-        text = Path(f"reports/evaluation/{species}/metrics.json").read_text(encoding="utf-8")
-        metrics = json.loads(text)
-    except (FileNotFoundError, ValueError):
-        metrics = {}
+        metrics = stored_json.read(Path(f"reports/evaluation/{species}/metrics.json"), METRICS_KEYS)
+    except InputError:  # there is no result yet, or none that can be read
+        metrics = {"base": {}, "chosen": {}}
     registered = record(species)
     alias = f" ({registered['alias']})" if registered.get("alias") else ""
     return Row(
         species=species,
         step=metrics.get("chosen_step"),
-        before=(metrics.get("base") or {}).get("species_accuracy"),
-        after=(metrics.get("chosen") or {}).get("species_accuracy"),
+        before=metrics["base"].get("species_accuracy"),
+        after=metrics["chosen"].get("species_accuracy"),
         version=f"v{registered['version']}{alias}" if registered.get("version") else "",
         seconds=seconds,
         earlier=earlier and bool(metrics),

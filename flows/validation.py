@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,18 @@ from typing import Any
 from prefect.artifacts import create_markdown_artifact
 
 from flows import prefect_server
+from pipeline.core import stored_json
 
 KIND = "validate"  # the stage that writes verdicts
+
+VERDICT_KEYS = {
+    "success": bool,
+    "n_train": int,
+    "n_holdout": int,
+    "warned": list,
+    "stopped": list,
+    "expectations": list,
+}
 MAX_OFFENDERS = 3  # that are named for each expectation
 _MARKS = re.compile(r"[\\`*_{}\[\]<>|#!&~]")  # titles and names come from the web
 _STATES = {(True, "stop"): "holds", (True, "warn"): "holds", (False, "warn"): "**warns**", (False, "stop"): "**stops**"}
@@ -24,7 +33,7 @@ def publish(species: str, since: float) -> None:
     if not verdict.is_file() or verdict.stat().st_mtime < since:
         return
     create_markdown_artifact(
-        markdown(json.loads(verdict.read_text(encoding="utf-8")), folder / "index.html"),
+        markdown(stored_json.read(verdict, VERDICT_KEYS), folder / "index.html"),
         key=f"validation-{species.replace('_', '-')}",
         description=f"Is the data set of {species} fit to train on?",
     )

@@ -24,7 +24,7 @@ from pipeline.core.params import Params
 from pipeline.core.paths import Paths
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.reason_codes import ReasonCodes
-from pipeline.core.records import Rejection, Report
+from pipeline.core.records import MANIFEST_COLUMNS, Rejection, Report
 from pipeline.curation import calibration, embeddings, measuring, reviewed, scoring, source_captions, summary, tables
 from pipeline.curation.all_checks import all_checks, reason_codes
 from pipeline.curation.check import Check
@@ -93,6 +93,11 @@ def calibrate(params: Params, paths: Paths) -> Report:
     """Precision, recall and confusion of the stored scores against the labels of people; changes nothing."""
     checks, people = all_checks(), reviews.read(paths.reviews)
     scores = parquet.read(paths.curated / "scores.parquet")
+    if missing := sorted(scoring.MEASURED.keys() - set(scores.columns)):
+        raise InputError(
+            f"{paths.curated / 'scores.parquet'} lacks {', '.join(missing)}, so an earlier version wrote it; "
+            f"run `paleo curate {paths.species}` again"
+        )
     labels = reviewed.labels(scores, people)
     if not (labels != "").any():
         line = f"no picture of {paths.species} is labelled; make labels with `paleo review {paths.species}`"
@@ -107,7 +112,7 @@ def calibrate(params: Params, paths: Paths) -> Report:
 
 def _read_manifest(paths: Paths) -> pd.DataFrame:
     atomic_write.read_card(paths.raw)  # without it the folder is half a collection
-    manifest = parquet.read(paths.raw / "manifest.parquet")
+    manifest = parquet.read(paths.raw / "manifest.parquet", MANIFEST_COLUMNS)
     missing = [name for name in LATER_COLUMNS if name not in manifest]  # collected before there were such columns
     return manifest.assign(**dict.fromkeys(missing, "")) if missing else manifest
 

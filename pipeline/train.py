@@ -245,7 +245,7 @@ def _validated_dataset(paths: Paths) -> str:
     path = paths.validation / "verdict.json"
     if not path.is_file():
         raise GateError(f"{paths.species} was not validated, so not trained on; run `paleo validate {paths.species}`")
-    verdict = atomic_write.read_json(path)
+    verdict = atomic_write.read_json(path, {"success": bool, "dataset_digest": str})
     if not verdict["success"]:
         reasons = ", ".join(verdict["stopped"])
         raise GateError(f"{paths.species} is not trained: its data set was refused ({reasons}); see {paths.validation}")

@@ -7,7 +7,6 @@ version is compared with, on any clone. A refused version leaves no statistics.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.core import strict_json
 from pipeline.core.errors import GateError, InputError
 from pipeline.core.params import Params
 from pipeline.core.paths import Paths
@@ -122,7 +122,7 @@ def _previous_version(path: Path, digest: str) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = strict_json.parse(path.read_bytes())
         newest = {key: stored[key] for key in ("dataset_digest", "statistics")}
         return stored["previous"] if newest["dataset_digest"] == digest else newest
     except (ValueError, KeyError, TypeError) as error:

@@ -25,5 +25,5 @@ def _evaluated_step(card: Mapping[str, Any], paths: Paths) -> int | None:
         return None
     if (details / atomic_write.CARD).is_file() and atomic_write.read_card(details)["lineage_id"] != card["lineage_id"]:
         return None
-    step: int = atomic_write.read_json(metrics)["chosen_step"]
+    step: int = atomic_write.read_json(metrics, {"chosen_step": int})["chosen_step"]
     return step

@@ -12,7 +12,7 @@ from pipeline.commands.listings import Listing
 from pipeline.core.data_params import Collect, Species, Taxon
 from pipeline.core.errors import InputError, ParamsError
 from pipeline.core.param_types import SourceParams
-from pipeline.core.params import Params
+from pipeline.core.params import MAX_KEY_LENGTH, Params
 from pipeline.core.paths import Paths
 from pipeline.core.records import ApiResponse, Report, Request
 from pipeline.io.files.atomic_write import CARD, read_card, write_text
@@ -139,7 +139,7 @@ def _exists(name: str, key: str) -> str:
 
 def _free_key(params: Params, taxon: Resolved) -> str:
     """The genus, or else the whole name, or else that with a number."""
-    genus, full = suggest.key(taxon.name), "-".join(map(suggest.key, taxon.name.split()))
+    genus, full = suggest.key(taxon.name), "-".join(map(suggest.key, taxon.name.split()))[: MAX_KEY_LENGTH - 4]
     keys = chain([genus, full], (f"{full}-{number}" for number in count(2)))
     return next(key for key in keys if key not in params.species)
 

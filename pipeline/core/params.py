@@ -18,21 +18,13 @@ from pipeline.core import registry, yaml_text
 from pipeline.core.data_params import Collect, Curate, Host, Species, Validate
 from pipeline.core.errors import ParamsError
 from pipeline.core.param_errors import requirement, shown
-from pipeline.core.param_types import (
-    BatchSize,
-    Fraction,
-    NonNegativeInt,
-    SamplerSteps,
-    Section,
-    Seed,
-    SidePx,
-    SourceParams,
-)
+from pipeline.core.param_types import BatchSize, Fraction, SamplerSteps, Section, Seed, SidePx, SourceParams
 from pipeline.core.prompts import Template
 from pipeline.core.renamed_params import renamed
 from pipeline.core.training_params import Train
 
-SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=100)]
+MAX_KEY_LENGTH = 100  # names of folders, tags and registered models begin with it
+SpeciesKey = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=MAX_KEY_LENGTH)]
 # Sections whose further keys are the names of plugins, and where those are listed.
 PLUGIN_SECTIONS = {"train": "pipeline.methods:METHODS", "curate": "pipeline.curation:CHECKS"}
 SOURCES = "pipeline.sources:SOURCES"

@@ -11,6 +11,7 @@ from __future__ import annotations
 CHECKS: dict[str, str] = {
     "size": "pipeline.curation.size:SizeCheck",
     "specimen": "pipeline.curation.specimen:SpecimenCheck",
+    "corruption": "pipeline.curation.corruption:CorruptionCheck",
     "medium": "pipeline.curation.medium:MediumCheck",
     "detail": "pipeline.curation.detail:DetailCheck",
     "zero_shot": "pipeline.curation.zero_shot:ZeroShotCheck",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.curation import borders, hashes, sharpness
+from pipeline.curation import borders, hashes, noise_share, sharpness
 
 MEASURED_PX = 256  # shorter side; at one size a number means the same for large and small files
 COLOURS_PX = 32  # mean colours need no more
@@ -23,9 +23,9 @@ Shrink = Callable[[Image.Image, int], Image.Image]  # to a shorter side in px; a
 class Measures:
     """One picture, upright and without plain borders: sizes in px, sharpness in squared grey levels, entropy in bits.
 
-    `detail_px` is the least shorter side that would hold what it shows; `hue_deg` (0 is red), `saturation` and
-    `lightness` (0..1) are those of its mean colour; `png_sha256` is of the reduced picture's file. Hashes are 16
-    hexadecimal digits, as seen and mirrored.
+    `noise_share` (0..1) is how much of it is noise, `detail_px` the least shorter side that would hold what it shows;
+    `hue_deg` (0 is red), `saturation` and `lightness` (0..1) are those of its mean colour; `png_sha256` is of the
+    reduced picture's file. Hashes are 16 hexadecimal digits, as seen and mirrored.
     """
 
     width_px: int
@@ -34,6 +34,7 @@ class Measures:
     frames: int
     sharpness: float
     entropy_bits: float
+    noise_share: float
     detail_px: int
     phash: str
     dhash: str
@@ -68,6 +69,7 @@ def _at_one_size(image: Image.Image, shorter_px: int) -> dict[str, Any]:
     return {
         "sharpness": round(sharpness.laplacian_variance(grey), 2),
         "entropy_bits": round(abs(grey.entropy()), 3),  # of one colour it is -0.0
+        "noise_share": round(noise_share.noise_share(grey), 3),
         "detail_px": sharpness.detail_px(grey, shorter_px),
         **{name: hashes.text(bits) for name, bits in asdict(hashes.of(grey)).items()},
         **_mean_colour(image),

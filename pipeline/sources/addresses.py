@@ -8,11 +8,11 @@ row outranks the one that params.yaml gives for all rows.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.core import strict_json
 from pipeline.core.errors import InputError
 from pipeline.core.param_types import SourceParams, Text
 from pipeline.core.records import Candidate, Rejection
@@ -156,8 +156,8 @@ def _of_jsonl(path: Path, named: str) -> Rows:
 
 def _object(text: str, line: int, named: str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        record = strict_json.parse(text)
+    except ValueError as error:
         raise InputError(f"line {line} of {named!r} is no JSON ({error}); correct or remove it") from None
     if not isinstance(record, dict):
         raise InputError(f'line {line} of {named!r} is no JSON object such as {{"url": "https://..."}}')

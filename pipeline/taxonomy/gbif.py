@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.core.data_params import Host
 from pipeline.core.errors import ServiceError
 from pipeline.core.records import Request
-from pipeline.taxonomy.response_fields import as_object, identifier, items, number, required_items, text
+from pipeline.taxonomy.response_fields import as_object, identifier, items, number, required_items, shown, text
 from pipeline.taxonomy.usage import Usage, same_name
 
 NAME = "GBIF"
@@ -57,7 +57,7 @@ def read_match(value: Any, name: str) -> Match:
     diagnostics = as_object(response.get("diagnostics", response), NAME, "diagnostics")
     kind = text(diagnostics, NAME, "matchType")
     if kind not in KINDS:
-        raise ServiceError(f"{NAME} responded with 'matchType' = {kind!r}; known are {', '.join(KINDS)}")
+        raise ServiceError(f"{NAME} responded with 'matchType' = {shown(kind)}; known are {', '.join(KINDS)}")
     offered = [response] if "usage" in response or "usageKey" in response else []
     found = [_matched(entry) for entry in (*offered, *items(diagnostics, NAME, "alternatives"))]
     nearest = found[0] if offered else None

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.core.data_params import Host
 from pipeline.core.errors import ServiceError
 from pipeline.core.records import Request
-from pipeline.taxonomy.response_fields import identifier, number, required_items, text
+from pipeline.taxonomy.response_fields import identifier, number, required_items, shown, text
 from pipeline.taxonomy.usage import Usage, same_name
 
 NAME = "the Paleobiology Database"
@@ -166,7 +166,7 @@ def _interval(record: Mapping[str, Any]) -> tuple[float, float] | None:
 
 def _extant(record: Mapping[str, Any]) -> bool | None:
     value = record.get("is_extant", record.get("ext"))
-    status = str(int(value)) if isinstance(value, bool | int) else value or ""
-    if status not in EXTANT:
-        raise ServiceError(f"{NAME} responded with 'is_extant' = {value!r}, which is neither extant nor extinct")
+    status = "" if value is None else str(int(value)) if value in (0, 1) else value
+    if not isinstance(status, str) or status not in EXTANT:
+        raise ServiceError(f"{NAME} responded with 'is_extant' = {shown(value)}, which is neither extant nor extinct")
     return EXTANT[status]

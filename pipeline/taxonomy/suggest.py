@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from pipeline.core.params import MAX_KEY_LENGTH
 from pipeline.taxonomy.resolve import Resolved
 from pipeline.taxonomy.usage import same_name
 
@@ -81,7 +82,7 @@ class Suggestion:
 def key(name: str) -> str:
     """The key of a species: its genus, or a higher taxon's name, in lower case and plain letters."""
     plain = unicodedata.normalize("NFKD", name.split()[0]).encode("ascii", "ignore").decode()
-    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-") or "species"
+    return re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:MAX_KEY_LENGTH] or "species"
 
 
 def class_noun(taxon: Resolved) -> tuple[str, str]:

@@ -25,6 +25,7 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from pipeline.core import strict_json
 from pipeline.core.lineage import digest_bytes, digest_json
 from pipeline.core.prompts import fill_prompt
 from pipeline.core.records import MonitoringReport, Preview, Subject
@@ -151,7 +152,7 @@ def read_report(folder: Path, step: int, settings_digest: str) -> MonitoringRepo
     """A report that was written with the same settings; None when there is none that is complete."""
     place = folder / f"step-{step:06d}"
     try:
-        record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+        record = strict_json.parse((place / RECORD).read_bytes())
         if record["settings"] != settings_digest:
             return None
         previews = tuple(Preview(**row, content=b"") for row in record["previews"])
@@ -173,7 +174,7 @@ def read_reports(folder: Path, steps: Sequence[int]) -> tuple[MonitoringReport, 
 
 def _read_settings_digest(place: Path) -> str:
     try:
-        return str(json.loads((place / RECORD).read_text(encoding="utf-8"))["settings"])
+        return str(strict_json.parse((place / RECORD).read_bytes())["settings"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

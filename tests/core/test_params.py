@@ -24,6 +24,15 @@ def _message(old: str, new: str) -> str:
     return str(caught.value)
 
 
+def test_a_species_key_of_300_letters_is_refused_in_a_sentence_that_can_be_read():
+    source = "{kind: folder, path: a, licence: CC0-1.0, author: A}"
+    entry = f"{'a' * 300}: {{name: A, class_noun: bird, sources: [{source}]}}"
+    text = f"seed: 1\nspecies:\n  {entry}\n"
+    with pytest.raises(ParamsError, match="it must have at most 64 characters") as error:
+        params_module.parse(text, "params.yaml")
+    assert len(str(error.value)) < 500
+
+
 def test_the_shipped_params_are_valid_and_frozen():
     params = params_module.parse(TEXT, "params.yaml")
     assert params.train.snapshots == (50, 250, 500)

@@ -27,6 +27,7 @@ PLAIN = {
     "frames": 1,
     "sharpness": 400.0,
     "entropy_bits": 6.0,
+    "noise_share": 0.0,
     "detail_px": 200,
     "hue_deg": 0.0,
     "saturation": 0.5,

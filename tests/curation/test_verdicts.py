@@ -15,8 +15,11 @@ def _verdicts(*rows, people=NOBODY, checks=None):
     return recompute(stored(*rows), people, PARAMS, 1, checks or all_checks())
 
 
+CHECKS_IN_ORDER = ["size", "specimen", "corruption", "medium", "detail", "zero_shot", "duplicates", "series"]
+
+
 def test_checks_judge_from_cheap_to_expensive_and_those_that_choose_among_copies_last():
-    assert list(CHECKS) == ["size", "specimen", "medium", "detail", "zero_shot", "duplicates", "series"]
+    assert list(CHECKS) == CHECKS_IN_ORDER
 
 
 def test_each_check_sees_what_the_earlier_ones_left_and_found():

@@ -11,9 +11,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.core import stored_json
 from pipeline.core.errors import InputError
 
 CARD = "card.json"
+# What every reader of a card relies on, by the folder above the species'.
+CARD_KEYS: dict[str, stored_json.Keys] = {
+    "raw": {"digest": str},
+    "curated": {"digest": str},
+    "models": {"lineage_id": str, "dataset_digest": str, "snapshots": list},
+    "samples": {"lineage_id": str},
+}
+read_json = stored_json.read
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -38,14 +47,6 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """The parsed file; InputError when it is missing."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; run the stage that writes it (`paleo plan` shows which)") from None
-
-
 def write_card(folder: Path, **content: Any) -> None:
     """Write `card.json`, the last file of an output folder: if it is there, the work is complete."""
     write_json(folder / CARD, content)
@@ -53,7 +54,7 @@ def write_card(folder: Path, **content: Any) -> None:
 
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of a finished output folder; InputError when the folder is missing or unfinished."""
-    return read_json(folder / CARD)
+    return read_json(folder / CARD, CARD_KEYS.get(folder.parent.name, {}))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -78,6 +79,10 @@ def manifest(root: Path, species: str, version: DatasetVersion) -> pd.DataFrame:
     try:
         with DVCFileSystem(str(root), rev=version.commit).open(path.relative_to(root).as_posix(), "rb") as stream:
             return pq.read_table(stream).to_pandas()
+    except pa.ArrowException as error:
+        raise InputError(
+            f"the manifest of version {version.name} is damaged ({error}); fetch it from a remote"
+        ) from None
     except (DvcException, DataIndexDirError, OSError) as error:
         problem = f"the pictures of version {version.name} are in neither DVC's cache nor a remote"
         raise InputError(f"{problem}; get them with `dvc fetch --all-commits`") from error

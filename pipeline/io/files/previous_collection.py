@@ -42,7 +42,7 @@ def read(folder: Path) -> PreviousCollection:
     """The collection that is there; an empty one when there is none, or one with other columns."""
     if not (folder / atomic_write.CARD).is_file() or not (folder / "manifest.parquet").is_file():
         return PreviousCollection(folder)
-    manifest = parquet.read(folder / "manifest.parquet")
+    manifest = parquet.read(folder / "manifest.parquet", MANIFEST_COLUMNS)
     if not MANIFEST_COLUMNS.keys() <= set(manifest.columns):
         return PreviousCollection(folder)
     images = [CollectedImage.from_row(row) for row in manifest.to_dict("records")]

@@ -10,12 +10,16 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from pipeline.core import stored_json
 from pipeline.core.errors import InputError
 from pipeline.core.paths import Paths
 from pipeline.core.records import Rejection
 from pipeline.io.files import atomic_write, parquet
 from pipeline.io.images import codecs
 
+VALIDATION_KEYS: stored_json.Keys = {"success": bool, "dataset_digest": str, "expectations": list}
+EVALUATION_KEYS: stored_json.Keys = {"step": int, "steps": dict, "primary": str}
+METRICS_KEYS: stored_json.Keys = {"chosen_step": int, "base": dict, "chosen": dict}
 MAX_PIXELS = 200_000_000  # of a picture that a stage has written; what came from outside was checked against params
 
 
@@ -72,7 +76,7 @@ def read(paths: Paths) -> StageOutputs:
     """
     return StageOutputs(
         _finished(paths.curated, _curated),
-        _finished(paths.validation, lambda folder: atomic_write.read_json(folder / "verdict.json")),
+        _finished(paths.validation, lambda folder: atomic_write.read_json(folder / "verdict.json", VALIDATION_KEYS)),
         _finished(paths.model, _trained),
         _finished(
             paths.samples,
@@ -84,8 +88,8 @@ def read(paths: Paths) -> StageOutputs:
 
 def metrics(evaluation: Path) -> dict[str, Any]:
     """What metrics.json and verdict.json of `reports/evaluation/<species>` say together."""
-    verdict = atomic_write.read_json(evaluation / "details/verdict.json")
-    return verdict | atomic_write.read_json(evaluation / "metrics.json")
+    verdict: dict[str, Any] = atomic_write.read_json(evaluation / "details/verdict.json", EVALUATION_KEYS)
+    return verdict | atomic_write.read_json(evaluation / "metrics.json", METRICS_KEYS)
 
 
 def picture(path: Path) -> Image.Image:
@@ -133,3 +137,6 @@ def _csv(path: Path) -> pd.DataFrame:
         return pd.read_csv(path)
     except (FileNotFoundError, pd.errors.EmptyDataError):
         raise InputError(f"{path} is missing or empty; run the training that writes it again") from None
+    except (pd.errors.ParserError, OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise InputError(f"{path} is damaged ({why}); {stored_json.remedy(path)}") from None

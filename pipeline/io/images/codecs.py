@@ -22,6 +22,7 @@ from isal import isal_zlib
 from PIL import Image, ImageChops, ImageCms, ImageOps, UnidentifiedImageError
 
 from pipeline.core.records import Rejection
+from pipeline.io.images.entropy_coding import damage
 from pipeline.io.images.truncation import is_complete
 
 T = TypeVar("T")
@@ -209,6 +210,8 @@ def _decode(content: bytes, max_pixels: int) -> Image.Image | Rejection:
     if not is_complete(content, sniff(content)):
         return _truncated()
     image.load()
+    if problem := damage(content, sniff(content), image):
+        return Rejection("decode", "corrupt_data", f"The file is damaged and is drawn as garbage: {problem}.")
     return _clean(_on_white(_upright(image)))
 
 

@@ -8,6 +8,7 @@ STEP = "decoded"
 CODES = (
     ReasonCode("truncated", STEP, "Cut off", "The end of the file, or a scan that its pixels need, is missing."),
     ReasonCode("undecodable", STEP, "Damaged", "The file cannot be decoded."),
+    ReasonCode("corrupt_data", STEP, "Garbage", "Damaged inside, so that the decoder draws garbage."),
     ReasonCode("too_many_pixels", STEP, "Too many pixels", "Not decoded, for safety."),
     ReasonCode("empty_file", STEP, "Empty file", "The file has no byte."),
     ReasonCode("not_an_image", STEP, "Not an image", "A web page, a text, a video: no picture by its first bytes."),

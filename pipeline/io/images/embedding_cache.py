@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,13 +12,17 @@ import numpy as np
 
 from pipeline.io.files import atomic_write
 
+DAMAGED = (zipfile.BadZipFile, zlib.error, SyntaxError, NotImplementedError, RuntimeError, TypeError)
+
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """By sha256: (d,) float16. A missing or damaged file holds none."""
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-            return dict(zip(stored["sha256"].tolist(), stored["rows"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            names, rows = stored["sha256"], stored["rows"]
+            whole = names.dtype.kind == "U" and rows.dtype == np.float16 and rows.ndim == 2 and len(rows) == len(names)
+            return dict(zip(names.tolist(), rows)) if whole and np.isfinite(rows).all() else {}
+    except (*DAMAGED, OSError, ValueError, KeyError, EOFError, MemoryError):
         return {}
 
 

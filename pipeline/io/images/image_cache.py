@@ -6,7 +6,6 @@ damaged since is made anew. No picture stays in memory.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal
 
 from PIL import Image
 
+from pipeline.core import strict_json
 from pipeline.core.lineage import digest_bytes
 from pipeline.io.files import atomic_write
 from pipeline.io.images import codecs
@@ -44,7 +44,7 @@ def store(decoded: codecs.DecodedImage, key: str, folder: Path, measure: Measure
 def measures_of(folder: Path, key: str) -> Measures | None:
     """The measures of a picture whose files are stored and undamaged; None when it must be decoded (again)."""
     try:
-        entry = json.loads(path_of(folder, key, "json").read_text(encoding="utf-8"))
+        entry = strict_json.parse(path_of(folder, key, "json").read_bytes())
         intact = all(digest_bytes(read(folder, key, kind)) == entry["files"][kind] for kind in KINDS)
         return entry["measures"] if intact else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.core import stored_json
 from pipeline.core.verbosity import is_quiet
 from pipeline.io.files import atomic_write
 
@@ -36,7 +36,7 @@ class PhaseTimer:
     def __post_init__(self) -> None:
         for phase, file in self.files.items():
             if file.is_file():
-                self.seconds[phase] = json.loads(file.read_text(encoding="utf-8"))["seconds"]
+                self.seconds[phase] = stored_json.read(file, {"seconds": (int, float)})["seconds"]
 
     def add_to(self, phase: str) -> None:
         """Count the time since the last call for this phase."""

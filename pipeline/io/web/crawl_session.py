@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import InputError
+from pipeline.core import stored_json
 from pipeline.io.files import atomic_write
 
+RECORD_KEYS: stored_json.Keys = {"number": int, "began": (int, float, type(None))}
 STALE_SECONDS = 2 * 86400.0  # responses older than this say nothing about today
 FILE = "look.json"  # the name that version 0.1.0 gave it: numbers must go on where that version stopped
 
@@ -36,12 +37,10 @@ class CrawlSession:
 def begin(folder: Path) -> CrawlSession:
     """The session under way, or a new one when there is none or it is stale; InputError when its file is damaged."""
     file = folder / FILE
-    last: dict[str, Any] = atomic_write.read_json(file) if file.is_file() else {"number": 1, "began": None}
-    try:
-        number, began = int(last["number"]), last["began"]
-        stale = began is not None and time.time() - float(began) > STALE_SECONDS
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{file} is damaged; delete it") from None
+    fresh: dict[str, Any] = {"number": 1, "began": None}
+    last = atomic_write.read_json(file, RECORD_KEYS) if file.is_file() else fresh
+    number, began = last["number"], last["began"]
+    stale = began is not None and time.time() - began > STALE_SECONDS
     if stale or began is None:
         number += stale
         atomic_write.write_json(file, {"number": number, "began": time.time()})

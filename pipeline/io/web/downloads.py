@@ -11,7 +11,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS refused
 """
 STORED = "SELECT sha256, bytes, final_url, content_type FROM stored WHERE url = ?"
 REFUSED = "SELECT stage, code, sentence FROM refused WHERE look = ? AND url = ?"
+STORED_TYPES = [str, int, str, str]
 BUSY_SECONDS = 60  # for another species that writes at the same time
 
 
@@ -38,14 +39,12 @@ class DownloadStore:
 
     def __init__(self, folder: Path, session: str) -> None:
         self._folder, self._session, self._lock = folder, session, threading.Lock()
-        try:
+        with self._usable():
             folder.mkdir(parents=True, exist_ok=True)
             self._index = sqlite3.connect(folder / "index.sqlite", BUSY_SECONDS, check_same_thread=False)
             self._index.execute("PRAGMA journal_mode=WAL")
             self._index.execute("PRAGMA synchronous=NORMAL")
             self._index.executescript(SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise InputError(f"the downloads under {folder} cannot be kept ({error}); delete that folder") from error
 
     def __enter__(self) -> DownloadStore:
         return self
@@ -53,31 +52,41 @@ class DownloadStore:
     def __exit__(self, *_: object) -> None:
         self._index.close()
 
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Turn the errors of the disk and of SQLite into one sentence."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(
+                f"the downloads under {self._folder} cannot be kept ({error}); delete that folder"
+            ) from error
+
     def find(self, url: str) -> StoredFile | Rejection | None:
         """The file of an address, why there is none in this session, or None when it was not tried yet."""
-        with self._lock:
+        with self._lock, self._usable():
             row = self._index.execute(STORED, (url,)).fetchone()
-            if row and self.path(row[0]).is_file():
+            if row and [type(value) for value in row] == STORED_TYPES and self.path(row[0]).is_file():
                 return StoredFile(*row)
             row = self._index.execute(REFUSED, (self._session, url)).fetchone()
-            return Rejection(*row) if row else None
+            return Rejection(*row) if row and all(isinstance(value, str) for value in row) else None
 
     def keep(self, url: str, content: bytes, final_url: str, content_type: str) -> StoredFile:
         stored = StoredFile(digest_bytes(content), len(content), final_url, content_type)
         if not self.path(stored.sha256).is_file():
             write_bytes(self.path(stored.sha256), content)
-        with self._lock, self._index:
+        with self._lock, self._usable(), self._index:
             self._index.execute("INSERT OR REPLACE INTO stored VALUES (?, ?, ?, ?, ?)", (url, *astuple(stored)))
         return stored
 
     def refuse(self, url: str, refused: Rejection) -> None:
         row = (self._session, url, refused.check, refused.code, refused.sentence)
-        with self._lock, self._index:
+        with self._lock, self._usable(), self._index:
             self._index.execute("INSERT OR REPLACE INTO refused VALUES (?, ?, ?, ?, ?)", row)
 
     def forget_refusals(self) -> None:
         """At the end of a session."""
-        with self._lock, self._index:
+        with self._lock, self._usable(), self._index:
             self._index.execute("DELETE FROM refused WHERE look = ?", (self._session,))
 
     def content(self, sha256: str) -> bytes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import sqlite3
 import threading
 import zlib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.core import strict_json
 from pipeline.core.errors import InputError, ServiceError
 from pipeline.core.lineage import digest_bytes, digest_json
 from pipeline.core.records import Request
@@ -56,6 +56,8 @@ class ResponseCache:
         """The last response, if its body is still here."""
         with self._lock, cache_errors(self._folder):
             row = self._db.execute(SELECT, (_key(request),)).fetchone()
+        if row and not all(isinstance(value, str) for value in row):
+            row = None  # damaged
         return CachedResponse(*row) if row and self._read(row[1]) is not None else None
 
     def put(self, request: Request, cached: CachedResponse) -> None:
@@ -119,9 +121,7 @@ def parse_json(body: bytes, host: str) -> Any:
     if not body.strip():
         raise ServiceError(f"{host} sent nothing where JSON was expected")
     try:
-        return json.loads(body)
-    except RecursionError:
-        raise ServiceError(f"{host} sent JSON that is nested too deeply to be read") from None
+        return strict_json.parse(body)
     except ValueError as error:
         raise ServiceError(f"{host} sent {_kind(body)} ({error}): {_excerpt(body)!r}") from None
 

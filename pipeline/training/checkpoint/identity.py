@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.core import strict_json
 from pipeline.core.errors import InputError
 from pipeline.core.lineage import lineage_id
 from pipeline.training.checkpoint.state import CheckpointStore
@@ -166,7 +167,7 @@ def _environment_changes(before: Mapping[str, str], now: Mapping[str, str]) -> l
 def _read(path: Path) -> dict[str, Any] | None:
     """The content of an identity file; None where it is missing or of another form."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = strict_json.parse(path.read_bytes())
         Identity(**{key: value for key, value in content.items() if key != ENVIRONMENT})
         content["params"]["train"]["steps"]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

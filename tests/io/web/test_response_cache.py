@@ -108,7 +108,7 @@ def test_an_api_that_is_busy_with_status_200_is_retried(server, open_web, clock,
         (b'{"results": [1, 2', "damaged or incomplete JSON"),
         (b"OK", "something that is not JSON"),
         (b"\xff\xfe\x00", "something that is not JSON"),
-        (b"[" * 90_000, "nested too deeply"),
+        (b"[" * 90_000, "nested deeper than"),
     ],
 )
 def test_what_is_not_json_is_one_sentence_that_names_the_host(server, open_web, body, words):
