@@ -161,6 +161,7 @@ def _evaluation(params: Params, paths: Paths, lineage_id: str, accuracy: float) 
         {
             "species": paths.species,
             "primary": "species_accuracy",
+            "step": last,
             "reason": f"step {last}: better",
             "steps": steps,
             "compared_with": list(SPECIES[1:]),

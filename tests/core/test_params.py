@@ -28,7 +28,7 @@ def test_a_species_key_of_300_letters_is_refused_in_a_sentence_that_can_be_read(
     source = "{kind: folder, path: a, licence: CC0-1.0, author: A}"
     entry = f"{'a' * 300}: {{name: A, class_noun: bird, sources: [{source}]}}"
     text = f"seed: 1\nspecies:\n  {entry}\n"
-    with pytest.raises(ParamsError, match="it must have at most 64 characters") as error:
+    with pytest.raises(ParamsError, match="it must have at most 100 characters") as error:
         params_module.parse(text, "params.yaml")
     assert len(str(error.value)) < 500
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """
 paleo register                          every species
 paleo register sinomacrops --dry-run    what would be registered
-paleo register --links                  the pages in releases/, with today's links
+paleo register --links                  releases/, with today's links
 """
 
 
