@@ -28,6 +28,8 @@ OPENVERSE = "api.openverse.org/v1/images/"
 @pytest.fixture
 def project(tmp_path) -> Path:
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    tiny = str(ROOT / "pipeline/assets/tiny")
+    edit_params(tmp_path, {"base": {"path": tiny, "clip": tiny}})
     return tmp_path
 
 
@@ -253,6 +255,7 @@ def test_ctrl_c_waits_for_no_slow_server(project, server):
         preexec_fn=restore_sigint,
     )
     while not server.count(f"{HOST}/1.jpg"):
+        assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)  # the servers would go on for more than an hour

@@ -39,7 +39,7 @@ def _curate(paths: Paths, colour: tuple, name: str, n: int = 8) -> None:
         rows.append({"file_name": f"{split}/{i}.png", "split": split, "caption": f"a painting of {name}"})
         atomic_write.write_bytes(paths.curated / rows[-1]["file_name"], codecs.png(_picture(colour, i)))
     parquet.write(paths.curated / "metadata.parquet", pd.DataFrame(rows))
-    atomic_write.write_card(paths.curated, stage="curate")
+    atomic_write.write_card(paths.curated, stage="curate", digest="d" * 32)
 
 
 def _colour(step: int, index: int, seed: int) -> tuple:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
 
 FILE = ".work/addresses.json"
 
@@ -47,8 +48,16 @@ def parse(written: str, environment: Mapping[str, str]) -> ServerAddresses:
         "mlflow": environment.get("MLFLOW_TRACKING_URI", ""),
         "gallery": environment.get("PALEO_GALLERY_URL", ""),
     }
-    over_http = {name: address for name, address in named.items() if address.startswith(("http://", "https://"))}
+    over_http = {
+        name: _public(address) for name, address in named.items() if address.startswith(("http://", "https://"))
+    }
     return ServerAddresses(**{name: at.rstrip("/") for name, at in {**_stored(written), **over_http}.items()})
+
+
+def _public(address: str) -> str:
+    """Without user and password: links are published."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _stored(written: str) -> dict[str, str]:

@@ -21,6 +21,11 @@ def test_what_is_nearest_holds():
     assert at.species("dodo") == "http://127.0.0.1:8081/dodo/index.html"
 
 
+def test_links_hold_no_password():
+    at = parse("", {"MLFLOW_TRACKING_URI": "https://me:a%20secret@mlflow.example.org:5001/"})
+    assert at.mlflow == "https://mlflow.example.org:5001"
+
+
 @pytest.mark.parametrize("damaged", ["{", "[]", "7", '{"gallery": 7}', "null"])
 def test_a_damaged_file_is_no_file(damaged):
     assert parse(damaged, {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}) == ServerAddresses()
