@@ -13,7 +13,7 @@ from typing import Any
 
 GROUPS: dict[str, tuple[str, ...]] = {  # tag -> what it holds; a name that ends in a dot stands for all that begin so
     "code": ("git_commit", "git_dirty", "dvc_experiment", "prefect_flow_run_id", "prefect_flow_run_name"),
-    "data": ("dataset_digest", "dvc_md5", "dataset_tag", "n_pictures"),
+    "data": ("dataset_digest", "dvc_md5", "dataset_tag", "n_pictures", "n_held_out"),
     "evaluation": ("primary", "metric.", "base.", "suite_digest", "clip_digest", "compared_with"),
     "model": ("family", "base", "base_digest"),
     "promotion": ("promotion", "promoted_by", "promoted_at", "promoted_from", "gate_report"),
