@@ -64,7 +64,7 @@ def test_without_held_out_pictures_there_is_one_split(tmp_path):
 
 
 def test_the_card_keeps_hugging_faces_conventions_whatever_the_species_is_called(tmp_path):
-    paths = curated(tmp_path, 6, name="Raphus: *cucullatus*\n# | [x](y)")
+    paths = curated(tmp_path, 6, name="Raphus: *cucullatus* # | [x](y)")
     card = DatasetCard.load(paths.curated / "README.md")
     data = card.data.to_dict()
     assert data["license"] == ["cc-by-4.0"] and data["size_categories"] == ["n<1K"]

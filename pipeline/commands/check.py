@@ -189,6 +189,8 @@ def _outputs(params: Params, root: Path) -> Problems:
 
 def _hardware(params: Params, root: Path) -> Problems:
     def is_shared_evenly() -> None:
+        if "WORLD_SIZE" in os.environ:  # launched already, with as many as the launcher was given
+            return
         file, batch_size = accelerate_config.named_file(os.environ, root), params.train.batch_size
         if file and batch_size % (processes := accelerate_config.read(file).num_processes):
             raise ParamsError(

@@ -54,6 +54,7 @@ def test_the_funnel_accounts_for_every_candidate():
         "stored": ["10", "−1"],
         "decoded": ["9", "−1"],
         "large enough, not too long": ["8", "−1"],
+        "not destroyed": ["8", "0"],
         "with something to see": ["8", "0"],
         "of the animal alive": ["7", "−1"],
         "each picture once": ["6", "−1"],
