@@ -129,9 +129,9 @@ def test_a_run_that_is_stopped_three_times_ends_as_one_that_was_not(run_and_outc
     project, chance = clone(tmp_path / "project"), random.Random(1871)
     _reduce(project)
     moments = [
-        ("curate@sinomacrops | Running", "SIGKILL", chance.uniform(0, 5)),
-        ("train@sinomacrops | Running", "power cut", chance.uniform(0, 8)),
-        ("gallery | Finished", "SIGTERM", chance.uniform(0, 6)),
+        ("curate@sinomacrops | run: ", "SIGKILL", chance.uniform(0, 5)),
+        ("train@sinomacrops | run: ", "power cut", chance.uniform(0, 8)),
+        ("gallery | completed: ", "SIGTERM", chance.uniform(0, 6)),
     ]
     stopped = [interrupted_runs.stopped_run(project, seconds, how, when=when) for when, how, seconds in moments]
     last = paleo(project, "run", timeout_seconds=600)
@@ -185,4 +185,4 @@ def test_a_folder_of_pictures_takes_the_same_way_to_a_file_for_other_programs(pr
     assert json.loads((project / ".work/release/cats.json").read_text())["version"] == 1
     assert (project / "site/cats/index.html").is_file()
     assert len(list((project / "generated").glob("cats-*.png"))) == 4
-    assert list((project / "exports/single-file").glob("cats*.safetensors"))
+    assert list((project / "exports/single-file").glob("cats*/cats*.safetensors"))

@@ -26,6 +26,8 @@ def repository(tmp_path_factory) -> Path:
     folder.mkdir()
     for name in ("params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(project.ROOT / name, folder / name)
+    tiny = str(project.ROOT / "pipeline/assets/tiny")
+    project.edit_params(folder, {"base": {"path": tiny, "clip": tiny}})
     stanza = YAML(typ="safe").load(project.ROOT / "dvc.yaml")["stages"]["validate"]
     stanza["do"]["deps"] = [dep for dep in stanza["do"]["deps"] if dep.startswith("data/")]
     YAML().dump(
