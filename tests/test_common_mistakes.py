@@ -135,9 +135,9 @@ def project(template, tmp_path) -> Path:
     return Path(shutil.copytree(template, tmp_path / "project", ignore=shutil.ignore_patterns("tests"), symlinks=True))
 
 
-def rated(mistake: Mistake, said: str) -> int:
+def rated(mistake: Mistake, output: str) -> int:
     """0 to 2: the sentence has what was wrong, and what to do."""
-    return (mistake.what in said) + (mistake.mend in said)
+    return (mistake.what in output) + (mistake.mend in output)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.name)
@@ -154,10 +154,10 @@ def test_a_mistake_is_one_sentence_with_what_and_how(mistake, project, monkeypat
             code = subprocess.run(command, env=environment(project), timeout=200).returncode
         else:
             code = main(words)
-    said = capfd.readouterr().err.replace(port, "TAKEN")
-    assert code in (1, 2) and "Traceback" not in said, said
-    sentences = [line for line in said.splitlines() if line.startswith(("paleo ", "Error: "))]
-    assert len(sentences) == 1 and (code == 2 or said.strip() == sentences[0]), said
+    output = capfd.readouterr().err.replace(port, "TAKEN")
+    assert code in (1, 2) and "Traceback" not in output, output
+    sentences = [line for line in output.splitlines() if line.startswith(("paleo ", "Error: "))]
+    assert len(sentences) == 1 and (code == 2 or output.strip() == sentences[0]), output
     assert rated(mistake, sentences[0]) == 2, sentences[0]
 
 

@@ -64,10 +64,10 @@ def sample_specs(
         _check_text(name, getattr(common, name))
     for name in LIMITS:
         _check_number(name, first_seed if name == "seed" else getattr(common, name), getattr(stored, name))
-    asked = list(rows(frame))
-    if len(asked) > MOST_PICTURES:
-        raise InputError(f"{len(asked)} pictures are more than {MOST_PICTURES} in one request; send several")
-    return [_row_spec(common, words, *row, int(first_seed) + n) for n, row in enumerate(asked)]
+    requested = list(rows(frame))
+    if len(requested) > MOST_PICTURES:
+        raise InputError(f"{len(requested)} pictures are more than {MOST_PICTURES} in one request; send several")
+    return [_row_spec(common, words, *row, int(first_seed) + n) for n, row in enumerate(requested)]
 
 
 def _row_spec(

@@ -103,12 +103,15 @@ def test_a_first_version_below_the_floor_stays_challenger_and_draws(project, par
     opened = open_version(project, ONE)
     assert opened.version.number == 1
     assert opened.note.startswith(f"{ONE} has no champion, so its newest version is used: version 1 (challenger) (spec")
+    page = (project / f"releases/{ONE}.html").read_text()
+    assert "There is no champion yet" in page and "draw with version 1." in page
     [again] = lines(floor, project)
     assert "already registered as version 1 (challenger); not champion: " in again
     retrain(params, project, "b", 0.8)
     lines(floor, project)
     assert open_version(project, ONE).version.number == 2, "the newest draws"
     [lowered] = lines(params, project)
+    assert "There is no champion yet" not in (project / f"releases/{ONE}.html").read_text()
     assert lowered.endswith("already registered as version 2 (champion)")
     assert open_version(project, ONE).note == ""
 

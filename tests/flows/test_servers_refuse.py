@@ -215,8 +215,8 @@ def test_an_evil_page_in_a_browser_reads_and_changes_nothing_and_the_printed_add
         before = api.post("/flow_runs/count", json={}).json()
         for site in ("evil.example", "127.0.0.1"):
             page.go(f"http://{site}:{evil_port}/")
-            told = {name: addresses[name] for name in SERVERS} | {"deployment": deployment, "password": password}
-            done = page.run(ATTACK % json.dumps(told))
+            known = {name: addresses[name] for name in SERVERS} | {"deployment": deployment, "password": password}
+            done = page.run(ATTACK % json.dumps(known))
             assert done.pop("run blindly") == "sent blindly"
             # Chromium loads pictures of another port of the same host; their pixels stay closed to the page.
             assert done == (NOTHING if site == "evil.example" else NOTHING | {"picture": "read"}), site
@@ -231,5 +231,5 @@ def test_an_evil_page_in_a_browser_reads_and_changes_nothing_and_the_printed_add
         page.go(printed)
         page.wait("location.pathname.endsWith('/runs') && document.body?.innerText.includes('Deployments')")
         own = ATTACK.replace("fetch(address, options)", "fetch(address, {...options, mode: 'same-origin'})")
-        told["mlflow"] = told["gallery"] = told["prefect"]
-        assert page.run(own.replace("'/create_flow_run'", "''") % json.dumps(told))["list"] == "read 200"
+        known["mlflow"] = known["gallery"] = known["prefect"]
+        assert page.run(own.replace("'/create_flow_run'", "''") % json.dumps(known))["list"] == "read 200"
