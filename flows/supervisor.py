@@ -3,8 +3,9 @@
 The starting process alone holds the other end of PIPE, a file descriptor; the kernel closes it when that process dies,
 whatever it dies of. Then the process group of this program (the command and what it started) gets SIGTERM, and after
 GRACE seconds SIGKILL. The same happens to what a command that has ended leaves behind. Signals are meant for the whole
-group: this program itself only counts them. It is run by its path, outside the package: it starts in front of every
-stage.
+group: this program itself only counts them. What the command prints while it saves is read here then, since a print to a
+pipe that nobody reads is an error, by which it would end before it has saved. It is run by its path, outside the
+package: it starts in front of every stage.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ import ctypes
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 import psutil
 
 POLL_SECONDS = 0.05
 PR_SET_CHILD_SUBREAPER = 36
+STDOUT = 1
 
 
 def main(pipe: int, grace_seconds: float, command: list[str]) -> int:
@@ -29,13 +33,16 @@ def main(pipe: int, grace_seconds: float, command: list[str]) -> int:
     stops: list[int] = []
     wake_up = _catch_signals(stops)
     _adopt_orphans()
+    output = _reader_of_stdout()
     child = subprocess.Popen(command)
     while child.poll() is None and not stops:
         ready, _, _ = select.select([pipe, wake_up], [], [])
         if pipe in ready:
             break
         os.read(wake_up, 512)
-    end_group(child, grace_seconds, signalled=bool(stops))
+    for _ in end_group(child, grace_seconds, signalled=bool(stops)):
+        if output is not None and select.select([pipe], [], [], 0)[0]:
+            _discard(output)
     code = child.wait()
     return code if code >= 0 else 128 - code
 
@@ -57,13 +64,27 @@ def _adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def end_group(child: subprocess.Popen[bytes], grace_seconds: float, *, signalled: bool) -> None:
-    """SIGTERM unless the group was signalled, wait until it is empty, then SIGKILL to what is left."""
+def _reader_of_stdout() -> int | None:
+    """Linux: a reading end of the pipe that stdout is, beside that of the starting process."""
+    if sys.platform == "linux" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode):
+        return os.open(f"/proc/self/fd/{STDOUT}", os.O_RDONLY | os.O_NONBLOCK)
+    return None
+
+
+def _discard(output: int) -> None:
+    with suppress(BlockingIOError):
+        while os.read(output, 65536):
+            pass
+
+
+def end_group(child: subprocess.Popen[bytes], grace_seconds: float, *, signalled: bool) -> Iterator[None]:
+    """SIGTERM unless the group was signalled, wait until it is empty, then SIGKILL to what is left; a step a wait."""
     left = others(child)
     if left and not signalled:
         os.killpg(0, signal.SIGTERM)
     end = time.monotonic() + grace_seconds
     while left and time.monotonic() < end:
+        yield
         time.sleep(POLL_SECONDS)
         left = others(child)
     for pid in left:

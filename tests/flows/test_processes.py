@@ -112,6 +112,30 @@ def test_a_child_saves_and_ends_when_its_parent_is_killed(tmp_path):
     assert (tmp_path / "saved").read_text() == "saved"
 
 
+# prints all the time, and more than a pipe holds while it saves
+CHATTY = """
+import pathlib, signal, sys
+stops = []
+signal.signal(signal.SIGTERM, lambda *_: stops.append(1))
+line = "x" * 1000
+while not stops:
+    print(line, flush=True)
+for _ in range(1000):
+    print(line, flush=True)
+pathlib.Path(sys.argv[1]).write_text("saved")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a pipe can be opened again for reading")
+def test_a_child_that_prints_saves_when_its_parent_is_killed(tmp_path):
+    parent = _parent(CHATTY, str(tmp_path / "saved"))
+    tree = psutil.Process(parent.pid).children(recursive=True)
+    parent.kill()
+    parent.wait()
+    until(lambda: not any(processes.is_running(process.pid) for process in tree), "no process is left", 20)
+    assert (tmp_path / "saved").read_text() == "saved"
+
+
 # ignores SIGTERM, and has started another that does in a session of its own, as torchrun does
 DEAF = """
 import signal, subprocess, sys, time
