@@ -3,7 +3,7 @@
 The starting process alone holds the other end of PIPE, a file descriptor; the kernel closes it when that process dies,
 whatever it dies of. Then the process group of this program (the command and what it started) gets SIGTERM, and after
 GRACE seconds SIGKILL. The same happens to what a command that has ended leaves behind. Signals are meant for the whole
-group: this program itself only counts them. What the command prints while it saves is read here then, since a print to a
+group: this program itself only counts them. What the command prints while it saves is read here then: a print to a
 pipe that nobody reads is an error, by which it would end before it has saved. It is run by its path, outside the
 package: it starts in front of every stage.
 """
