@@ -65,7 +65,19 @@ def flows(folder: Path, *arguments: str, seconds: float = 250, **more: str) -> s
 def prefect(server: dict[str, str]) -> httpx.Client:
     """A client of Prefect's API with the password of `paleo up`."""
     user, _, password = server["PREFECT_API_AUTH_STRING"].partition(":")
-    return httpx.Client(base_url=server["PREFECT_API_URL"], auth=(user, password), timeout=60)
+    return _PrefectClient(base_url=server["PREFECT_API_URL"], auth=(user, password), timeout=60)
+
+
+class _PrefectClient(httpx.Client):
+    """Repeats what is answered 503, as Prefect's own client does: its one database has one writer at a time."""
+
+    def request(self, *arguments, **options) -> httpx.Response:
+        for _ in range(60):
+            answer = super().request(*arguments, **options)
+            if answer.status_code != 503:
+                break
+            time.sleep(0.5)
+        return answer
 
 
 def start(folder: Path, *arguments: str, log: Path, **more: str) -> subprocess.Popen[bytes]:
