@@ -9,6 +9,7 @@ from typing import Any
 
 from flows import project
 from flows.graph import Stage
+from pipeline.core import strict_json
 
 FOLDER = project.WORK / "seconds"
 PER_STEP = "train"  # the stage whose seconds grow with `train.steps`
@@ -40,7 +41,7 @@ def _file(name: str) -> Path:
 def _seconds(file: Path) -> float | None:
     """The seconds on record, for as many steps as params.yaml has now; None where the file is damaged."""
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        found: Any = strict_json.parse(file.read_bytes())
         share = _steps() / found["steps"] if file.stem.partition("@")[0] == PER_STEP else 1.0
         return float(found["seconds"]) * share
     except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):

@@ -6,10 +6,11 @@ where it serves by default. `PREFECT_UI_URL`, `MLFLOW_TRACKING_URI` (over http) 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
+
+from pipeline.core import strict_json
 
 FILE = ".work/addresses.json"
 
@@ -62,7 +63,7 @@ def _public(address: str) -> str:
 
 def _stored(written: str) -> dict[str, str]:
     try:
-        found = json.loads(written)
+        found = strict_json.parse(written)
     except ValueError:
         return {}
     fields = ServerAddresses.__dataclass_fields__

@@ -1,4 +1,4 @@
-"""`paleo check`: everything that can be known to be wrong before anything runs, and where it is asked."""
+"""`paleo check`: everything that can be known to be wrong before anything runs, and the commands that run it."""
 
 from __future__ import annotations
 
